@@ -1,0 +1,73 @@
+"""Paths and settings: the one place where a number or a folder is written down."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT_DIR = Path(__file__).resolve().parents[1]
+DATA_DIR = PROJECT_DIR / "data"
+RAW_DIR = DATA_DIR / "raw"
+META_DIR = DATA_DIR / "meta"
+FEATURES_DIR = DATA_DIR / "features"
+MODELS_DIR = DATA_DIR / "models"
+RESULTS_DIR = DATA_DIR / "results"
+FIGURES_DIR = PROJECT_DIR / "figures"
+NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
+BUILD_DIR = PROJECT_DIR / "build"
+
+N_CLASSES = 50
+FOLDS = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class AudioSettings:
+    """How any sound is brought to one form."""
+
+    sample_rate_hz: int = 16_000
+    clip_seconds: float = 5.0
+    min_sample_rate_hz: int = 1_000
+    max_sample_rate_hz: int = 768_000
+    silence_peak: float = 10 ** (-80 / 20)  # a peak below -80 dB of full scale counts as silence
+
+
+@dataclass(frozen=True)
+class LogMelSettings:
+    """The log-mel spectrogram that the CNNs and the MFCC baselines see."""
+
+    sample_rate_hz: int = 16_000
+    window_seconds: float = 0.064
+    hop_seconds: float = 0.040
+    mel_bands: int = 64
+    mel_min_hz: float = 50.0
+    mel_max_hz: float = 8_000.0
+    decibel_min: float = -70.0  # stored as uint8 0; digital silence lands here
+    decibel_step: float = 0.5  # one step of the stored uint8
+
+
+@dataclass(frozen=True)
+class StatisticsSettings:
+    """What the clip-statistics table and the drawn envelopes measure."""
+
+    sample_rate_hz: int = 16_000
+    window_seconds: float = 0.064
+    hop_seconds: float = 0.020
+    silence_decibel: float = -60.0  # frames below this RMS (re full scale) count as silent
+    mfcc_coefficients: int = 20
+
+
+@dataclass(frozen=True)
+class YamnetSettings:
+    """YAMNet's own constants (tensorflow/models, research/audioset/yamnet/params.py)."""
+
+    sample_rate_hz: int = 16_000
+    stft_window_seconds: float = 0.025
+    stft_hop_seconds: float = 0.010
+    mel_bands: int = 64
+    patch_window_seconds: float = 0.96
+    patch_hop_seconds: float = 0.48
+    embedding_size: int = 1024
+    n_audioset_classes: int = 521
+
+    @property
+    def min_waveform_seconds(self) -> float:
+        """Shortest waveform that fills one patch: 0.975 s."""
+        return self.patch_window_seconds + self.stft_window_seconds - self.stft_hop_seconds
