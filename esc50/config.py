@@ -71,3 +71,34 @@ class YamnetSettings:
     def min_waveform_seconds(self) -> float:
         """Shortest waveform that fills one patch: 0.975 s."""
         return self.patch_window_seconds + self.stft_window_seconds - self.stft_hop_seconds
+
+
+@dataclass(frozen=True)
+class CnnSettings:
+    """Training of the log-mel CNNs; fixed in advance, not searched on any fold."""
+
+    epochs: int = 50
+    batch_size: int = 32
+    learning_rate: float = 2e-3  # peak; cosine decay to zero after a linear warm-up
+    warmup_epochs: int = 3
+    weight_decay: float = 0.01
+    dropout: float = 0.3
+    mixup_alpha: float = 0.3  # Zhang et al. 2018, arXiv 1710.09412
+    masks: int = 2  # of each kind, SpecAugment: Park et al. 2019, arXiv 1904.08779
+    time_mask_seconds: float = 0.6  # the widest
+    band_mask_bands: int = 10  # the widest
+    gain_decibel: float = 6.0  # uniform between minus and plus
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """The dense head on YAMNet embeddings and its training; fixed in advance."""
+
+    units: tuple[int, ...] = (256, 128)
+    input_dropout: float = 0.3
+    dropout: float = 0.3
+    epochs: int = 12
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    warmup_epochs: int = 1
+    weight_decay: float = 0.01

@@ -1,0 +1,343 @@
+"""The only decoder of the project: any file or array becomes mono float32 in [-1, 1] at 16 kHz."""
+
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil, isfinite
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from esc50.config import AudioSettings, YamnetSettings
+from esc50.errors import AudioError
+
+AUDIO = AudioSettings()
+YAMNET = YamnetSettings()
+
+FULL_SCALE = 32767 / 32768  # the highest 16-bit sample
+CLIPPED_FRACTION = 0.01  # a pure sine at full scale has 0.5 % of its samples up there, a clipped one far more
+OVERSHOOT_PEAK = 2.0  # lossy codecs overshoot 1 a little; +6 dB and more is another scale, not overshoot
+MAX_ARRAY_CHANNELS = 32  # more "channels" than this is a spectrogram or a batch, not one sound
+BLOCK_SAMPLES = 1 << 18
+UNKNOWN_LENGTH = (1 << 63) - 1  # libsndfile's count for a stream whose header states none
+
+INTEGER_SCALES = {  # dtype: (value of silence, full scale), as in a WAV file
+    "uint8": (128, 1 << 7),
+    "int8": (0, 1 << 7),
+    "int16": (0, 1 << 15),
+    "int32": (0, 1 << 31),
+}
+
+NOT_SOUND = "{name} is not sound, or damaged: give wav, flac, ogg, mp3 or aiff (m4a and webm need ffmpeg)"
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """One sound as every part of this project hears it.
+
+    Attributes
+    ----------
+    waveform : np.ndarray, shape (n_samples,)
+        Mono float32 in [-1, 1] at `sample_rate_hz`.
+    source_sample_rate_hz : float
+        Sample rate before resampling.
+    source_channels : int
+        Number of channels before mixing.
+    duration_seconds : float
+        Length of the source.
+    peak : float
+        Largest absolute sample of the 16 kHz mono mix; above 1 where overshoot was cut back to [-1, 1].
+    clipped_fraction : float
+        Share of the source's samples, mixed to mono, that stand at full scale or beyond.
+    """
+
+    waveform: np.ndarray
+    source_sample_rate_hz: float
+    source_channels: int
+    duration_seconds: float
+    peak: float
+    clipped_fraction: float
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Sample rate of `waveform`: 16,000 Hz."""
+        return AUDIO.sample_rate_hz
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the peak stays under -80 dB of full scale, so that no class can be heard."""
+        return self.peak < AUDIO.silence_peak
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the sound is shorter than one YAMNet patch (0.975 s) and must be padded."""
+        return len(self.waveform) < _patch_samples()
+
+    @property
+    def is_clipped(self) -> bool:
+        """Whether over 1 % of the samples stand at full scale: the recording was too loud."""
+        return self.clipped_fraction > CLIPPED_FRACTION
+
+
+def load_sound(source, *, sample_rate_hz=None):
+    """Bring a file or an array to mono float32 in [-1, 1] at 16 kHz.
+
+    Channels are averaged and other rates resampled (soxr HQ). Integers are divided by their full scale, so
+    that a mono 16-bit file at 16 kHz keeps its exact values. Floats are taken as they are: a peak up to 2.0,
+    the overshoot of lossy codecs, is cut back to [-1, 1] and shows in `Sound.peak`; a higher one is an error,
+    since any rescaling would be a guess.
+
+    Parameters
+    ----------
+    source : str, os.PathLike, bytes, binary file object or np.ndarray
+        A sound file that soundfile reads (wav, flac, ogg, mp3, aiff ...) or audioread does (m4a, aac, webm,
+        where ffmpeg is installed); or its bytes; or samples of shape (n_samples,), (n_samples, n_channels) as
+        soundfile gives, or (n_channels, n_samples) as librosa gives: the smaller axis holds the channels.
+        Arrays may be uint8 (128 is silence), int8, int16, int32 or any float.
+    sample_rate_hz : float, optional
+        Samples per second: required for an array, refused for a file, which states its own.
+
+    Returns
+    -------
+    Sound
+        Waveform of shape (n_samples,) and what is known of its source.
+
+    Raises
+    ------
+    AudioError
+        If there is no such file; if it is not sound, damaged or empty; if it holds NaN or infinity; or if no
+        recording can have its sample rate or the array's dtype, shape or scale.
+    """
+    if isinstance(source, np.ndarray):
+        return _load_array(source, sample_rate_hz)
+    if sample_rate_hz is not None:
+        raise AudioError(f"sample_rate_hz={sample_rate_hz} beside a file, which states its own: leave it out")
+    with _on_disk(source) as (path, name):
+        mono, rate, channels = _decode(path, name)
+    return _finish(mono, rate, channels, name)
+
+
+def pad_waveform(waveform):
+    """Pad with zeros at the end as YAMNet does, so that every sample is covered by a whole patch.
+
+    The rule of ``pad_waveform`` in tensorflow/models, research/audioset/yamnet/features.py: at least one
+    patch (0.975 s), then a whole number of patch hops (0.48 s).
+
+    Parameters
+    ----------
+    waveform : np.ndarray, shape (..., n_samples)
+        Waveform at 16 kHz, or a batch of them.
+
+    Returns
+    -------
+    np.ndarray, shape (..., n_padded_samples)
+        Same dtype; ``n_patches(n_samples)`` patches fit exactly.
+    """
+    n_samples = waveform.shape[-1]
+    n_padded = _patch_samples() + (n_patches(n_samples) - 1) * _hop_samples()
+    widths = [(0, 0)] * (waveform.ndim - 1) + [(0, n_padded - n_samples)]
+    return np.pad(waveform, widths)  # (..., n_padded_samples)
+
+
+def n_patches(n_samples):
+    """Count the embedding frames that YAMNet gives for a waveform.
+
+    Parameters
+    ----------
+    n_samples : int
+        Length at 16 kHz, before padding.
+
+    Returns
+    -------
+    int
+        Number of patches of 0.96 s every 0.48 s: 10 for a clip of 5 s, never below 1.
+    """
+    n_after_first = max(0, n_samples - _patch_samples())
+    return 1 + ceil(n_after_first / _hop_samples())
+
+
+def _patch_samples():
+    return round(YAMNET.min_waveform_seconds * YAMNET.sample_rate_hz)
+
+
+def _hop_samples():
+    return round(YAMNET.patch_hop_seconds * YAMNET.sample_rate_hz)
+
+
+@contextmanager
+def _on_disk(source):
+    """Yield the path of a sound file, made for the moment where bytes were given, and its name for messages."""
+    if isinstance(source, str | os.PathLike):
+        _check_file(Path(source))
+        yield str(source), str(source)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recording"
+        path.write_bytes(_all_bytes(source))
+        yield str(path), "the given recording"
+
+
+def _all_bytes(source):
+    data = source.read() if hasattr(source, "read") else source
+    if isinstance(data, str):
+        raise AudioError("the file was opened as text: open it in binary mode, open(path, 'rb')")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise AudioError(f"no sound in a {type(data).__name__}: give a path, the bytes of a file or a numpy array")
+    return data
+
+
+def _check_file(path):
+    try:
+        if path.exists() and not path.is_file():
+            raise AudioError(f"{path} is a folder or a device: give a sound file")
+        path.open("rb").close()
+    except FileNotFoundError as error:
+        raise AudioError(f"no such file: {path}; check its name and folder (now in {Path.cwd()})") from error
+    except PermissionError as error:
+        raise AudioError(f"{path} may not be read by this user: change its permissions") from error
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{str(path)!r} cannot be opened ({error}): check the path") from error
+
+
+class _StraightThrough(soundfile.SoundFile):
+    """Read without the seek after each block that soundfile makes, which fails in a FLAC of unknown length."""
+
+    def seekable(self):
+        return False
+
+
+def _decode(path, name):
+    """Return the mono waveform (n_samples,) at the file's own rate, that rate and the number of channels."""
+    if Path(path).stat().st_size == 0:
+        raise AudioError(f"{name} is empty (0 bytes): record or copy it again")
+    if path.lower().endswith(".raw"):
+        raise AudioError(f"{name} has no header: read it with numpy.fromfile and give the array and its rate")
+    try:
+        sound = _StraightThrough(path)
+    except soundfile.LibsndfileError:
+        return _decode_with_audioread(path, name)
+    with sound:
+        if sound.format == "RAW":  # libsndfile took the ending of the name for a headerless format
+            raise AudioError(NOT_SOUND.format(name=name))
+        rate = _check_sample_rate(sound.samplerate, name)
+        return _read_to_end(sound, name), rate, sound.channels
+
+
+def _read_to_end(sound, name):
+    """Read block by block, so that a header that declares too much cannot claim the memory for it."""
+    blocks, n_samples = [np.zeros(0, np.float32)], 0
+    try:
+        while len(block := sound.read(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)):
+            blocks.append(_mix(block, name))  # (n_samples, n_channels) -> (n_samples,)
+            n_samples += len(block)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(_damaged(name, n_samples, sound)) from error
+    if n_samples < sound.frames < UNKNOWN_LENGTH:
+        raise AudioError(_damaged(name, n_samples, sound))
+    return np.concatenate(blocks)  # (n_samples,)
+
+
+def _damaged(name, n_samples, sound):
+    seconds, declared = n_samples / sound.samplerate, sound.frames / sound.samplerate
+    return f"{name} is damaged or cut off after {seconds:.2f} of {declared:.2f} s: copy or export it again"
+
+
+def _decode_with_audioread(path, name):
+    """Return what `_decode` does, by the back ends that know formats which soundfile does not."""
+    import audioread
+    from audioread.rawread import RawAudioFile  # wav, aiff and au only: soundfile has refused those by now
+
+    backends = [backend for backend in audioread.available_backends() if backend is not RawAudioFile]
+    try:
+        with audioread.audio_open(path, backends) as sound:
+            rate = _check_sample_rate(sound.samplerate, name)
+            samples = np.frombuffer(b"".join(sound), "<i2").reshape(-1, sound.channels)
+            return _mix(_scale(samples), name), rate, sound.channels
+    except audioread.DecodeError as error:
+        raise AudioError(NOT_SOUND.format(name=name)) from error
+
+
+def _load_array(samples, sample_rate_hz):
+    if samples.ndim not in (1, 2):
+        raise AudioError(f"an array of shape {samples.shape} is not one sound: give one or two axes")
+    if samples.size == 0:
+        raise AudioError(f"the array is empty (shape {samples.shape}): nothing was recorded")
+    rate = _check_sample_rate(sample_rate_hz, "the array")
+    samples = _channels_last(samples)  # (n_samples, n_channels)
+    return _finish(_mix(_scale(samples), "the array"), rate, samples.shape[1], "the array")
+
+
+def _channels_last(samples):
+    if samples.ndim == 1:
+        return samples[:, np.newaxis]
+    n_channels = min(samples.shape)
+    if n_channels == max(samples.shape) > 1:
+        raise AudioError(f"shape {samples.shape} does not tell which axis holds the channels: give one channel")
+    if n_channels > MAX_ARRAY_CHANNELS:
+        raise AudioError(f"an array of shape {samples.shape} is not sound ({n_channels} channels): give a waveform")
+    return samples if samples.shape[1] == n_channels else samples.T
+
+
+def _scale(samples):
+    """Bring integers to [-1, 1) by their full scale and leave floats as they are."""
+    if samples.dtype.kind == "f":
+        return samples
+    if samples.dtype.name not in INTEGER_SCALES:
+        known = ", ".join(INTEGER_SCALES)
+        raise AudioError(f"samples of dtype {samples.dtype} have no known scale: convert to {known} or float32")
+    silence, full_scale = INTEGER_SCALES[samples.dtype.name]
+    return (samples.astype(np.float64) - silence) / full_scale
+
+
+def _mix(samples, name):
+    """Average (n_samples, n_channels) to mono float32 (n_samples,), once the values are known to be sound."""
+    finite = np.isfinite(samples)
+    if not finite.all():
+        raise AudioError(f"{name} has samples that are {samples[~finite][0]}: repair or remove them first")
+    peak = np.abs(samples).max(initial=0)
+    if peak > OVERSHOOT_PEAK:
+        raise AudioError(
+            f"{name} reaches {peak:g} where full scale is 1: divide it by its full scale (32768 for 16 bits)"
+        )
+    return samples.mean(axis=1).astype(np.float32)
+
+
+def _check_sample_rate(rate, name):
+    if rate is None:
+        raise AudioError(f"{name} has no sample rate: pass sample_rate_hz, the rate at which it was recorded")
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not isfinite(rate):
+        raise AudioError(f"the sample rate of {name} is {rate!r}: give a number of samples per second")
+    if not AUDIO.min_sample_rate_hz <= rate <= AUDIO.max_sample_rate_hz:
+        raise AudioError(
+            f"{name} has a sample rate of {rate} Hz: sound has "
+            f"{AUDIO.min_sample_rate_hz} to {AUDIO.max_sample_rate_hz} Hz (give hertz, not kilohertz)"
+        )
+    return rate
+
+
+def _finish(mono, rate, channels, name):
+    """Resample a checked mono waveform (n_samples,) and note what is known of its source."""
+    if not len(mono):
+        raise AudioError(f"{name} holds no samples (0 s), or is cut off: record or copy it again")
+    waveform = _resample(mono, rate, name)  # (n_samples,) at 16 kHz
+    return Sound(
+        waveform=np.clip(waveform, -1.0, 1.0),
+        source_sample_rate_hz=float(rate),
+        source_channels=channels,
+        duration_seconds=len(mono) / rate,
+        peak=float(np.abs(waveform).max()),
+        clipped_fraction=float(np.mean(np.abs(mono) >= FULL_SCALE)),
+    )
+
+
+def _resample(mono, rate, name):
+    if rate == AUDIO.sample_rate_hz:
+        return mono
+    waveform = soxr.resample(mono, rate, AUDIO.sample_rate_hz, quality="HQ")
+    if not len(waveform):
+        raise AudioError(f"{name} lasts {len(mono) / rate:.6f} s, less than one sample at 16 kHz")
+    return waveform

@@ -1,0 +1,181 @@
+"""How good, and how sure: scores, intervals and confusion; numpy and scikit-learn only."""
+
+import numpy as np
+
+from esc50.config import N_CLASSES
+
+
+def mean_pool(scores):
+    """Average of the frames' probabilities.
+
+    Parameters
+    ----------
+    scores : np.ndarray, shape (n_clips, n_frames, 50)
+        Probabilities of each frame.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, 50)
+        Probabilities of each clip.
+    """
+    return scores.mean(axis=1)
+
+
+def geometric_mean_pool(scores):
+    """Normalised geometric mean of the frames' probabilities: the softmax of their mean logits.
+
+    Parameters
+    ----------
+    scores : np.ndarray, shape (n_clips, n_frames, 50)
+        Probabilities of each frame.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, 50)
+        Probabilities of each clip.
+    """
+    pooled = np.exp(np.log(np.maximum(scores, 1e-7)).mean(axis=1))  # (n_clips, 50)
+    return pooled / pooled.sum(axis=1, keepdims=True)
+
+
+def max_pool(scores):
+    """Normalised maximum over the frames: the most certain frame of each class decides.
+
+    Parameters
+    ----------
+    scores : np.ndarray, shape (n_clips, n_frames, 50)
+        Probabilities of each frame.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, 50)
+        Probabilities of each clip.
+    """
+    pooled = scores.max(axis=1)  # (n_clips, 50)
+    return pooled / pooled.sum(axis=1, keepdims=True)
+
+
+def scores(targets, probabilities):
+    """Accuracy, top-3 accuracy and macro-F1 of some clips.
+
+    Parameters
+    ----------
+    targets : np.ndarray, shape (n_clips,)
+        Labels 0 to 49.
+    probabilities : np.ndarray, shape (n_clips, 50)
+        Scores in label order.
+
+    Returns
+    -------
+    dict
+        ``n_clips``, and as shares of 1 ``accuracy``, ``top3_accuracy`` and ``macro_f1``, the mean over the
+        classes that occur in `targets` or among the predictions.
+    """
+    from sklearn.metrics import accuracy_score, f1_score, top_k_accuracy_score
+
+    predicted = probabilities.argmax(axis=1)
+    labels = np.arange(N_CLASSES)
+    return {
+        "n_clips": len(targets),
+        "accuracy": accuracy_score(targets, predicted),
+        "top3_accuracy": top_k_accuracy_score(targets, probabilities, k=3, labels=labels),
+        "macro_f1": f1_score(targets, predicted, average="macro"),
+    }
+
+
+def bootstrap_intervals(targets, probabilities, groups, *, n_resamples=2000, level=0.95, seed=0):
+    """Percentile bootstrap intervals (Efron 1979), drawing whole recordings rather than clips.
+
+    Takes of one recording rise and fall together, so drawing single clips would make the intervals too narrow.
+
+    Parameters
+    ----------
+    targets : np.ndarray, shape (n_clips,)
+        Labels 0 to 49.
+    probabilities : np.ndarray, shape (n_clips, 50)
+        Scores in label order.
+    groups : np.ndarray, shape (n_clips,)
+        The recording of each clip (``src_file``).
+    n_resamples : int
+        Number of draws.
+    level : float
+        Coverage, between 0 and 1.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    dict of str to tuple of float
+        Lower and upper end for ``accuracy``, ``top3_accuracy`` and ``macro_f1``.
+    """
+    rng = np.random.default_rng(seed)
+    _, group = np.unique(groups, return_inverse=True)  # (n_clips,)
+    n_groups = group.max() + 1
+    predicted = probabilities.argmax(axis=1)
+    hits = {"accuracy": predicted == targets, "top3_accuracy": _in_top(targets, probabilities, 3)}
+    draws = {name: np.empty(n_resamples) for name in (*hits, "macro_f1")}
+    for i in range(n_resamples):
+        times = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)
+        weight = times[group]  # (n_clips,) how often each clip was drawn
+        for name, hit in hits.items():
+            draws[name][i] = np.average(hit, weights=weight)
+        draws["macro_f1"][i] = _macro_f1(confusion(targets, predicted, weights=weight))
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    return {name: tuple(np.quantile(values, ends)) for name, values in draws.items()}
+
+
+def confusion(targets, predicted, *, n_classes=N_CLASSES, weights=None):
+    """Confusion counts.
+
+    Parameters
+    ----------
+    targets, predicted : np.ndarray, shape (n_clips,)
+        Labels.
+    n_classes : int
+        Number of labels.
+    weights : np.ndarray, shape (n_clips,), optional
+        How often each clip counts.
+
+    Returns
+    -------
+    np.ndarray, shape (n_classes, n_classes)
+        Row: the true class; column: the predicted one.
+    """
+    pair = targets * n_classes + predicted
+    counts = np.bincount(pair, weights=weights, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes)
+
+
+def most_confused(targets, probabilities, *, most=10):
+    """Pairs of classes that are taken for each other most often, either way.
+
+    Parameters
+    ----------
+    targets : np.ndarray, shape (n_clips,)
+        Labels 0 to 49.
+    probabilities : np.ndarray, shape (n_clips, 50)
+        Scores in label order.
+    most : int
+        How many pairs.
+
+    Returns
+    -------
+    list of tuple of int
+        (one label, other label, clips of the one taken for the other, and the other way round), worst first.
+    """
+    counts = confusion(targets, probabilities.argmax(axis=1)).astype(int)
+    both = np.triu(counts + counts.T, k=1)
+    order = np.argsort(-both, axis=None, kind="stable")[:most]
+    pairs = np.column_stack(np.unravel_index(order, both.shape))
+    return [(int(a), int(b), int(counts[a, b]), int(counts[b, a])) for a, b in pairs if both[a, b]]
+
+
+def _in_top(targets, probabilities, k):
+    own = np.take_along_axis(probabilities, targets[:, None], axis=1)
+    return (probabilities > own).sum(axis=1) < k
+
+
+def _macro_f1(counts):
+    occurring = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
+    f1 = 2 * np.diag(counts)[occurring] / (counts.sum(axis=0) + counts.sum(axis=1))[occurring]
+    return f1.mean()

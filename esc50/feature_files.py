@@ -1,0 +1,202 @@
+"""The committed feature files: computed from audio once, read everywhere, never silently out of date."""
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from esc50 import audio, dataset, features
+from esc50.config import FEATURES_DIR, LogMelSettings, StatisticsSettings, YamnetSettings
+from esc50.errors import DatasetError, FeatureError
+
+# name -> settings that make it; every file carries them and is refused when they differ
+PARAMETERS = {
+    "log_mel": LogMelSettings(),
+    "yamnet": YamnetSettings(),
+    "clip_statistics": StatisticsSettings(),
+}
+
+
+def load_features(name, *, folder=FEATURES_DIR):
+    """Read one committed feature file.
+
+    Parameters
+    ----------
+    name : {"log_mel", "yamnet", "clip_statistics"}
+        Which features.
+    folder : Path
+        Where the files lie.
+
+    Returns
+    -------
+    dict of str to np.ndarray
+        ``filename``, ``fold``, ``target``, each of shape (n_clips,), and for
+
+        - ``log_mel``: ``log_mel`` (n_clips, 126, 64), decibels, float32;
+        - ``yamnet``: ``embeddings`` (n_clips, 10, 1024), float32, and ``mean_scores`` (n_clips, 521), YAMNet's
+          AudioSet scores averaged over the clip, float32;
+        - ``clip_statistics``: one (n_clips,) array for each statistic of `esc50.features.clip_statistics`, and
+          ``envelope`` (n_clips, 250, 2), the lowest and highest sample of each 20 ms in [-1, 1], float32.
+
+    Raises
+    ------
+    FeatureError
+        The file is missing, unreadable or was made with other parameters.
+    """
+    path = Path(folder) / f"{name}.npz"
+    arrays = _read(path)
+    stored = json.loads(str(arrays.pop("parameters")))
+    if stored != (expected := parameters(name)):
+        changed = [k for k in {*stored, *expected} if stored.get(k) != expected.get(k)]
+        raise FeatureError(
+            f"{path} was made with other parameters ({', '.join(sorted(changed))} differ): run `make features`"
+        )
+    return {key: _decode(key, values) for key, values in arrays.items()}
+
+
+def parameters(name):
+    """Parameters that a feature file must carry.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PARAMETERS`.
+
+    Returns
+    -------
+    dict
+        The settings' fields, as JSON would give them back.
+    """
+    return json.loads(json.dumps(dataclasses.asdict(PARAMETERS[name])))
+
+
+def save_features(name, arrays, clips, *, folder=FEATURES_DIR):
+    """Write one feature file: beside its place first, then renamed.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PARAMETERS`.
+    arrays : dict of str to np.ndarray, each of shape (n_clips, ...)
+        What to store.
+    clips : pandas.DataFrame
+        The clip table, for filename, fold and target.
+    folder : Path
+        Where to write.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = {key: clips[key].to_numpy() for key in ("fold", "target")}
+    columns["filename"] = clips["filename"].to_numpy(dtype=str)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".npz", delete=False) as beside:
+        np.savez_compressed(beside, **arrays, **columns, parameters=json.dumps(parameters(name)))
+    Path(beside.name).chmod(0o644)
+    return Path(beside.name).replace(folder / f"{name}.npz")
+
+
+def compute_features(names=tuple(PARAMETERS), *, clips=None, root=None, progress=True):
+    """Compute features of the given clips from their audio.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Keys of `PARAMETERS`.
+    clips : pandas.DataFrame, optional
+        Rows of the clip table; all by default.
+    root : Path, optional
+        ESC-50's folder; found as `esc50.dataset.find_dataset` finds it by default.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    dict of str to dict of str to np.ndarray
+        For each name the arrays that `save_features` stores.
+
+    Raises
+    ------
+    DatasetError
+        No ESC-50 audio is found.
+    """
+    from tqdm.auto import tqdm
+
+    root = dataset.find_dataset(root)
+    clips = dataset.load_clips() if clips is None else clips
+    files = tqdm(clips["filename"], desc="reading clips", unit="clip", disable=not progress)
+    waveforms = [audio.load_sound(dataset.clip_path(name, root)).waveform for name in files]
+    return {name: _COMPUTE[name](waveforms, progress) for name in names}
+
+
+def describe_source():
+    """Say in one line where the notebooks' features come from.
+
+    Returns
+    -------
+    str
+        Names the folder of the audio, or says that none was found and the committed files are used.
+    """
+    try:
+        return (
+            f"ESC-50 audio found ({_short(dataset.find_dataset())}); features: data/features, made by `make features`"
+        )
+    except DatasetError:
+        return "no ESC-50 audio found: using the committed features in data/features (get it with `make data`)"
+
+
+def _short(folder):
+    from esc50.config import PROJECT_DIR
+
+    return folder.relative_to(PROJECT_DIR) if folder.is_relative_to(PROJECT_DIR) else folder.name
+
+
+def _read(path):
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except FileNotFoundError:
+        raise FeatureError(f"no feature file {path}: restore it with git or run `make features`") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise FeatureError(f"{path} cannot be read ({error}): run `make features`") from error
+
+
+def _decode(key, values):
+    if key == "log_mel":
+        return features.dequantise(values)
+    if key == "envelope":
+        return values.astype(np.float32) / 127
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+def _log_mel(waveforms, progress):
+    from tqdm.auto import tqdm
+
+    bar = tqdm(waveforms, desc="log-mel", unit="clip", disable=not progress)
+    return {"log_mel": np.stack([features.quantise(features.log_mel(w)) for w in bar])}
+
+
+def _clip_statistics(waveforms, progress):
+    from tqdm.auto import tqdm
+
+    bar = tqdm(waveforms, desc="clip statistics", unit="clip", disable=not progress)
+    rows = [features.clip_statistics(w) | {"envelope": features.envelope(w)} for w in bar]
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def _yamnet(waveforms, progress):
+    from esc50.yamnet import load_yamnet
+
+    embeddings, scores = load_yamnet().embed_batch(np.stack(waveforms), progress=progress)
+    return {
+        "embeddings": embeddings.astype(np.float16),  # (n_clips, 10, 1024)
+        "mean_scores": scores.mean(axis=1).astype(np.float16),  # (n_clips, 521)
+    }
+
+
+_COMPUTE = {"log_mel": _log_mel, "yamnet": _yamnet, "clip_statistics": _clip_statistics}

@@ -1,0 +1,230 @@
+"""The results files: one row a run, one probability row a clip, and what made them."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from esc50.config import N_CLASSES, RESULTS_DIR
+from esc50.errors import ResultsError
+
+PROBABILITY_COLUMNS = [f"p_{target}" for target in range(N_CLASSES)]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one experiment found; the tables have the columns of the files in data/results."""
+
+    cross_validation: pd.DataFrame  # model, seed, fold, n_clips, accuracy, top3_accuracy, macro_f1, train_seconds
+    out_of_fold: dict  # model -> filename, fold, target, p_0 ... p_49 (mean over seeds)
+    history: pd.DataFrame  # model, seed, fold, epoch, loss, accuracy, held_out_loss, held_out_accuracy
+    manifest: dict  # model -> parameters, seeds, folds, code version, command, machine
+
+
+def load_cross_validation(*, folder=RESULTS_DIR):
+    """Every run of every model.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns model, seed, fold, n_clips, accuracy, top3_accuracy, macro_f1, train_seconds.
+    """
+    return _read_csv(Path(folder) / "cross_validation.csv")
+
+
+def load_out_of_fold(model, *, folder=RESULTS_DIR):
+    """Probabilities of each clip from the networks that did not train on its fold.
+
+    Parameters
+    ----------
+    model : str
+        A model name of ``cross_validation.csv``.
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns filename, fold, target, p_0 … p_49: the mean over seeds.
+    """
+    return _read_csv(Path(folder) / "out_of_fold" / f"{model}.csv.gz")
+
+
+def load_history(*, folder=RESULTS_DIR):
+    """Training curves of every network.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns model, seed, fold, epoch, loss, accuracy, held_out_loss, held_out_accuracy.
+    """
+    return _read_csv(Path(folder) / "history.csv.gz")
+
+
+def load_manifest(*, folder=RESULTS_DIR):
+    """What made the results: parameters, seeds, code version, command and machine of each model.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    dict of str to dict
+        One entry a model.
+    """
+    path = Path(folder) / "manifest.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"no results in {folder}: restore them with git or run `make reproduce`") from None
+
+
+def load_results(models, *, folder=RESULTS_DIR):
+    """Read the committed results of some models.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Model names.
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    Results
+        Only the rows of these models.
+    """
+    cross_validation, history = load_cross_validation(folder=folder), load_history(folder=folder)
+    manifest = load_manifest(folder=folder)
+    return Results(
+        cross_validation[cross_validation["model"].isin(models)].reset_index(drop=True),
+        {model: load_out_of_fold(model, folder=folder) for model in models},
+        history[history["model"].isin(models)].reset_index(drop=True),
+        {model: manifest[model] for model in models},
+    )
+
+
+def save_results(results, *, folder=RESULTS_DIR):
+    """Write the results of some models; those of other models stay as they are.
+
+    Each file is written beside its place and then renamed.
+
+    Parameters
+    ----------
+    results : Results
+        From a whole run: every fold.
+    folder : Path
+        Where to write.
+
+    Raises
+    ------
+    ResultsError
+        A model lacks clips, so the run was partial: it is not to overwrite a whole one.
+    """
+    folder = Path(folder)
+    _refuse_partial(results)
+    for model, table in results.out_of_fold.items():
+        write_csv(table, folder / "out_of_fold" / f"{model}.csv.gz", float_format="%.6f")
+    runs = _merged(results.cross_validation, folder / "cross_validation.csv", ["model", "seed", "fold"])
+    write_csv(runs, folder / "cross_validation.csv", float_format="%.6f")
+    if len(results.history):
+        history = _merged(results.history, folder / "history.csv.gz", ["model", "seed", "fold", "epoch"])
+        write_csv(history, folder / "history.csv.gz", float_format="%.5f")
+    known = load_manifest(folder=folder) if (folder / "manifest.json").exists() else {}
+    write_json({**known, **results.manifest}, folder / "manifest.json")
+
+
+def write_csv(table, path, *, float_format=None):
+    """Write a table beside its place, then rename; a name in .gz gives the same bytes at every call.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Written without its index.
+    path : Path
+        Ends in .csv or .csv.gz.
+    float_format : str, optional
+        As in `pandas.DataFrame.to_csv`.
+    """
+    compression = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
+    with _beside(path) as temporary:
+        table.to_csv(temporary, index=False, float_format=float_format, compression=compression)
+    Path(temporary.name).replace(path)
+
+
+def write_json(content, path):
+    """Write JSON beside its place, then rename.
+
+    Parameters
+    ----------
+    content : dict
+        Anything that JSON can hold.
+    path : Path
+        The file.
+    """
+    with _beside(path) as temporary:
+        temporary.write((json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+    Path(temporary.name).replace(path)
+
+
+def probabilities(table):
+    """Probability columns of an out-of-fold table.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `load_out_of_fold`.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, 50)
+        In label order.
+    """
+    return table[PROBABILITY_COLUMNS].to_numpy(dtype=np.float64)
+
+
+def _beside(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+    Path(temporary.name).chmod(0o644)
+    return temporary
+
+
+def _read_csv(path):
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise ResultsError(f"no results file {path}: restore it with git or run `make reproduce`") from None
+
+
+def _merged(new, path, order):
+    if path.exists():
+        old = pd.read_csv(path)
+        new = pd.concat([old[~old["model"].isin(new["model"].unique())], new])
+    return new.sort_values(order).reset_index(drop=True)
+
+
+def _refuse_partial(results):
+    from esc50.dataset import load_clips
+
+    expected = set(load_clips()["filename"])
+    for model, table in results.out_of_fold.items():
+        if len(table) != len(expected) or set(table["filename"]) != expected:
+            raise ResultsError(
+                f"{model}: {len(table)} of {len(expected)} clips were tested; a partial run is shown, not saved"
+            )

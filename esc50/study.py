@@ -1,0 +1,223 @@
+"""The experiments of the study: which model on which features, over which folds and seeds; resumable."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from esc50 import __version__, evaluation, features
+from esc50.config import BUILD_DIR, FEATURES_DIR, FOLDS, CnnSettings, HeadSettings
+from esc50.dataset import load_clips, official_splits
+from esc50.feature_files import load_features, parameters
+from esc50.results import PROBABILITY_COLUMNS, Results
+from esc50.training import Run, fit_classical, fit_cnn, fit_head
+
+RUNS_DIR = BUILD_DIR / "runs"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training recipe and the model names under which its results are kept."""
+
+    features: str  # a name of esc50.feature_files.PARAMETERS
+    prepare: callable  # feature arrays -> (n_clips, ...) inputs
+    fit: callable  # fit(inputs, targets, split, settings=, seed=, progress=) -> Run
+    models: tuple
+    settings: object = None
+    seeds: tuple = (0,)
+
+
+def _mfcc(arrays):
+    return features.mfcc_statistics(arrays["log_mel"])  # (n_clips, 80)
+
+
+def _clip_mean(arrays):
+    return arrays["embeddings"].mean(axis=1)  # (n_clips, 1024)
+
+
+def _clip_mean_max(arrays):
+    embeddings = arrays["embeddings"]
+    return np.concatenate([embeddings.mean(axis=1), embeddings.max(axis=1)], axis=1)  # (n_clips, 2048)
+
+
+FRAME_POOLINGS = {
+    "head_frames": evaluation.mean_pool,
+    "head_frames_geometric": evaluation.geometric_mean_pool,
+    "head_frames_max": evaluation.max_pool,
+}
+_HEAD = {"settings": HeadSettings(), "seeds": (0, 1, 2)}
+
+EXPERIMENTS = {
+    **{
+        name: Experiment("log_mel", _mfcc, partial(fit_classical, name), (name,))
+        for name in ("mfcc_knn", "mfcc_svm", "mfcc_random_forest")
+    },
+    **{
+        name: Experiment("log_mel", lambda a: a["log_mel"], partial(fit_cnn, name), (name,), CnnSettings())
+        for name in ("cnn_separable", "cnn_vgg")
+    },
+    "yamnet_logistic": Experiment(
+        "yamnet", _clip_mean, partial(fit_classical, "yamnet_logistic"), ("yamnet_logistic",)
+    ),
+    **{
+        name: Experiment(
+            "yamnet",
+            lambda a, pool=pool: pool(a)[:, None],  # (n_clips, 1, size)
+            partial(fit_head, {name: evaluation.mean_pool}),
+            (name,),
+            **_HEAD,
+        )
+        for name, pool in {"head_clip_mean": _clip_mean, "head_clip_mean_max": _clip_mean_max}.items()
+    },
+    "head_frames": Experiment(
+        "yamnet", lambda a: a["embeddings"], partial(fit_head, FRAME_POOLINGS), tuple(FRAME_POOLINGS), **_HEAD
+    ),
+}
+
+
+def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None, progress=True):
+    """Train and test one experiment: a run for each seed and split.
+
+    Finished runs are kept in ``build/runs`` under a digest of everything that determines them, so an
+    interrupted call goes on where it was.
+
+    Parameters
+    ----------
+    name : str
+        A key of `EXPERIMENTS`.
+    folds : sequence of int
+        Official folds to test, each by a model trained on the other four.
+    seeds : sequence of int, optional
+        The experiment's own by default.
+    settings : dataclass, optional
+        The experiment's own by default.
+    splits : sequence of esc50.dataset.Split, optional
+        In place of the official folds, to measure what another protocol would claim.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    esc50.results.Results
+        Not yet written: see `esc50.results.save_results`.
+    """
+    from tqdm.auto import tqdm
+
+    experiment, clips = EXPERIMENTS[name], load_clips()
+    settings = settings or experiment.settings
+    splits = splits or official_splits(clips, folds=folds)
+    inputs = experiment.prepare(load_features(experiment.features))
+    targets = clips["target"].to_numpy()
+    record, runs = _record(name, settings), {}
+    todo = [(seed, split) for seed in seeds or experiment.seeds for split in splits]
+    for seed, split in tqdm(todo, desc=name, unit="run", disable=not progress):
+        fit = partial(experiment.fit, inputs, targets, split, settings=settings, seed=seed, progress=progress)
+        runs[seed, split.name] = split, _resumed(fit, _run_path(name, record, split, seed))
+    return _assemble(runs, clips, experiment, record)
+
+
+def code_version():
+    """Version of the package and a digest of the modules that decide what a training gives.
+
+    Returns
+    -------
+    str
+        Such as ``0.1.0+3f2a9c01d4b7``.
+    """
+    modules = [Path(__file__).with_name(f"{m}.py") for m in ("features", "augmentation", "models", "training")]
+    return f"{__version__}+{hashlib.sha256(b''.join(m.read_bytes() for m in modules)).hexdigest()[:12]}"
+
+
+def _record(name, settings):
+    experiment = EXPERIMENTS[name]
+    feature_file = FEATURES_DIR / f"{experiment.features}.npz"
+    return {
+        "experiment": name,
+        "settings": dataclasses.asdict(settings) if settings else {},
+        "features": experiment.features,
+        "feature_parameters": parameters(experiment.features),
+        "feature_sha256": hashlib.sha256(feature_file.read_bytes()).hexdigest(),
+        "code_version": code_version(),
+    }
+
+
+def _run_path(name, record, split, seed):
+    content = [json.dumps(record, sort_keys=True).encode(), split.train.tobytes(), split.test.tobytes()]
+    digest = hashlib.sha256(b"".join(content)).hexdigest()[:12]
+    return RUNS_DIR / name / f"{split.name}_seed{seed}_{digest}.npz".replace(" ", "-")
+
+
+def _resumed(fit, path):
+    if path.exists():
+        with np.load(path, allow_pickle=False) as file:
+            scores = {key.removeprefix("scores."): file[key] for key in file if key.startswith("scores.")}
+            return Run(scores, json.loads(str(file["history"])), float(file["train_seconds"]))
+    run = fit()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {f"scores.{model}": values for model, values in run.scores.items()}
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as beside:
+        np.savez_compressed(beside, **arrays, history=json.dumps(run.history), train_seconds=run.train_seconds)
+    Path(beside.name).replace(path)
+    return run
+
+
+def _assemble(runs, clips, experiment, record):
+    seeds = sorted({seed for seed, _ in runs})
+    splits = {split.name: split for split, _ in runs.values()}
+    made_by = {
+        **record,
+        "seeds": seeds,
+        "splits": list(splits),
+        "train_seconds": round(sum(run.train_seconds for _, run in runs.values()), 1),
+        "command": f"python -m esc50 train {record['experiment']}",
+        "machine": _machine(),
+    }
+    return Results(
+        pd.DataFrame([_score_row(m, key, *runs[key], clips) for m in experiment.models for key in runs]),
+        {m: _out_of_fold(m, runs, splits, seeds, clips) for m in experiment.models},
+        pd.concat([_history(experiment.models[0], key, run) for key, (_, run) in runs.items()]),
+        {m: made_by for m in experiment.models},
+    )
+
+
+def _score_row(model, key, split, run, clips):
+    seed, name = key
+    scores = evaluation.scores(clips["target"].to_numpy()[split.test], run.scores[model])
+    fold = int(name.rsplit(maxsplit=1)[-1])
+    return {"model": model, "seed": seed, "fold": fold, **scores, "train_seconds": run.train_seconds}
+
+
+def _out_of_fold(model, runs, splits, seeds, clips):
+    parts = []
+    for name, split in splits.items():
+        mean = np.mean([runs[seed, name][1].scores[model] for seed in seeds], axis=0)  # (n_test_clips, 50)
+        part = clips.iloc[split.test][["filename", "fold", "target"]].reset_index(drop=True)
+        parts.append(part.join(pd.DataFrame(mean, columns=PROBABILITY_COLUMNS)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _history(model, key, run):
+    seed, name = key
+    curves = {f"held_out_{k[4:]}" if k.startswith("val_") else k: v for k, v in run.history.items()}
+    table = pd.DataFrame(curves)
+    place = {"model": model, "seed": seed, "fold": int(name.rsplit(maxsplit=1)[-1])}
+    return table.assign(**place, epoch=np.arange(1, len(table) + 1)) if curves else pd.DataFrame()
+
+
+def _machine():
+    from importlib.metadata import version
+
+    libraries = ("keras", "librosa", "numpy", "scikit-learn", "tensorflow")
+    return {
+        "cores": os.cpu_count(),
+        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "libraries": {library: version(library) for library in libraries},
+    }
