@@ -40,5 +40,83 @@ def fetch(destination):
     click.echo(f"ESC-50 is complete in {root}\nLicence: {dataset.LICENCE}\nCite: {dataset.CITATION}")
 
 
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[NAMES]…")
+def features(names):
+    """Compute the committed feature files from the recordings (log_mel, yamnet, clip_statistics)."""
+    from esc50 import dataset, feature_files
+
+    names = names or tuple(feature_files.PARAMETERS)
+    _refuse_unknown(names, feature_files.PARAMETERS, "features")
+    for name, arrays in feature_files.compute_features(names).items():
+        click.echo(f"wrote {feature_files.save_features(name, arrays, dataset.load_clips())}")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[NAMES]…")
+def train(names):
+    """Train and test experiments on the official folds and write data/results; goes on where it was stopped."""
+    from esc50 import results, study
+
+    _refuse_unknown(names, study.EXPERIMENTS, "experiments")
+    for name in names or study.EXPERIMENTS:
+        found = study.run_experiment(name)
+        results.save_results(found)
+        for model, rows in found.cross_validation.groupby("model"):
+            click.echo(f"{model}: accuracy {100 * rows['accuracy'].mean():.2f} % (mean over seeds and folds)")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[NAMES]…")
+@click.option("--retrain", multiple=True, metavar="NAME", help="Notebook to run with retrain=True; repeatable.")
+@click.option("--publish", is_flag=True, help="Replace each notebook by its executed form when all is well.")
+@click.option(
+    "-p", "--parameter", "pairs", type=(str, str), multiple=True, help="Parameter NAME VALUE (Python literal)."
+)
+def run(names, retrain, publish, pairs):
+    """Run the notebooks in order with papermill: all, or those named (04, 04_train_head)."""
+    from esc50 import notebooks
+
+    notebooks.quiet_environment()
+    chosen = [notebooks.resolve(name) for name in names] if names else notebooks.list_notebooks()
+    again = [notebooks.resolve(name) for name in retrain]
+    for path in chosen:
+        click.echo(f"{path.stem} …")
+        parameters = {name: _literal(value) for name, value in pairs} | ({"retrain": True} if path in again else {})
+        click.echo(f"wrote {notebooks.run_notebook(path, parameters=parameters, publish=publish)}")
+
+
+@cli.command()
+def readme():
+    """Write the results table between the markers of README.md."""
+    from esc50.report import update_readme
+
+    click.echo("README.md was brought up to date" if update_readme() else "README.md is up to date")
+
+
+@cli.command()
+@click.option("--clips", default=2000, show_default=True, help="How many clips to embed.")
+def bench(clips):
+    """Time the embedding of all clips against the plain clip-by-clip loop, and write data/results."""
+    from esc50.benchmark import run_benchmark
+
+    found = run_benchmark(n_clips=clips)
+    click.echo("\n".join(f"{key}: {value}" for key, value in found.items()))
+
+
+def _literal(text):
+    import ast
+
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def _refuse_unknown(names, known, what):
+    if unknown := [name for name in names if name not in known]:
+        raise click.UsageError(f"no {what} named {', '.join(unknown)}; there are {', '.join(known)}")
+
+
 if __name__ == "__main__":
     cli(prog_name="python -m esc50")

@@ -46,6 +46,9 @@ DURATION_TOLERANCE_SECONDS = 0.01
 CHUNK_BYTES = 2**18
 N_NAMED = 3  # offending files that a message names
 
+# What a damaged zip raises (found by flipping its bytes at random), and a whole one that is not ESC-50.
+ARCHIVE_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, DatasetError)
+
 DATASET_VARIABLE = "ESC50_DATA"
 FOLDER_NAME = "ESC-50"  # what `fetch_dataset` makes inside its destination
 WORK_FOLDER_NAME = ".fetch"  # where it works until everything is checked
@@ -572,6 +575,7 @@ def _download(url, folder, known_hash, retries, timeout_seconds, progress):
     import pooch
 
     name = pooch.utils.unique_file_name(url)  # another address is another archive
+    _clear(folder, keep=name)
     store = pooch.create(folder, "", registry={name: known_hash}, urls={name: url}, retry_if_failed=retries)
     downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=CHUNK_BYTES, timeout=timeout_seconds)
     try:
@@ -581,6 +585,15 @@ def _download(url, folder, known_hash, retries, timeout_seconds, progress):
         raise DatasetError(f"cannot download {url} ({reason}): run `make data` again, or {BY_HAND}") from error
     finally:
         _remove_if_empty(folder)
+
+
+def _clear(folder, *, keep):
+    """Remove what a killed call left in the working folder, other than its complete archive."""
+    for path in folder.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != keep:
+            path.unlink()
 
 
 def _remove_if_empty(folder):
@@ -596,8 +609,8 @@ def _install(archive, root, url, progress):
         _verify(folder, True, progress)
         folder.replace(root)
     except OSError as error:  # the disk's fault, not the archive's
-        raise DatasetError(f"cannot unpack {archive} ({error}): mend that and run `make data`") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, DatasetError) as error:
+        raise DatasetError(f"cannot unpack {archive} ({error}): make room or delete it, and run `make data`") from error
+    except ARCHIVE_FAULTS as error:
         archive.unlink()
         raise DatasetError(
             f"the archive from {url} is damaged or is not ESC-50 ({error}) and was deleted: "
@@ -613,7 +626,6 @@ def _unpack(archive, folder, progress):
     from tqdm import tqdm
 
     wanted = {f"audio/{name}" for name in load_clips()["filename"]} | {"meta/esc50.csv", "LICENSE"}
-    shutil.rmtree(folder, ignore_errors=True)  # left by a call that was killed
     for part in ("audio", "meta"):
         (folder / part).mkdir(parents=True)
     with zipfile.ZipFile(archive) as opened:

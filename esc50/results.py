@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from esc50 import evaluation
 from esc50.config import N_CLASSES, RESULTS_DIR
 from esc50.errors import ResultsError
 
@@ -37,7 +38,7 @@ def load_cross_validation(*, folder=RESULTS_DIR):
     pandas.DataFrame
         Columns model, seed, fold, n_clips, accuracy, top3_accuracy, macro_f1, train_seconds.
     """
-    return _read_csv(Path(folder) / "cross_validation.csv")
+    return read_csv(Path(folder) / "cross_validation.csv")
 
 
 def load_out_of_fold(model, *, folder=RESULTS_DIR):
@@ -55,7 +56,7 @@ def load_out_of_fold(model, *, folder=RESULTS_DIR):
     pandas.DataFrame
         Columns filename, fold, target, p_0 … p_49: the mean over seeds.
     """
-    return _read_csv(Path(folder) / "out_of_fold" / f"{model}.csv.gz")
+    return read_csv(Path(folder) / "out_of_fold" / f"{model}.csv.gz")
 
 
 def load_history(*, folder=RESULTS_DIR):
@@ -71,7 +72,7 @@ def load_history(*, folder=RESULTS_DIR):
     pandas.DataFrame
         Columns model, seed, fold, epoch, loss, accuracy, held_out_loss, held_out_accuracy.
     """
-    return _read_csv(Path(folder) / "history.csv.gz")
+    return read_csv(Path(folder) / "history.csv.gz")
 
 
 def load_manifest(*, folder=RESULTS_DIR):
@@ -119,6 +120,49 @@ def load_results(models, *, folder=RESULTS_DIR):
     )
 
 
+def summarise(models, *, folder=RESULTS_DIR):
+    """Sum up models from their results files.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Model names.
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: model. As shares of 1: ``run_accuracy`` and ``run_accuracy_sd``, mean and standard deviation over
+        seeds of one network's accuracy on all clips; then, of the scores averaged over seeds, ``accuracy``,
+        ``top3_accuracy``, ``macro_f1``, each with ``…_low`` and ``…_high``, its 95 % bootstrap interval over
+        recordings; ``n_seeds`` and ``train_seconds``, the sum over all runs.
+    """
+    runs = load_cross_validation(folder=folder)
+    rows = {model: _summary(runs[runs["model"] == model], load_out_of_fold(model, folder=folder)) for model in models}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def summarise_out_of_fold(table):
+    """Score an out-of-fold table, with intervals.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `load_out_of_fold`, or of a run just made.
+
+    Returns
+    -------
+    dict
+        The scores of `esc50.evaluation.scores`, and each one's interval as ``…_low`` and ``…_high``.
+    """
+    targets, scores = table["target"].to_numpy(), probabilities(table)
+    recordings = table["filename"].str.split("-").str[1].to_numpy()  # fold-recording-take-target
+    intervals = evaluation.bootstrap_intervals(targets, scores, recordings)
+    ends = {f"{k}_{end}": v for k, pair in intervals.items() for end, v in zip(("low", "high"), pair, strict=True)}
+    return evaluation.scores(targets, scores) | ends
+
+
 def save_results(results, *, folder=RESULTS_DIR):
     """Write the results of some models; those of other models stay as they are.
 
@@ -147,6 +191,30 @@ def save_results(results, *, folder=RESULTS_DIR):
         write_csv(history, folder / "history.csv.gz", float_format="%.5f")
     known = load_manifest(folder=folder) if (folder / "manifest.json").exists() else {}
     write_json({**known, **results.manifest}, folder / "manifest.json")
+
+
+def read_csv(path):
+    """Read a results table.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in .csv or .csv.gz.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As written.
+
+    Raises
+    ------
+    ResultsError
+        There is no such file.
+    """
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise ResultsError(f"no results file {path}: restore it with git or run `make reproduce`") from None
 
 
 def write_csv(table, path, *, float_format=None):
@@ -205,11 +273,15 @@ def _beside(path):
     return temporary
 
 
-def _read_csv(path):
-    try:
-        return pd.read_csv(path)
-    except FileNotFoundError:
-        raise ResultsError(f"no results file {path}: restore it with git or run `make reproduce`") from None
+def _summary(runs, table):
+    by_seed = runs.groupby("seed")["accuracy"].mean()  # folds are of one size, so this is the accuracy on all clips
+    return {
+        "run_accuracy": by_seed.mean(),
+        "run_accuracy_sd": by_seed.std(ddof=1) if len(by_seed) > 1 else np.nan,
+        **summarise_out_of_fold(table),
+        "n_seeds": len(by_seed),
+        "train_seconds": runs["train_seconds"].sum(),
+    }
 
 
 def _merged(new, path, order):

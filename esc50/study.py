@@ -14,11 +14,19 @@ import numpy as np
 import pandas as pd
 
 from esc50 import __version__, evaluation, features
-from esc50.config import BUILD_DIR, FEATURES_DIR, FOLDS, CnnSettings, HeadSettings
-from esc50.dataset import load_clips, official_splits
+from esc50.backend import quiet_tensorflow
+from esc50.config import BUILD_DIR, FEATURES_DIR, FOLDS, RESULTS_DIR, CnnSettings, HeadSettings
+from esc50.dataset import (
+    duplicated_clip_splits,
+    grouped_random_splits,
+    leaky_random_splits,
+    load_clips,
+    official_splits,
+)
 from esc50.feature_files import load_features, parameters
-from esc50.results import PROBABILITY_COLUMNS, Results
-from esc50.training import Run, fit_classical, fit_cnn, fit_head
+from esc50.models import build_head
+from esc50.results import PROBABILITY_COLUMNS, Results, load_results, read_csv, save_results, write_csv
+from esc50.training import Run, fit_classical, fit_cnn, fit_head, set_seed, train
 
 RUNS_DIR = BUILD_DIR / "runs"
 
@@ -83,6 +91,14 @@ EXPERIMENTS = {
 }
 
 
+PROTOCOLS = {
+    "official folds": lambda clips, seed: official_splits(clips),
+    "random, recordings kept together": lambda clips, seed: grouped_random_splits(clips, seed=seed),
+    "random clips": lambda clips, seed: leaky_random_splits(clips, seed=seed),
+    "duplicated clips, then random": lambda clips, seed: duplicated_clip_splits(clips, seed=seed),
+}
+
+
 def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None, progress=True):
     """Train and test one experiment: a run for each seed and split.
 
@@ -111,6 +127,7 @@ def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None,
     """
     from tqdm.auto import tqdm
 
+    quiet_tensorflow()
     experiment, clips = EXPERIMENTS[name], load_clips()
     settings = settings or experiment.settings
     splits = splits or official_splits(clips, folds=folds)
@@ -122,6 +139,101 @@ def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None,
         fit = partial(experiment.fit, inputs, targets, split, settings=settings, seed=seed, progress=progress)
         runs[seed, split.name] = split, _resumed(fit, _run_path(name, record, split, seed))
     return _assemble(runs, clips, experiment, record)
+
+
+def results_of(name, *, retrain=False, folds=FOLDS, seeds=None, settings=None, progress=True):
+    """Results of one experiment: the committed ones, or made anew.
+
+    New results replace the committed ones when the run was whole (every fold, the experiment's own seeds and
+    settings); those of a smaller run are only returned.
+
+    Parameters
+    ----------
+    name : str
+        A key of `EXPERIMENTS`.
+    retrain : bool
+        Train, instead of reading data/results.
+    folds, seeds, settings, progress
+        As in `run_experiment`; used only with `retrain`.
+
+    Returns
+    -------
+    esc50.results.Results
+        Of every model name that the experiment gives.
+    """
+    experiment = EXPERIMENTS[name]
+    if not retrain:
+        return load_results(experiment.models)
+    settings, seeds = settings or experiment.settings, tuple(seeds or experiment.seeds)
+    found = run_experiment(name, folds=folds, seeds=seeds, settings=settings, progress=progress)
+    if (tuple(folds), seeds, settings) == (FOLDS, experiment.seeds, experiment.settings):
+        save_results(found)
+    return found
+
+
+def protocols_of(name, *, retrain=False, seed=0, settings=None, progress=True):
+    """What other ways to split the clips would claim for one experiment, beside the official folds.
+
+    Parameters
+    ----------
+    name : str
+        A key of `EXPERIMENTS`.
+    retrain : bool
+        Train, instead of reading ``data/results/protocols.csv``; with the experiment's own settings the file is
+        written too.
+    seed : int
+        Seed of splits and training.
+    settings : dataclass, optional
+        The experiment's own by default.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns protocol, and those of ``cross_validation.csv``; ``fold`` counts the parts of each protocol.
+    """
+    path = RESULTS_DIR / "protocols.csv"
+    if not retrain:
+        return read_csv(path)
+    clips, model = load_clips(), EXPERIMENTS[name].models[0]
+    tables = []
+    for protocol, make_splits in PROTOCOLS.items():
+        splits = make_splits(clips, seed)
+        found = run_experiment(name, splits=splits, seeds=(seed,), settings=settings, progress=progress)
+        rows = found.cross_validation
+        tables.append(rows[rows["model"] == model].assign(protocol=protocol))
+    table = pd.concat(tables, ignore_index=True)
+    if settings in (None, EXPERIMENTS[name].settings):
+        write_csv(table, path, float_format="%.6f")
+    return table
+
+
+def train_final_head(*, settings=HeadSettings(), seed=0, progress=True):
+    """Train the head on the frames of all 2,000 clips: the one that is shipped, and that nothing can test.
+
+    Parameters
+    ----------
+    settings : HeadSettings
+        As in the cross-validation that speaks for it.
+    seed : int
+        Seed of weights and order.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    keras.Model
+        From (batch, 1024) to (batch, 50).
+    """
+    arrays = load_features("yamnet")
+    embeddings = arrays["embeddings"]  # (n_clips, n_frames, 1024)
+    quiet_tensorflow()
+    set_seed(seed)
+    model = build_head(settings=settings)
+    frames = embeddings.reshape(-1, embeddings.shape[2])
+    labels = np.repeat(arrays["target"], embeddings.shape[1])
+    return train(model, frames, labels, settings=settings, seed=seed, progress=progress).model
 
 
 def code_version():

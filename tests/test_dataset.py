@@ -15,8 +15,9 @@ SOURCES_IN_TWO_FOLDS = {131943, 134049, 209698, 234879}
 
 
 @pytest.fixture
-def empty_places(tmp_path, monkeypatch):
-    """Only two empty folders to look in, and no environment variable."""
+def empty_places(tmp_path, monkeypatch, clips):
+    """Two empty folders to look in, no environment variable, and a data set of ten clips."""
+    monkeypatch.setattr(dataset, "load_clips", lambda: clips.iloc[:10])
     folders = (tmp_path / "raw", tmp_path / "mirror")
     monkeypatch.setattr(dataset, "SEARCH_FOLDERS", folders)
     monkeypatch.delenv(dataset.DATASET_VARIABLE, raising=False)
@@ -24,9 +25,9 @@ def empty_places(tmp_path, monkeypatch):
 
 
 def make_layout(root, clips, suffix=".flac", *, skip=()):
-    """All clips by name, without sound."""
+    """The ten clips by name, without sound."""
     (root / "audio").mkdir(parents=True)
-    for name in clips["filename"]:
+    for name in clips["filename"].iloc[:10]:
         if name not in skip:
             (root / "audio" / name).with_suffix(suffix).touch()
     return root
@@ -151,9 +152,9 @@ def test_a_wrong_variable_or_path_is_an_error_though_a_data_set_lies_elsewhere(
 
 
 def test_an_incomplete_data_set_is_an_error_that_names_the_missing_clips(empty_places, clips):
-    gone = clips["filename"].iloc[[3, 1000]].tolist()
+    gone = clips["filename"].iloc[[3, 7]].tolist()
     make_layout(empty_places[0], clips, skip=gone)
-    with pytest.raises(DatasetError, match=f"2 of 2000 clips are missing from .*{gone[0]}, {gone[1]}.*make data"):
+    with pytest.raises(DatasetError, match=f"2 of 10 clips are missing from .*{gone[0]}, {gone[1]}.*make data"):
         dataset.find_dataset()
 
 

@@ -1,0 +1,65 @@
+# Targets for people; `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+ESC50 := $(BIN)/python -m esc50
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
+
+.PHONY: help env data features run reproduce test lint format bench lab readme clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+env: $(VENV)/.installed ## make the virtual environment and install everything
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --progress-bar on --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+data: env ## download ESC-50 (646 MB) into data/raw; not needed for `make run`
+	$(ESC50) fetch
+
+features: env ## compute data/features from the recordings (2 minutes)
+	$(ESC50) features
+
+run: env ## execute notebooks 01 to 05, train the dense head for real, regenerate every figure
+	$(ESC50) run --retrain 04 --publish
+	$(ESC50) readme
+
+reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
+	$(ESC50) features
+	$(ESC50) train
+	$(ESC50) bench
+	$(ESC50) run --retrain 02 --retrain 03 --retrain 04 --publish
+	$(ESC50) readme
+
+test: env ## run all tests, the notebooks by nbval included
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 notebooks
+
+lint: env ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: env ## mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: env ## time the embedding of all clips against the plain loop
+	$(ESC50) bench
+
+lab: env ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+readme: env ## write the results table into README.md
+	$(ESC50) readme
+
+clean: ## remove what can be made again: the environment, executed notebooks, finished runs, caches
+	rm -rf $(VENV) build .pytest_cache .ruff_cache esc50.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

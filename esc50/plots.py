@@ -1,0 +1,455 @@
+"""The pictures: each function draws on the axes that it is given and returns them; notebooks save them."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+
+from esc50.config import FIGURES_DIR, PROJECT_DIR, LogMelSettings, StatisticsSettings
+from esc50.dataset import THEMES
+
+THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
+TICK_HZ = (125, 500, 2000, 8000)
+
+
+def set_style():
+    """Set the look that all figures of the study share."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
+    plt.rcParams.update(
+        {
+            "figure.dpi": 80,
+            "savefig.dpi": 150,
+            "savefig.bbox": "tight",
+            "figure.constrained_layout.use": True,
+            "axes.titleweight": "bold",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
+
+
+def save_figure(figure, name, *, folder=FIGURES_DIR):
+    """Write a figure as PNG beside its place, then rename.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What to write.
+    name : str
+        File name without ending: the notebook's number, then what it shows.
+    folder : str or Path
+        Where to write; a relative folder counts from the project's.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    folder = PROJECT_DIR / folder
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{name}.part.png"
+    figure.savefig(beside, metadata={"Software": None})
+    return beside.replace(folder / f"{name}.png")
+
+
+def class_label(name):
+    """Readable form of a class name.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``door_wood_knock``.
+
+    Returns
+    -------
+    str
+        Such as ``door wood knock``.
+    """
+    return name.replace("_", " ")
+
+
+def plot_waveform(samples, *, sample_rate_hz=16_000, color=None, ax=None):
+    """Draw a waveform over time.
+
+    Parameters
+    ----------
+    samples : np.ndarray, shape (n_samples,)
+        Samples in [-1, 1].
+    sample_rate_hz : float
+        Samples per second.
+    color : color, optional
+        Of the line.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Time in seconds to the right, amplitude upwards.
+    """
+    ax = ax or plt.gca()
+    ax.plot(np.arange(len(samples)) / sample_rate_hz, samples, linewidth=0.5, color=color)
+    ax.set(xlim=(0, len(samples) / sample_rate_hz), ylim=(-1.05, 1.05), xlabel="time (s)", ylabel="amplitude")
+    ax.grid(False)
+    return ax
+
+
+def plot_envelope(envelope, *, settings=StatisticsSettings(), color=None, ax=None):
+    """Draw a waveform from its stored envelope, with no audio at hand.
+
+    Parameters
+    ----------
+    envelope : np.ndarray, shape (n_hops, 2)
+        Lowest and highest sample of each hop, in [-1, 1].
+    settings : StatisticsSettings
+        The hop in seconds.
+    color : color, optional
+        Of the area.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Time in seconds to the right, amplitude upwards.
+    """
+    ax = ax or plt.gca()
+    times = np.arange(len(envelope)) * settings.hop_seconds
+    ax.fill_between(times, envelope[:, 0], envelope[:, 1], color=color, linewidth=0.3, step="post")
+    ax.set(xlim=(0, times[-1] + settings.hop_seconds), ylim=(-1.05, 1.05), xlabel="time (s)", ylabel="amplitude")
+    ax.grid(False)
+    return ax
+
+
+def plot_log_mel(decibel, *, settings=LogMelSettings(), ax=None):
+    """Draw a log-mel spectrogram.
+
+    Parameters
+    ----------
+    decibel : np.ndarray, shape (n_frames, mel_bands)
+        Decibels.
+    settings : LogMelSettings
+        Hop in seconds and mel range in Hz, for the axes.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Time in seconds to the right, frequency in Hz upwards on the mel scale.
+    """
+    import librosa
+
+    ax = ax or plt.gca()
+    mel = librosa.hz_to_mel([settings.mel_min_hz, settings.mel_max_hz])
+    extent = (0, len(decibel) * settings.hop_seconds, *mel)
+    ax.imshow(decibel.T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
+    ax.set_yticks(librosa.hz_to_mel(np.array(TICK_HZ)), [f"{hz:g}" for hz in TICK_HZ])
+    ax.set(xlabel="time (s)", ylabel="frequency (Hz)")
+    ax.grid(False)
+    return ax
+
+
+def plot_gallery(envelopes, log_mels, titles, *, colors=None):
+    """Draw a grid of clips: waveform above, log-mel below, one column a clip.
+
+    Parameters
+    ----------
+    envelopes : np.ndarray, shape (n_clips, n_hops, 2)
+        Lowest and highest sample of each hop.
+    log_mels : np.ndarray, shape (n_clips, n_frames, mel_bands)
+        Decibels.
+    titles : sequence of str
+        One a clip.
+    colors : sequence of color, optional
+        One a clip.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Five clips a row.
+    """
+    columns = 5
+    rows = -(-len(titles) // columns)
+    figure, axes = plt.subplots(
+        2 * rows, columns, figsize=(13, 2.9 * rows), sharex=True, squeeze=False, height_ratios=[1, 1.6] * rows
+    )
+    for i, title in enumerate(titles):
+        row, column = divmod(i, columns)
+        upper, lower = axes[2 * row, column], axes[2 * row + 1, column]
+        plot_envelope(envelopes[i], color=colors and colors[i], ax=upper).set_title(title, fontsize=10)
+        plot_log_mel(log_mels[i], ax=lower)
+        upper.set(xlabel="")
+        lower.set(xlabel="time (s)" if row == rows - 1 else "")
+        if column:
+            upper.set(ylabel="", yticklabels=[])
+            lower.set(ylabel="", yticklabels=[])
+    return figure
+
+
+def plot_by_class(table, column, *, label, order=None, ax=None):
+    """Draw how a clip statistic spreads within each class, coloured by theme.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns category, theme and `column`, one row a clip.
+    column : str
+        The statistic.
+    label : str
+        Its name and unit for the axis.
+    order : sequence of str, optional
+        Classes from top to bottom; by median by default.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        One box a class.
+    """
+    ax = ax or plt.gca()
+    order = order if order is not None else table.groupby("category")[column].median().sort_values().index
+    sns.boxplot(
+        table, x=column, y="category", hue="theme", order=order, palette=THEME_PALETTE,
+        dodge=False, fliersize=1.5, linewidth=0.7, ax=ax,
+    )  # fmt: skip
+    ax.set(xlabel=label, ylabel="")
+    ax.set_yticks(range(len(order)), [class_label(name) for name in order], fontsize=8)
+    ax.legend(title="", fontsize=8)
+    return ax
+
+
+def plot_training_curves(history, *, ax=None):
+    """Draw accuracy over epochs: training and held-out, the mean over runs with the band from least to most.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        Columns epoch, accuracy, held_out_accuracy; several runs below each other.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Epochs to the right, accuracy in percent upwards.
+    """
+    ax = ax or plt.gca()
+    names = {"accuracy": "training (augmented, dropout on)", "held_out_accuracy": "held out"}
+    long = history.melt("epoch", list(names), var_name="part", value_name="percent")
+    long = long.assign(part=long["part"].map(names), percent=100 * long["percent"])
+    sns.lineplot(long, x="epoch", y="percent", hue="part", errorbar=("pi", 100), ax=ax)
+    ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 100))
+    ax.legend(title="", loc="lower right")
+    return ax
+
+
+def plot_model_comparison(summary, *, references=None, ax=None):
+    """Draw each model's accuracy with its interval, and published figures as vertical lines.
+
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        Index: model; columns accuracy, accuracy_low, accuracy_high, as shares of 1.
+    references : dict of str to float, optional
+        Name -> percent.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Percent to the right, one row a model.
+    """
+    ax = ax or plt.gca()
+    percent = 100 * summary[["accuracy", "accuracy_low", "accuracy_high"]]
+    error = np.abs(percent[["accuracy_low", "accuracy_high"]].to_numpy().T - percent["accuracy"].to_numpy())
+    rows = np.arange(len(percent))
+    ax.barh(rows, percent["accuracy"], xerr=error, color=sns.color_palette()[0], alpha=0.85, capsize=3, height=0.65)
+    for row, value in zip(rows, percent["accuracy"], strict=True):
+        ax.text(1, row, f"{value:.1f} %", va="center", color="white", fontweight="bold", fontsize=9)
+    ax.set_yticks(rows, percent.index)
+    ax.invert_yaxis()
+    ax.set(xlabel="accuracy (%), official 5 folds, with 95 % interval", xlim=(0, 100))
+    ax.grid(axis="y", visible=False)
+    _reference_lines(ax, references or {})
+    return ax
+
+
+def plot_confusion(counts, names, *, annotate=True, ax=None):
+    """Draw confusion as the share of each true class, in percent.
+
+    Parameters
+    ----------
+    counts : np.ndarray, shape (n, n)
+        Row: the true class; column: the predicted one.
+    names : sequence of str
+        n names.
+    annotate : bool
+        Write each share that is not zero into its cell.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        True classes downwards, predicted ones to the right.
+    """
+    ax = ax or plt.gca()
+    share = 100 * counts / counts.sum(axis=1, keepdims=True)
+    size = 6.5 if len(names) > 10 else 11
+    text = np.where(share >= 0.05, np.vectorize(lambda v: f"{v:.0f}" if v >= 0.95 else f"{v:.1f}")(share), "")
+    sns.heatmap(
+        share, annot=text if annotate else False, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, ax=ax,
+        xticklabels=names, yticklabels=names, linewidths=0.3, linecolor="0.92", annot_kws={"size": size},
+        cbar_kws={"label": "share of the true class (%)", "shrink": 0.6},
+    )  # fmt: skip
+    ax.set(xlabel="predicted", ylabel="true")
+    ax.tick_params(labelsize=size + 1.5)
+    ax.set_xticks(
+        ax.get_xticks(), names, rotation=90 if len(names) > 10 else 30, ha="center" if len(names) > 10 else "right"
+    )
+    return ax
+
+
+def plot_per_class(values, names, themes, *, label, ax=None):
+    """Draw one bar a class, coloured by theme, best on top.
+
+    Parameters
+    ----------
+    values : np.ndarray, shape (n_classes,)
+        Such as the F1 of each class.
+    names, themes : sequence of str
+        Name and theme of each class.
+    label : str
+        What the values are, for the axis.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        One bar a class.
+    """
+    ax = ax or plt.gca()
+    order = np.argsort(values, kind="stable")
+    colors = [THEME_PALETTE[themes[i]] for i in order]
+    ax.barh(np.arange(len(order)), np.asarray(values)[order], color=colors, height=0.75)
+    ax.set_yticks(np.arange(len(order)), [class_label(names[i]) for i in order], fontsize=8)
+    ax.set(xlabel=label, ylim=(-0.6, len(order) - 0.4))
+    ax.grid(axis="y", visible=False)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in THEME_PALETTE.values()]
+    ax.legend(handles, THEME_PALETTE, fontsize=8, loc="lower right")
+    return ax
+
+
+def plot_map(points, labels, *, palette=None, names=None, ax=None):
+    """Draw a two-dimensional map of clips.
+
+    Parameters
+    ----------
+    points : np.ndarray, shape (n_clips, 2)
+        Such as from t-SNE.
+    labels : sequence of str
+        The theme or class of each clip, for the colour.
+    palette : dict or str, optional
+        As in seaborn.
+    names : sequence of str, optional
+        Labels to write at the median of their clips.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Without ticks: neither axis has a unit.
+    """
+    ax = ax or plt.gca()
+    labels = np.asarray(labels)
+    legend = "brief" if names is None else False
+    sns.scatterplot(
+        x=points[:, 0], y=points[:, 1], hue=labels, palette=palette, s=12, linewidth=0, alpha=0.8, legend=legend, ax=ax
+    )
+    for name in names if names is not None else ():
+        x, y = np.median(points[labels == name], axis=0)
+        ax.text(x, y, class_label(name), ha="center", va="center", fontsize=7.5, bbox=_LABEL_BOX)
+    ax.set(xticks=[], yticks=[], xlabel="", ylabel="", aspect="equal")
+    return ax
+
+
+def plot_top_scores(scores, names, *, top=5, ax=None):
+    """Draw the most probable classes as bars.
+
+    Parameters
+    ----------
+    scores : np.ndarray, shape (n_classes,)
+        Probabilities.
+    names : sequence of str
+        Class names in label order.
+    top : int
+        How many.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Probability in percent to the right, the best class on top.
+    """
+    ax = ax or plt.gca()
+    best = np.argsort(-scores, kind="stable")[:top]
+    percent = 100 * scores[best]
+    rows = np.arange(len(best))
+    ax.barh(rows, percent, color=sns.color_palette()[0], height=0.65)
+    for row, value in zip(rows, percent, strict=True):
+        ax.text(value + 1, row, f"{value:.1f} %", va="center")
+    ax.set_yticks(rows, [class_label(names[i]) for i in best])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 115), xticks=range(0, 101, 25), xlabel="probability (%)")
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def plot_timeline(frame_scores, frame_seconds, names, *, top=5, frame_length_seconds=0.96, ax=None):
+    """Draw how probable the leading classes are in each frame.
+
+    Parameters
+    ----------
+    frame_scores : np.ndarray, shape (n_frames, n_classes)
+        Probabilities.
+    frame_seconds : np.ndarray, shape (n_frames,)
+        Start of each frame in seconds.
+    names : sequence of str
+        Class names in label order.
+    top : int
+        How many classes, by their mean over the frames.
+    frame_length_seconds : float
+        Length of one frame.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Time in seconds to the right, one row a class, darker is more probable.
+    """
+    ax = ax or plt.gca()
+    best = np.argsort(-frame_scores.mean(axis=0), kind="stable")[:top]
+    hop = frame_seconds[1] - frame_seconds[0] if len(frame_seconds) > 1 else frame_length_seconds
+    edges = np.append(frame_seconds, frame_seconds[-1] + hop)
+    mesh = ax.pcolormesh(edges, np.arange(len(best) + 1), 100 * frame_scores[:, best].T, cmap="Blues", vmin=0, vmax=100)
+    ax.set_yticks(np.arange(len(best)) + 0.5, [class_label(names[i]) for i in best])
+    ax.invert_yaxis()
+    ax.set(xlabel="start of the 0.96 s frame (s)")
+    ax.grid(False)
+    ax.figure.colorbar(mesh, ax=ax, label="probability (%)")
+    return ax
+
+
+_LABEL_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
+
+
+def _reference_lines(ax, references):
+    for name, percent in references.items():
+        ax.axvline(percent, color="0.25", linestyle="--", linewidth=1)
+        ax.text(percent, -0.65, f"{name} {percent:.1f}", rotation=35, fontsize=8, ha="left", va="bottom")

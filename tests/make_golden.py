@@ -1,0 +1,19 @@
+"""Make data/models/yamnet_golden.npz from a SavedModel known to be YAMNet: python tests/make_golden.py FOLDER."""
+
+import sys
+
+import numpy as np
+import tensorflow_hub
+
+from esc50.yamnet import GOLDEN_FILE, Yamnet, check_yamnet, chirp, yamnet_fingerprint
+
+
+def main(folder):
+    yamnet = Yamnet(tensorflow_hub.load(folder))
+    np.savez_compressed(GOLDEN_FILE, embeddings=yamnet.embed(chirp()))
+    check_yamnet(yamnet)
+    print(f"{GOLDEN_FILE}: {GOLDEN_FILE.stat().st_size} bytes, fingerprint {yamnet_fingerprint()}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
