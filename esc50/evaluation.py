@@ -170,6 +170,130 @@ def most_confused(targets, probabilities, *, most=10):
     return [(int(a), int(b), int(counts[a, b]), int(counts[b, a])) for a, b in pairs if both[a, b]]
 
 
+def majority_labels(guesses, targets, *, n_guesses, n_classes=N_CLASSES):
+    """For each thing that another classifier may guess, the label that it most often stands for.
+
+    Parameters
+    ----------
+    guesses : np.ndarray, shape (n_clips,)
+        What the other classifier guessed, 0 to ``n_guesses - 1``.
+    targets : np.ndarray, shape (n_clips,)
+        True labels of the same clips.
+    n_guesses : int
+        Number of things that may be guessed.
+    n_classes : int
+        Number of labels.
+
+    Returns
+    -------
+    np.ndarray, shape (n_guesses,)
+        A label each, the lower one where two are as frequent; -1 for what was never guessed, which is always wrong.
+    """
+    counts = np.bincount(guesses * n_classes + targets, minlength=n_guesses * n_classes)
+    counts = counts.reshape(n_guesses, n_classes)
+    return np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+
+
+def nearest_neighbours(vectors, folds, *, k=5):
+    """For each clip the clips of the other folds whose vectors point most nearly the same way.
+
+    Takes of one recording lie in one fold, so no clip finds a sibling.
+
+    Parameters
+    ----------
+    vectors : np.ndarray, shape (n_clips, size)
+        One vector a clip, none of them zero.
+    folds : np.ndarray, shape (n_clips,)
+        Fold of each clip.
+    k : int
+        How many neighbours.
+
+    Returns
+    -------
+    neighbours : np.ndarray, shape (n_clips, k)
+        Rows of the neighbours, the nearest first.
+    similarity : np.ndarray, shape (n_clips, k)
+        Their cosine similarity, at most 1.
+    """
+    vectors = vectors.astype(np.float64)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    similarity = unit @ unit.T  # (n_clips, n_clips)
+    similarity[folds[:, None] == folds] = -np.inf
+    neighbours = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    return neighbours, np.take_along_axis(similarity, neighbours, axis=1)
+
+
+def neighbour_votes(neighbour_targets, similarity, *, n_classes=N_CLASSES):
+    """Share of each class among the neighbours, each of which counts by its similarity.
+
+    Parameters
+    ----------
+    neighbour_targets : np.ndarray, shape (n_clips, k)
+        Labels of the neighbours.
+    similarity : np.ndarray, shape (n_clips, k)
+        Their similarity, positive.
+    n_classes : int
+        Number of labels.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, n_classes)
+        Shares of 1, to be scored as probabilities are.
+    """
+    votes = np.zeros((len(neighbour_targets), n_classes))
+    np.add.at(votes, (np.arange(len(votes))[:, None], neighbour_targets), similarity)
+    return votes / votes.sum(axis=1, keepdims=True)
+
+
+def confused_examples(targets, probabilities, pairs):
+    """Find for each pair of classes the clip that was taken for the other with the most certainty.
+
+    Parameters
+    ----------
+    targets : np.ndarray, shape (n_clips,)
+        Labels 0 to 49.
+    probabilities : np.ndarray, shape (n_clips, 50)
+        Scores in label order.
+    pairs : list of tuple of int
+        From `most_confused`.
+
+    Returns
+    -------
+    list of tuple of int
+        (row of the clip, label that it was taken for), one a pair.
+    """
+    predicted = probabilities.argmax(axis=1)
+    found = []
+    for a, b, *_ in pairs:
+        mistaken = ((targets == a) & (predicted == b)) | ((targets == b) & (predicted == a))
+        row = np.argmax(np.where(mistaken, probabilities.max(axis=1), -1))
+        found.append((int(row), int(predicted[row])))
+    return found
+
+
+def per_class_report(targets, predicted, names):
+    """Precision, recall and F1 of each class.
+
+    Parameters
+    ----------
+    targets, predicted : np.ndarray, shape (n_clips,)
+        Labels.
+    names : sequence of str
+        Class names in label order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: class name; columns precision, recall, f1, clips.
+    """
+    import pandas as pd
+    from sklearn.metrics import precision_recall_fscore_support
+
+    labels = np.arange(len(names))
+    columns = precision_recall_fscore_support(targets, predicted, labels=labels, zero_division=0)
+    return pd.DataFrame(dict(zip(("precision", "recall", "f1", "clips"), columns, strict=True)), index=list(names))
+
+
 def _in_top(targets, probabilities, k):
     own = np.take_along_axis(probabilities, targets[:, None], axis=1)
     return (probabilities > own).sum(axis=1) < k

@@ -18,10 +18,9 @@ CNN_LAYERS = {
     ),
     "cnn_separable": (
         ("conv", 32, 2),
-        ("separable", 64, 1),
-        ("separable", 128, 2),
+        ("separable", 64, 2),
         ("separable", 128, 1),
-        ("separable", 256, 2),
+        ("separable", 128, 2),
         ("separable", 256, 1),
         ("separable", 512, 2),
         ("separable", 512, 1),

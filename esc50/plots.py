@@ -4,11 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-from esc50.config import FIGURES_DIR, PROJECT_DIR, LogMelSettings, StatisticsSettings
+from esc50.config import FIGURES_DIR, PROJECT_DIR, LogMelSettings, StatisticsSettings, YamnetSettings
 from esc50.dataset import THEMES
 
 THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
 TICK_HZ = (125, 500, 2000, 8000)
+YAMNET_MEL_HZ = (125, 7500)  # tensorflow/models, research/audioset/yamnet/params.py
+PART_PALETTE = sns.color_palette("tab10")
 
 
 def set_style():
@@ -276,6 +278,36 @@ def plot_model_comparison(summary, *, references=None, ax=None):
     return ax
 
 
+def plot_protocols(table, *, claim, printed, ax=None):
+    """Draw what each way of splitting claims, beside a claim and a printed range from elsewhere.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns protocol, accuracy (share of 1), one row a part.
+    claim : float
+        Percent, drawn as a line.
+    printed : tuple of float
+        Percent, lowest and highest, drawn as a band.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Percent to the right, one row a protocol.
+    """
+    ax = ax or plt.gca()
+    table = table.assign(percent=100 * table["accuracy"])
+    sns.barplot(table, x="percent", y="protocol", errorbar=None, color=sns.color_palette()[0], alpha=0.75, ax=ax)
+    sns.stripplot(table, x="percent", y="protocol", color="0.2", size=4, ax=ax)
+    ax.axvspan(*printed, color="0.6", alpha=0.4, label="printed in the old notebooks")
+    ax.axvline(claim, color="0.2", linestyle="--", label="claimed in the old README")
+    ax.set(xlim=(70, 101), xlabel="accuracy (%), axis from 70", ylabel="")
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.4, 1.16), ncols=2)
+    return ax
+
+
 def plot_confusion(counts, names, *, annotate=True, ax=None):
     """Draw confusion as the share of each true class, in percent.
 
@@ -446,6 +478,152 @@ def plot_timeline(frame_scores, frame_seconds, names, *, top=5, frame_length_sec
     return ax
 
 
+def plot_yamnet_log_mel(log_mel, *, settings=YamnetSettings(), ax=None):
+    """Draw the log-mel spectrogram that YAMNet itself computes.
+
+    Parameters
+    ----------
+    log_mel : np.ndarray, shape (n_windows, 64)
+        Natural logarithm of the mel spectrum plus 0.001.
+    settings : YamnetSettings
+        Hop in seconds.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Time in seconds to the right, frequency in Hz upwards on the mel scale.
+    """
+    import librosa
+
+    ax = ax or plt.gca()
+    extent = (0, len(log_mel) * settings.stft_hop_seconds, *librosa.hz_to_mel(YAMNET_MEL_HZ, htk=True))
+    image = ax.imshow(log_mel.T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
+    ticks = [hz for hz in TICK_HZ if hz <= YAMNET_MEL_HZ[1]]
+    ax.set_yticks(librosa.hz_to_mel(ticks, htk=True), [f"{hz:g}" for hz in ticks])
+    ax.set(xlabel="time (s)", ylabel="frequency (Hz)")
+    ax.grid(False)
+    ax.figure.colorbar(image, ax=ax, label="ln(mel + 0.001)")
+    return ax
+
+
+def plot_embeddings(embeddings, frame_seconds, *, ax=None):
+    """Draw the embeddings of one sound: one row a frame, one thin column a number.
+
+    Parameters
+    ----------
+    embeddings : np.ndarray, shape (n_frames, 1024)
+        Zero or more.
+    frame_seconds : np.ndarray, shape (n_frames,)
+        Start of each frame in seconds.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The numbers of an embedding to the right, time downwards; black is zero.
+    """
+    ax = ax or plt.gca()
+    image = ax.imshow(embeddings, aspect="auto", cmap="inferno", interpolation="antialiased")
+    ax.set_yticks(range(len(embeddings)), [f"{seconds:.2f}" for seconds in frame_seconds])
+    ax.set(xlabel=f"number 0 to {embeddings.shape[1] - 1} of the embedding", ylabel="start of the frame (s)")
+    ax.grid(False)
+    ax.figure.colorbar(image, ax=ax, label="value", pad=0.01)
+    return ax
+
+
+def plot_guesses(counts, names, guess_names, *, most=30, ax=None):
+    """Draw how often each class gets each of the most frequent guesses of another classifier.
+
+    Parameters
+    ----------
+    counts : np.ndarray, shape (n_classes, n_guesses)
+        Clips of a class that got a guess.
+    names : sequence of str
+        n_classes names.
+    guess_names : sequence of str
+        n_guesses names.
+    most : int
+        How many guesses, the most frequent on the left.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Classes downwards, guesses to the right; in each cell the number of clips.
+    """
+    ax = ax or plt.gca()
+    best = np.argsort(-counts.sum(axis=0), kind="stable")[:most]
+    shown = counts[:, best].astype(int)
+    sns.heatmap(
+        shown, annot=np.where(shown > 0, shown.astype(str), ""), fmt="", cmap="Blues", vmin=0, ax=ax, linewidths=0.3,
+        linecolor="0.92", annot_kws={"size": 7}, cbar_kws={"label": "clips", "shrink": 0.4, "pad": 0.01},
+        xticklabels=[f"{_shortened(guess_names[i])} ({counts[:, i].sum():.0f})" for i in best],
+        yticklabels=[class_label(name) for name in names],
+    )  # fmt: skip
+    ax.tick_params(labelsize=8)
+    ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
+    return ax
+
+
+def plot_map_part(points, labels, chosen, *, ax=None):
+    """Draw some clips of a two-dimensional map in colour, one colour a label, and the others in grey.
+
+    Parameters
+    ----------
+    points : np.ndarray, shape (n_clips, 2)
+        Such as from t-SNE.
+    labels : np.ndarray of str, shape (n_clips,)
+        Such as the class of each clip; at most ten labels among the chosen.
+    chosen : np.ndarray of bool, shape (n_clips,)
+        Which clips are in colour.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Without ticks; each label at the median of its clips.
+    """
+    ax = ax or plt.gca()
+    labels, chosen = np.asarray(labels), np.asarray(chosen)
+    ax.scatter(*points[~chosen].T, s=4, color="0.85", linewidth=0)
+    names = list(dict.fromkeys(labels[chosen]))
+    return plot_map(
+        points[chosen], labels[chosen], palette=dict(zip(names, PART_PALETTE, strict=False)), names=names, ax=ax
+    )
+
+
+def plot_map_names(points, labels, *, size=8, ax=None):
+    """Write each label of a two-dimensional map at the median of its clips.
+
+    Parameters
+    ----------
+    points : np.ndarray, shape (n_clips, 2)
+        Such as from t-SNE.
+    labels : np.ndarray of str, shape (n_clips,)
+        Such as the class of each clip.
+    size : float
+        Of the letters, in points.
+    ax : matplotlib.axes.Axes, optional
+        Where to write.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes.
+    """
+    ax = ax or plt.gca()
+    labels = np.asarray(labels)
+    for name in np.unique(labels):
+        x, y = np.median(points[labels == name], axis=0)
+        ax.text(x, y, class_label(name), ha="center", va="center", fontsize=size, bbox=_LABEL_BOX)
+    return ax
+
+
 _LABEL_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
 
 
@@ -453,3 +631,8 @@ def _reference_lines(ax, references):
     for name, percent in references.items():
         ax.axvline(percent, color="0.25", linestyle="--", linewidth=1)
         ax.text(percent, -0.65, f"{name} {percent:.1f}", rotation=35, fontsize=8, ha="left", va="bottom")
+
+
+def _shortened(name):
+    """First part of an AudioSet name, which may list several: ``Vehicle horn, car horn, honking``."""
+    return name.split(", ")[0]

@@ -42,6 +42,24 @@ def results_table(*, folder=RESULTS_DIR):
     return "\n".join(head + [_row(MODELS[model], row) for model, row in summary.iterrows()])
 
 
+def headline(summary):
+    """Figures that a saved model carries, with the protocol that they come from.
+
+    Parameters
+    ----------
+    summary : pandas.Series or dict
+        The model's row of `esc50.results.summarise`, or of notebook 04's table.
+
+    Returns
+    -------
+    dict
+        Shares of 1, rounded to four places.
+    """
+    keys = [f"{name}{end}" for name in ("accuracy", "top3_accuracy", "macro_f1") for end in ("", "_low", "_high")]
+    figures = {key: round(float(summary[key]), 4) for key in keys}
+    return {"protocol": "official 5 folds, each clip tested once, 3 seeds averaged, 95 % intervals", **figures}
+
+
 def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
     """Write the table between the README's markers.
 

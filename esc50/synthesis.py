@@ -207,8 +207,8 @@ def _in_room(rng, waveform, decay, wet):
     echo *= np.exp(-np.arange(len(echo)) / (decay * AUDIO.sample_rate_hz))
     echo *= wet / np.linalg.norm(echo)
     n_samples = len(waveform) + len(echo)
-    wave = np.fft.irfft(np.fft.rfft(waveform, n_samples) * np.fft.rfft(echo, n_samples), n_samples)
-    return waveform + wave[: len(waveform)]
+    spectrum = np.fft.rfft(waveform, n_samples) * np.fft.rfft(echo, n_samples)
+    return waveform + np.fft.irfft(spectrum, n_samples)[: len(waveform)]
 
 
 # Below, every number was found by a search for what YAMNet names with confidence; none has another meaning.
@@ -250,9 +250,10 @@ def _church_bells(seconds, rng):
 def _clock_tick(seconds, rng):
     hit = _ringing(0.1, [(3_600, 0.0023, 1), (5_570, 0.0047, 0.5), (633, 0.0044, 0.3)])
     hit += 0.8 * _burst(rng, 0.1, 0.0025, 1_000, 7_500, 0)
-    onsets = np.arange(0.1, seconds, 0.487)
-    ticks = sum(_at(seconds, onset, (1, 0.75)[k % 2] * hit) for k, onset in enumerate(onsets))
-    return _in_room(rng, ticks, 0.02, 0.5) + 0.01 * _noise(rng, seconds)
+    waveform = 0.01 * _noise(rng, seconds)
+    for k, onset in enumerate(np.arange(0.1, seconds, 0.487)):
+        waveform += _at(seconds, onset, (1, 0.75)[k % 2] * hit)  # tick, tock
+    return _in_room(rng, waveform, 0.02, 0.5)
 
 
 def _door_wood_knock(seconds, rng):
@@ -274,10 +275,11 @@ def _helicopter(seconds, rng):
 
 
 def _keyboard_typing(seconds, rng):
-    waveform, onset = 0.03 * _noise(rng, seconds), 0.1
+    waveform, onset = 0.01 * _noise(rng, seconds), 0.1
     while onset < seconds:
-        down, up = (_burst(rng, 0.15, 0.0034, 880, 8_000, 1.4) for _ in range(2))
-        waveform += _at(seconds, onset, rng.uniform(0.4, 1) * down)
+        down, up = (_burst(rng, 0.15, 0.005, 880, 8_000, 2.5) for _ in range(2))
+        key = _ringing(0.15, [(rng.uniform(200, 450), 0.01, 0.3)])
+        waveform += _at(seconds, onset, rng.uniform(0.4, 1) * down + key)
         waveform += _at(seconds, onset + rng.uniform(0.05, 0.1), 0.65 * up)
         onset += rng.uniform(0.08, 0.25)
     return _in_room(rng, waveform, 0.017, 0.4)
@@ -285,10 +287,10 @@ def _keyboard_typing(seconds, rng):
 
 def _rain(seconds, rng):
     drops = np.zeros(len(_times(seconds)))
-    hits = rng.integers(0, len(drops), round(4_900 * seconds))
+    hits = rng.integers(0, len(drops), round(1_500 * seconds))
     drops[hits] = rng.exponential(1, len(hits)) * rng.choice([-1, 1], len(hits))
-    splash = rng.standard_normal(320) * np.exp(-_times(0.02) / 0.00028)
-    return 2.3 * np.convolve(drops, splash)[: len(drops)] + 0.86 * _noise(rng, seconds, 770, 8_000, 1.5)
+    splash = _ringing(0.02, [(6_000, 0.0003, 1)])
+    return 2.3 * np.convolve(drops, splash)[: len(drops)] + 0.86 * _noise(rng, seconds, 300, 8_000, 1.5)
 
 
 def _sea_waves(seconds, rng):

@@ -24,6 +24,7 @@ import numpy as np
 
 from esc50 import config
 from esc50.audio import n_patches, pad_waveform
+from esc50.backend import quiet_tensorflow
 from esc50.errors import AudioError, YamnetError
 
 # What is loaded, where it lives, under which licence, and whom to cite.
@@ -431,7 +432,7 @@ def _overlapping_parts(waveform):
 
 
 def _tensorflow():
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_tensorflow()
     import tensorflow as tf
 
     return tf

@@ -1,0 +1,150 @@
+"""How much faster YAMNet embeds clips in batches than in the plain loop over clips."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from esc50 import config
+from esc50.audio import load_sound
+from esc50.dataset import clip_path, dataset_found, find_dataset, load_clips
+from esc50.results import write_json
+from esc50.yamnet import load_yamnet
+
+BENCHMARK_FILE = "benchmark_embedding.json"
+CLIPS_PER_TURN = 96
+NOISE_PEAK = 0.5
+LIBRARIES = ("numpy", "tensorflow", "tensorflow-hub")
+AUDIO = config.AudioSettings()
+
+
+def run_benchmark(n_clips=2_000, *, folder=None, progress=True):
+    """Time the embedding of ESC-50's clips both ways and keep the result.
+
+    Parameters
+    ----------
+    n_clips : int, optional
+        How many clips of the list, from its start. Without recordings the clips are seeded noise, which YAMNet
+        embeds in the same time; the result says which.
+    folder : path-like, optional
+        Where ``benchmark_embedding.json`` is written; ``data/results`` by default.
+    progress : bool, optional
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    dict
+        As `benchmark_embedding`, and ``sound``, ``cpu``, ``cores``, ``python``, ``libraries`` and ``date``.
+    """
+    sound, waveforms = _clips(n_clips)
+    result = {"sound": sound, **benchmark_embedding(waveforms, progress=progress, n_clips=n_clips), **_machine()}
+    write_json(result, Path(folder or config.RESULTS_DIR) / BENCHMARK_FILE)
+    return result
+
+
+def benchmark_embedding(waveforms, *, n_clips=None, batch_size=32, progress=False):
+    """Time the plain clip-by-clip loop over the hub module against `Yamnet.embed_batch`, on the same clips.
+
+    The two take turns, 96 clips each, so that neither gets the quiet minutes of a busy machine. Reading the
+    clips is not timed, and each side runs once before the clock starts.
+
+    Parameters
+    ----------
+    waveforms : iterable of np.ndarray, shape (n_samples,)
+        Equally long clips, mono float32 in [-1, 1] at 16 kHz; a generator is read turn by turn.
+    n_clips : int, optional
+        Their number, for the progress bar.
+    batch_size : int, optional
+        As in `Yamnet.embed_batch`.
+    progress : bool, optional
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    dict
+        ``n_clips``, ``batch_size``, ``hub_loop_ms_per_clip``, ``batch_ms_per_clip``, ``ratio`` (loop over batch)
+        and ``largest_difference`` between the embeddings of the two.
+
+    Raises
+    ------
+    ValueError
+        If there is no clip.
+    """
+    from tqdm.auto import tqdm
+
+    yamnet, turns = load_yamnet(), []
+    with tqdm(total=n_clips, unit="clip", desc="benchmark", disable=not progress) as bar:
+        for clips in _turns(waveforms):
+            if not turns:
+                _time_turn(yamnet, clips, batch_size)  # the warm-up
+            turns.append(_time_turn(yamnet, clips, batch_size))
+            bar.update(len(clips))
+    return _summarise(turns, batch_size)
+
+
+def _turns(waveforms):
+    waveforms = iter(waveforms)
+    while clips := list(islice(waveforms, CLIPS_PER_TURN)):
+        yield clips
+
+
+def _time_turn(yamnet, clips, batch_size):
+    """One turn of each side: number of clips, seconds of the loop, seconds of the batch, largest difference."""
+    start = perf_counter()
+    looped = np.stack([yamnet.module(waveform)[1].numpy() for waveform in clips])  # (n_clips, n_frames, 1024)
+    middle = perf_counter()
+    batched = yamnet.embed_batch(clips, batch_size=batch_size).embeddings
+    end = perf_counter()
+    return len(clips), middle - start, end - middle, np.abs(looped - batched).max()
+
+
+def _summarise(turns, batch_size):
+    if not turns:
+        raise ValueError("no clips to time: give at least one waveform")
+    counts, loop_seconds, batch_seconds, differences = zip(*turns, strict=True)
+    n_clips, loop_seconds, batch_seconds = sum(counts), sum(loop_seconds), sum(batch_seconds)
+    return {
+        "n_clips": n_clips,
+        "batch_size": batch_size,
+        "hub_loop_ms_per_clip": round(1000 * loop_seconds / n_clips, 2),
+        "batch_ms_per_clip": round(1000 * batch_seconds / n_clips, 2),
+        "ratio": round(loop_seconds / batch_seconds, 2),
+        "largest_difference": float(max(differences)),
+    }
+
+
+def _clips(n_clips):
+    """What the clips are, and a generator of them."""
+    if not dataset_found():
+        return "seeded noise", (_noise(seed) for seed in range(n_clips))
+    root = find_dataset()
+    paths = [clip_path(name, root) for name in load_clips()["filename"].iloc[:n_clips]]
+    return "ESC-50", (load_sound(path).waveform for path in paths)
+
+
+def _noise(seed):
+    n_samples = round(AUDIO.clip_seconds * AUDIO.sample_rate_hz)
+    return np.random.default_rng(seed).uniform(-NOISE_PEAK, NOISE_PEAK, n_samples).astype(np.float32)
+
+
+def _machine():
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+
+
+def _cpu_name():
+    """From /proc where there is one; elsewhere what Python knows."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
