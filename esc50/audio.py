@@ -19,7 +19,7 @@ AUDIO = AudioSettings()
 YAMNET = YamnetSettings()
 
 FULL_SCALE = 32767 / 32768  # the highest 16-bit sample
-CLIPPED_FRACTION = 0.01  # a pure sine at full scale has 0.5 % of its samples up there, a clipped one far more
+CLIPPED_FRACTION = 0.01  # a slow sine at full scale has 0.5 % of its samples in flat tops, a clipped one far more
 OVERSHOOT_PEAK = 2.0  # lossy codecs overshoot 1 a little; +6 dB and more is another scale, not overshoot
 MAX_ARRAY_CHANNELS = 32  # more "channels" than this is a spectrogram or a batch, not one sound
 BLOCK_SAMPLES = 1 << 18
@@ -52,7 +52,7 @@ class Sound:
     peak : float
         Largest absolute sample of the 16 kHz mono mix; above 1 where overshoot was cut back to [-1, 1].
     clipped_fraction : float
-        Share of the source's samples, mixed to mono, that stand at full scale or beyond.
+        Share of the source's samples, mixed to mono, in flat tops: at full scale, and so is the next one.
     """
 
     waveform: np.ndarray
@@ -79,7 +79,7 @@ class Sound:
 
     @property
     def is_clipped(self) -> bool:
-        """Whether over 1 % of the samples stand at full scale: the recording was too loud."""
+        """Whether over 1 % of the samples are in flat tops: the recording was too loud."""
         return self.clipped_fraction > CLIPPED_FRACTION
 
 
@@ -330,8 +330,13 @@ def _finish(mono, rate, channels, name):
         source_channels=channels,
         duration_seconds=len(mono) / rate,
         peak=float(np.abs(waveform).max()),
-        clipped_fraction=float(np.mean(np.abs(mono) >= FULL_SCALE)),
+        clipped_fraction=_clipped_fraction(mono),
     )
+
+
+def _clipped_fraction(mono):
+    is_full = np.abs(mono) >= FULL_SCALE
+    return np.count_nonzero(is_full[1:] & is_full[:-1]) / len(mono)
 
 
 def _resample(mono, rate, name):

@@ -294,6 +294,32 @@ def per_class_report(targets, predicted, names):
     return pd.DataFrame(dict(zip(("precision", "recall", "f1", "clips"), columns, strict=True)), index=list(names))
 
 
+def nearest_neighbour(features, targets, train, test):
+    """Give each test clip the label of the most similar training clip, by the cosine of the angle between them.
+
+    The plainest classifier there is: it learns nothing, so what it scores shows how close the two parts of a
+    split are.
+
+    Parameters
+    ----------
+    features : np.ndarray, shape (n_clips, n_features)
+        One vector a clip, none of them all zero.
+    targets : np.ndarray, shape (n_clips,)
+        Labels.
+    train, test : np.ndarray, shape (n_train,) and (n_test,)
+        Rows of `features`.
+
+    Returns
+    -------
+    np.ndarray, shape (n_test,)
+        Predicted labels.
+    """
+    directions = features.astype(np.float64)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    similarity = directions[test] @ directions[train].T  # (n_test, n_train)
+    return targets[train][similarity.argmax(axis=1)]
+
+
 def _in_top(targets, probabilities, k):
     own = np.take_along_axis(probabilities, targets[:, None], axis=1)
     return (probabilities > own).sum(axis=1) < k

@@ -101,9 +101,10 @@ def test_short_is_less_than_one_patch():
     assert not load_sound(np.ones(15_600, np.float32) / 2, sample_rate_hz=RATE).is_short
 
 
+@pytest.mark.parametrize("frequency_hz", [50.0, 440.0, 1_000.0])
 @pytest.mark.parametrize(("gain", "clipped"), [(0.9, False), (1.0, False), (1.5, True)])
-def test_clipping_is_flagged_but_a_tone_at_full_scale_is_not(gain, clipped):
-    samples = np.clip(gain * tone(RATE, amplitude=1.0), -1, 1)
+def test_clipping_is_flagged_but_a_tone_at_full_scale_is_not(gain, clipped, frequency_hz):
+    samples = np.clip(gain * synthesis.sine(frequency_hz, amplitude=1.0), -1, 1)
     assert load_sound(samples, sample_rate_hz=RATE).is_clipped == clipped
 
 
@@ -127,8 +128,7 @@ FORMATS = [
 
 
 @pytest.mark.parametrize(("ending", "options"), FORMATS, ids=lambda value: str(value))
-@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000, 96_000])
-@pytest.mark.parametrize("n_channels", [1, 2, 6])
+@pytest.mark.parametrize(("rate", "n_channels"), [(8_000, 1), (44_100, 2), (96_000, 6)])
 def test_a_tone_survives_every_format(tmp_path, ending, options, rate, n_channels):
     path = written(tmp_path / f"tone.{ending}", tone(rate, n_channels=n_channels), rate, **options)
     sound = load_sound(path)
@@ -136,6 +136,14 @@ def test_a_tone_survives_every_format(tmp_path, ending, options, rate, n_channel
     assert sound.duration_seconds == 1.0
     assert len(sound.waveform) == RATE
     assert (sound.source_sample_rate_hz, sound.source_channels) == (rate, n_channels)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("n_channels", [1, 2, 6])
+def test_a_tone_survives_every_rate(tmp_path, rate, n_channels):
+    sound = load_sound(written(tmp_path / "tone.flac", tone(rate, n_channels=n_channels), rate))
+    assert_is_tone(sound, tolerance=1e-3)
+    assert len(sound.waveform) == RATE
 
 
 @pytest.mark.parametrize(
@@ -385,7 +393,7 @@ def test_a_file_that_is_cut_off(tmp_path, ending):
 def test_a_header_that_declares_a_huge_length_claims_no_memory(tmp_path):
     data = bytearray(written(tmp_path / "tone.flac", tone(RATE), RATE).read_bytes())
     data[22:26] = b"\xff" * 4
-    with pytest.raises(AudioError, match="damaged or cut off after 1.00 of 268435"):
+    with pytest.raises(AudioError, match=r"damaged or cut off after 1\.00 of 268435"):
         load_sound(bytes(data))
 
 
@@ -502,7 +510,7 @@ def test_damaged_bytes_end_in_sound_or_in_an_audio_error(tmp_path):
             try:
                 assert np.isfinite(load_sound(bytes(damaged)).waveform).all()
             except AudioError as error:
-                assert str(error)  # noqa: PT017
+                assert str(error)
 
 
 def test_neither_tensorflow_nor_librosa_is_imported():

@@ -40,7 +40,7 @@ def test_every_sound_is_float32_in_range_and_the_same_each_time(name, seconds):
 
 @pytest.mark.parametrize("name", SOUNDS)
 def test_no_sound_lasts_nothing(name):
-    with pytest.raises(AudioError, match="s: choose a (length above zero|time inside it)"):
+    with pytest.raises(AudioError, match=r"s: choose a (length above zero|time inside it)"):
         SOUNDS[name](seconds=0)
 
 

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+
+from esc50 import evaluation
+
+
+@pytest.fixture
+def guesses(rng):
+    targets = rng.integers(50, size=400)
+    probabilities = rng.dirichlet(np.full(50, 0.3), size=400)
+    probabilities[np.arange(300), targets[:300]] += 1
+    return targets, probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def test_perfect_scores():
+    targets = np.arange(50)
+    found = evaluation.scores(targets, np.eye(50))
+    assert found == {"n_clips": 50, "accuracy": 1, "top3_accuracy": 1, "macro_f1": 1}
+
+
+def test_scores_of_a_known_case():
+    """Two of four right; the third's class is second; macro-F1 by hand over classes 0, 1 and 2."""
+    targets = np.array([0, 0, 1, 2])
+    probabilities = np.zeros((4, 50))
+    probabilities[np.arange(4), [0, 0, 0, 5]] = 0.6
+    probabilities[2, 1] = 0.3
+    probabilities[3, [6, 7]] = 0.2
+    found = evaluation.scores(targets, probabilities)
+    assert (found["accuracy"], found["top3_accuracy"]) == (0.5, 0.75)
+    assert found["macro_f1"] == pytest.approx((0.8 + 0 + 0 + 0) / 4)
+
+
+@pytest.mark.parametrize("pool", [evaluation.mean_pool, evaluation.geometric_mean_pool, evaluation.max_pool])
+def test_poolings_give_probabilities_and_keep_agreement(pool, rng):
+    frames = rng.dirichlet(np.ones(50), size=(3, 10))
+    assert np.allclose(pool(frames).sum(axis=1), 1)
+    same = np.repeat(frames[:, :1], 10, axis=1)
+    expected = same[:, 0] / same[:, 0].sum(axis=1, keepdims=True)
+    assert np.allclose(pool(same), expected, atol=1e-6)
+
+
+def test_geometric_mean_is_vetoed_by_one_frame():
+    frames = np.full((1, 2, 50), 1e-7)
+    frames[0, 0, 3], frames[0, 1, 4] = 1.0, 1.0
+    frames[0, :, 5] = 0.1
+    assert evaluation.geometric_mean_pool(frames).argmax() == 5
+    assert evaluation.max_pool(frames).argmax() in (3, 4)
+
+
+def test_intervals_enclose_the_figure_and_narrow_with_more_clips(guesses):
+    targets, probabilities = guesses
+    figures = evaluation.scores(targets, probabilities)
+    wide = evaluation.bootstrap_intervals(targets[::4], probabilities[::4], np.arange(100), n_resamples=300)
+    narrow = evaluation.bootstrap_intervals(targets, probabilities, np.arange(400), n_resamples=300)
+    for name in ("accuracy", "top3_accuracy"):
+        assert narrow[name][0] < figures[name] < narrow[name][1]
+    assert np.ptp(narrow["top3_accuracy"]) < np.ptp(wide["top3_accuracy"])
+
+
+def test_intervals_match_the_binomial_where_every_clip_is_a_recording(guesses):
+    targets, probabilities = guesses
+    low, high = evaluation.bootstrap_intervals(targets, probabilities, np.arange(400))["accuracy"]
+    accuracy = evaluation.scores(targets, probabilities)["accuracy"]
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(accuracy * (1 - accuracy) / 400), rel=0.1)
+
+
+def test_intervals_are_wider_when_recordings_hold_several_clips(guesses):
+    targets, probabilities = guesses
+    alone = evaluation.bootstrap_intervals(targets, probabilities, np.arange(400))
+    together = evaluation.bootstrap_intervals(targets, probabilities, np.arange(400) // 40)
+    assert np.ptp(together["accuracy"]) > np.ptp(alone["accuracy"])
+
+
+def test_the_same_seed_gives_the_same_intervals(guesses):
+    one, two = (evaluation.bootstrap_intervals(*guesses, np.arange(400), n_resamples=50, seed=4) for _ in range(2))
+    assert one == two
+
+
+def test_macro_f1_of_the_bootstrap_is_that_of_scikit_learn(guesses):
+    targets, probabilities = guesses
+    counts = evaluation.confusion(targets, probabilities.argmax(axis=1))
+    assert evaluation._macro_f1(counts) == pytest.approx(evaluation.scores(targets, probabilities)["macro_f1"])
+
+
+def test_confusion_counts_true_classes_in_rows():
+    counts = evaluation.confusion(np.array([0, 0, 1]), np.array([0, 2, 1]), n_classes=3)
+    assert counts.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
+
+
+def test_most_confused_pairs_count_both_ways():
+    targets = np.array([3, 3, 3, 7, 7, 9])
+    predicted = np.array([7, 7, 3, 3, 7, 9])
+    assert evaluation.most_confused(targets, np.eye(50)[predicted]) == [(3, 7, 2, 1)]
+
+
+def test_confused_examples_are_of_the_pair():
+    targets, predicted = np.array([3, 3, 7, 9]), np.array([7, 3, 3, 9])
+    scores = 0.5 * np.eye(50)[predicted]
+    scores[2] *= 1.5
+    assert evaluation.confused_examples(targets, scores, [(3, 7, 1, 1)]) == [(2, 3)]
+
+
+def test_the_per_class_report_agrees_with_the_macro_f1(guesses):
+    targets, probabilities = guesses
+    report = evaluation.per_class_report(targets, probabilities.argmax(axis=1), [str(i) for i in range(50)])
+    assert report["f1"].mean() == pytest.approx(evaluation.scores(targets, probabilities)["macro_f1"])
+    assert report["clips"].sum() == 400

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from esc50 import models
+from esc50.config import HeadSettings
+
+
+@pytest.mark.parametrize("name", models.CNN_LAYERS)
+def test_cnns_give_50_probabilities_for_any_length(name):
+    network = models.build_cnn(name)
+    for n_frames in (126, 60):
+        scores = network.predict(np.zeros((2, n_frames, 64), np.float32), verbose=0)
+        assert scores.shape == (2, 50)
+        assert np.allclose(scores.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", models.CNN_LAYERS)
+def test_cnns_have_a_layer_for_each_row_of_the_table(name):
+    kinds = [kind for kind, *_ in models.CNN_LAYERS[name]]
+    made = [layer.__class__.__name__ for layer in models.build_cnn(name).layers]
+    assert made.count("Conv2D") == kinds.count("conv") + kinds.count("separable")
+    assert made.count("DepthwiseConv2D") == kinds.count("separable")
+    assert made.count("AveragePooling2D") == kinds.count("pool")
+
+
+def test_the_head_is_256_128_50():
+    head = models.build_head()
+    dense = [layer for layer in head.layers if layer.__class__.__name__ == "Dense"]
+    assert [layer.units for layer in dense] == [256, 128, 50]
+    assert [layer.activation.__name__ for layer in dense] == ["relu", "relu", "softmax"]
+    trainable = sum(int(np.prod(weights.shape)) for weights in head.trainable_weights)
+    assert trainable == 1024 * 256 + 256 + 256 * 128 + 128 + 128 * 50 + 50
+
+
+def test_the_head_drops_out_after_each_hidden_layer():
+    rates = [layer.rate for layer in models.build_head().layers if layer.__class__.__name__ == "Dropout"]
+    settings = HeadSettings()
+    assert rates == [settings.input_dropout, settings.dropout, settings.dropout]
+
+
+@pytest.mark.parametrize("name", ["mfcc_knn", "mfcc_svm", "mfcc_random_forest", "yamnet_logistic"])
+def test_classical_models_learn_what_is_easy(name, rng):
+    targets = np.arange(200) % 4
+    inputs = 3 * np.eye(4)[targets] + rng.normal(scale=0.1, size=(200, 4))
+    assert models.build_classical(name).fit(inputs[:150], targets[:150]).score(inputs[150:], targets[150:]) > 0.95
