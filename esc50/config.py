@@ -97,7 +97,7 @@ class HeadSettings:
     units: tuple[int, ...] = (256, 128)
     input_dropout: float = 0.3
     dropout: float = 0.3
-    epochs: int = 12
+    epochs: int = 20
     batch_size: int = 256
     learning_rate: float = 1e-3
     warmup_epochs: int = 1

@@ -1,8 +1,11 @@
 """The pictures: each function draws on the axes that it is given and returns them; notebooks save them."""
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from esc50.config import FIGURES_DIR, PROJECT_DIR, LogMelSettings, StatisticsSettings, YamnetSettings
 from esc50.dataset import THEMES
@@ -442,7 +445,7 @@ def plot_top_scores(scores, names, *, top=5, ax=None):
     return ax
 
 
-def plot_timeline(frame_scores, frame_seconds, names, *, top=5, frame_length_seconds=0.96, ax=None):
+def plot_timeline(frame_scores, frame_seconds, names, *, top=5, labels=None, frame_length_seconds=0.96, ax=None):
     """Draw how probable the leading classes are in each frame.
 
     Parameters
@@ -455,6 +458,8 @@ def plot_timeline(frame_scores, frame_seconds, names, *, top=5, frame_length_sec
         Class names in label order.
     top : int
         How many classes, by their mean over the frames.
+    labels : sequence of int, optional
+        Which classes instead, from top to bottom.
     frame_length_seconds : float
         Length of one frame.
     ax : matplotlib.axes.Axes, optional
@@ -466,7 +471,7 @@ def plot_timeline(frame_scores, frame_seconds, names, *, top=5, frame_length_sec
         Time in seconds to the right, one row a class, darker is more probable.
     """
     ax = ax or plt.gca()
-    best = np.argsort(-frame_scores.mean(axis=0), kind="stable")[:top]
+    best = np.argsort(-frame_scores.mean(axis=0), kind="stable")[:top] if labels is None else np.asarray(labels)
     hop = frame_seconds[1] - frame_seconds[0] if len(frame_seconds) > 1 else frame_length_seconds
     edges = np.append(frame_seconds, frame_seconds[-1] + hop)
     mesh = ax.pcolormesh(edges, np.arange(len(best) + 1), 100 * frame_scores[:, best].T, cmap="Blues", vmin=0, vmax=100)
@@ -500,7 +505,7 @@ def plot_yamnet_log_mel(log_mel, *, settings=YamnetSettings(), ax=None):
     ax = ax or plt.gca()
     extent = (0, len(log_mel) * settings.stft_hop_seconds, *librosa.hz_to_mel(YAMNET_MEL_HZ, htk=True))
     image = ax.imshow(log_mel.T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
-    ticks = [hz for hz in TICK_HZ if hz <= YAMNET_MEL_HZ[1]]
+    ticks = (YAMNET_MEL_HZ[0], 500, 1000, 2000, 4000, YAMNET_MEL_HZ[1])
     ax.set_yticks(librosa.hz_to_mel(ticks, htk=True), [f"{hz:g}" for hz in ticks])
     ax.set(xlabel="time (s)", ylabel="frequency (Hz)")
     ax.grid(False)
@@ -523,10 +528,11 @@ def plot_embeddings(embeddings, frame_seconds, *, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
-        The numbers of an embedding to the right, time downwards; black is zero.
+        The numbers of an embedding to the right, time downwards; black is zero, and small values are lifted
+        (square root).
     """
     ax = ax or plt.gca()
-    image = ax.imshow(embeddings, aspect="auto", cmap="inferno", interpolation="antialiased")
+    image = ax.imshow(embeddings, aspect="auto", cmap="inferno", norm=plt.matplotlib.colors.PowerNorm(0.5))
     ax.set_yticks(range(len(embeddings)), [f"{seconds:.2f}" for seconds in frame_seconds])
     ax.set(xlabel=f"number 0 to {embeddings.shape[1] - 1} of the embedding", ylabel="start of the frame (s)")
     ax.grid(False)
@@ -745,6 +751,36 @@ def plot_shares(shares, *, label, colors=None, ax=None):
     return ax
 
 
+def plot_prediction(prediction, *, top=5):
+    """Draw what was heard and what was made of it: waveform, log-mel and timeline below each other, bars beside.
+
+    Parameters
+    ----------
+    prediction : esc50.predict.Prediction
+        From `esc50.predict.SoundClassifier.predict`.
+    top : int
+        How many classes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One time axis for the three panels on the left. It is not pyplot's, so any number of threads may draw.
+    """
+    figure = Figure(figsize=(12, 6.2), layout="constrained")
+    grid = figure.add_gridspec(3, 2, width_ratios=[1.75, 1], height_ratios=[1, 1.6, 1.3])
+    wave, mel, timeline = (figure.add_subplot(grid[row, 0]) for row in range(3))
+    scores, sound = prediction.probabilities, prediction.sound
+    plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(title="what was heard", xlabel="")
+    plot_log_mel(prediction.log_mel, ax=mel).set(xlabel="")
+    best = np.argsort(-scores, kind="stable")[:top]
+    frames, names = prediction.frame_probabilities, prediction.class_names
+    plot_timeline(frames, prediction.frame_seconds, names, labels=best, ax=timeline)
+    _share_time([wave, mel, timeline])
+    plot_top_scores(scores, names, top=top, ax=figure.add_subplot(grid[:2, 1])).set_title("what it is taken for")
+    _write_facts(figure.add_subplot(grid[2, 1]), prediction)
+    return figure
+
+
 _LABEL_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
 
 
@@ -757,3 +793,19 @@ def _reference_lines(ax, references):
 def _shortened(name):
     """First part of an AudioSet name, which may list several: ``Vehicle horn, car horn, honking``."""
     return name.split(", ")[0]
+
+
+def _share_time(axes):
+    end = max(ax.get_xlim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_xlim(0, end)
+        ax.tick_params(labelbottom=ax is axes[-1])
+
+
+def _write_facts(ax, prediction):
+    sound = prediction.sound
+    channels = f"{sound.source_channels} channel{'s' if sound.source_channels > 1 else ''}"
+    facts = f"{sound.duration_seconds:.2f} s, {channels}, {sound.source_sample_rate_hz:g} Hz"
+    text = "\n".join(textwrap.fill(line, 52) for line in (facts, *prediction.warnings))
+    ax.text(0, 1, text, transform=ax.transAxes, va="top", fontsize=10, linespacing=1.4)
+    ax.set_axis_off()

@@ -116,7 +116,9 @@ class SoundClassifier:
         """
         path = Path(CLASSIFIER_FILE if path is None else path)
         card = _read_card(path)
-        return cls(_load_head(path, card), load_yamnet(), card)
+        classifier = cls(_load_head(path, card), load_yamnet(), card)
+        classifier.predict(synthesis.silence(), sample_rate_hz=AudioSettings().sample_rate_hz)  # imports the rest now
+        return classifier
 
     @property
     def class_names(self) -> tuple:

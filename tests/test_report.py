@@ -1,0 +1,55 @@
+import re
+
+import pytest
+
+from esc50 import report, results
+from esc50.config import PROJECT_DIR
+from esc50.errors import ResultsError
+
+README = PROJECT_DIR / "README.md"
+
+
+def test_the_readme_says_what_the_results_say():
+    text = README.read_text(encoding="utf-8")
+    assert report.with_table(text, report.results_table()) == text, "README is out of date: run `make readme`"
+
+
+def test_the_table_has_a_row_for_each_model():
+    lines = report.results_table().splitlines()
+    assert len(lines) == 2 + len(report.MODELS)
+    assert {line.count("|") for line in lines} == {6}
+
+
+def test_the_readme_is_written_between_its_markers(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
+    assert report.update_readme(path=path)
+    assert not report.update_readme(path=path)
+    assert path.read_text().startswith("before\n") and path.read_text().endswith("after\n")
+    assert "old" not in path.read_text()
+
+
+def test_a_readme_without_markers_is_left_alone(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("no table here")
+    with pytest.raises(ResultsError, match="markers"):
+        report.update_readme(path=path)
+    assert path.read_text() == "no table here"
+
+
+def test_the_headline_states_its_protocol():
+    found = report.headline(results.summarise(["head_frames"]).loc["head_frames"])
+    assert "official 5 folds" in found["protocol"]
+    assert found["accuracy_low"] < found["accuracy"] < found["accuracy_high"]
+
+
+def test_every_percentage_in_the_readme_outside_the_table_has_a_source():
+    """Prose may cite published figures and link to files, but our own figures stand only in the table."""
+    from esc50 import published
+
+    outside = re.sub(f"{re.escape(report.START)}.*{re.escape(report.END)}", "", README.read_text(), flags=re.S)
+    allowed = {published.PICZAK_CNN.accuracy, published.HUMANS.accuracy, published.YAMNET_MLP.accuracy, 95.0}
+    allowed |= {figure.accuracy for figure in published.BASELINES.values()}
+    allowed |= {published.SEED_CLAIM["accuracy"], published.SEED_CLAIM["top3_accuracy"], 80.0, 81.0}
+    found = {float(value) for value in re.findall(r"(\d+(?:\.\d+)?) ?%", outside)}
+    assert found <= allowed, f"figures without a source: {sorted(found - allowed)}"
