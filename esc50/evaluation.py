@@ -194,6 +194,35 @@ def majority_labels(guesses, targets, *, n_guesses, n_classes=N_CLASSES):
     return np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
 
 
+def translate_guesses(guesses, targets, folds, *, n_guesses, n_classes=N_CLASSES):
+    """Put what another classifier guessed into our labels, by `majority_labels` of the other folds.
+
+    Parameters
+    ----------
+    guesses : np.ndarray, shape (n_clips,)
+        What the other classifier guessed, 0 to ``n_guesses - 1``.
+    targets : np.ndarray, shape (n_clips,)
+        True labels.
+    folds : np.ndarray, shape (n_clips,)
+        Fold of each clip.
+    n_guesses : int
+        Number of things that may be guessed.
+    n_classes : int
+        Number of labels.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips,)
+        A label for each clip, found without its own fold; -1 where no clip of the other folds had its guess.
+    """
+    translated = np.empty_like(targets)
+    for fold in np.unique(folds):
+        train, test = folds != fold, folds == fold
+        meaning = majority_labels(guesses[train], targets[train], n_guesses=n_guesses, n_classes=n_classes)
+        translated[test] = meaning[guesses[test]]
+    return translated
+
+
 def nearest_neighbours(vectors, folds, *, k=5):
     """For each clip the clips of the other folds whose vectors point most nearly the same way.
 

@@ -5,7 +5,9 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
 
 from esc50.config import FIGURES_DIR, PROJECT_DIR, LogMelSettings, StatisticsSettings, YamnetSettings
 from esc50.dataset import THEMES
@@ -311,7 +313,7 @@ def plot_protocols(table, *, claim, printed, ax=None):
     return ax
 
 
-def plot_confusion(counts, names, *, annotate=True, ax=None):
+def plot_confusion(counts, names, *, unit="percent", ax=None):
     """Draw confusion as the share of each true class, in percent.
 
     Parameters
@@ -320,8 +322,8 @@ def plot_confusion(counts, names, *, annotate=True, ax=None):
         Row: the true class; column: the predicted one.
     names : sequence of str
         n names.
-    annotate : bool
-        Write each share that is not zero into its cell.
+    unit : {"percent", "clips"}
+        What is written into the cells that are not zero.
     ax : matplotlib.axes.Axes, optional
         Where to draw.
 
@@ -331,11 +333,12 @@ def plot_confusion(counts, names, *, annotate=True, ax=None):
         True classes downwards, predicted ones to the right.
     """
     ax = ax or plt.gca()
-    share = 100 * counts / counts.sum(axis=1, keepdims=True)
+    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    written = {"percent": share, "clips": counts}[unit]
+    text = np.array([[f"{value:.0f}" if value >= 0.5 else "" for value in row] for row in written])
     size = 6.5 if len(names) > 10 else 11
-    text = np.where(share >= 0.05, np.vectorize(lambda v: f"{v:.0f}" if v >= 0.95 else f"{v:.1f}")(share), "")
     sns.heatmap(
-        share, annot=text if annotate else False, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, ax=ax,
+        share, annot=text, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, ax=ax,
         xticklabels=names, yticklabels=names, linewidths=0.3, linecolor="0.92", annot_kws={"size": size},
         cbar_kws={"label": "share of the true class (%)", "shrink": 0.6},
     )  # fmt: skip
@@ -532,7 +535,7 @@ def plot_embeddings(embeddings, frame_seconds, *, ax=None):
         (square root).
     """
     ax = ax or plt.gca()
-    image = ax.imshow(embeddings, aspect="auto", cmap="inferno", norm=plt.matplotlib.colors.PowerNorm(0.5))
+    image = ax.imshow(embeddings, aspect="auto", cmap="inferno", norm=PowerNorm(0.5))
     ax.set_yticks(range(len(embeddings)), [f"{seconds:.2f}" for seconds in frame_seconds])
     ax.set(xlabel=f"number 0 to {embeddings.shape[1] - 1} of the embedding", ylabel="start of the frame (s)")
     ax.grid(False)
@@ -592,19 +595,18 @@ def plot_map_part(points, labels, chosen, *, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
-        Without ticks; each label at the median of its clips.
+        Without ticks; each label beside its most central clip.
     """
     ax = ax or plt.gca()
     labels, chosen = np.asarray(labels), np.asarray(chosen)
     ax.scatter(*points[~chosen].T, s=4, color="0.85", linewidth=0)
-    names = list(dict.fromkeys(labels[chosen]))
-    return plot_map(
-        points[chosen], labels[chosen], palette=dict(zip(names, PART_PALETTE, strict=False)), names=names, ax=ax
-    )
+    palette = dict(zip(dict.fromkeys(labels[chosen]), PART_PALETTE, strict=False))
+    plot_map(points[chosen], labels[chosen], palette=palette, names=(), ax=ax)
+    return plot_map_names(points[chosen], labels[chosen], ax=ax)
 
 
 def plot_map_names(points, labels, *, size=8, ax=None):
-    """Write each label of a two-dimensional map at the median of its clips.
+    """Write each label of a two-dimensional map at its most central clip, moved so that no two overlap.
 
     Parameters
     ----------
@@ -624,9 +626,13 @@ def plot_map_names(points, labels, *, size=8, ax=None):
     """
     ax = ax or plt.gca()
     labels = np.asarray(labels)
-    for name in np.unique(labels):
-        x, y = np.median(points[labels == name], axis=0)
-        ax.text(x, y, class_label(name), ha="center", va="center", fontsize=size, bbox=_LABEL_BOX)
+    style = {"ha": "center", "va": "center", "fontsize": size, "bbox": _LABEL_BOX}
+    texts = [ax.text(*_medoid(points[labels == name]), class_label(name), **style) for name in dict.fromkeys(labels)]
+    ax.figure.draw_without_rendering()  # only now is it known how large the letters are
+    boxes = np.array([text.get_window_extent().extents for text in texts])  # (n_labels, 4) pixels: x0, y0, x1, y1
+    for text, shift in zip(texts, _vertical_shifts(boxes), strict=True):
+        pixels = ax.transData.transform(text.get_position()) + np.array([0, shift])
+        text.set_position(ax.transData.inverted().transform(pixels))
     return ax
 
 
@@ -654,6 +660,7 @@ def plot_two_shares(first, second, names, *, ax=None):
         ax.scatter(shares, rows, s=30, color=color, label=shares.name, zorder=2)
     ax.set_yticks(rows, [class_label(name) for name in names], fontsize=8)
     ax.set(xlim=(-2, 102), ylim=(-0.7, len(names) - 0.3), xlabel="%")
+    ax.grid(axis="y", visible=False)
     ax.legend(loc="lower right")
     return ax
 
@@ -745,9 +752,8 @@ def plot_shares(shares, *, label, colors=None, ax=None):
     for row, value in zip(rows, percent, strict=True):
         ax.text(value + 1.5, row, f"{value:.1f} %", va="center", fontweight="bold")
     ax.set_yticks(rows, shares.index)
-    ax.invert_yaxis()
-    ax.set(xlabel=label, xlim=(0, 118), xticks=range(0, 101, 25))
-    ax.grid(axis="y", visible=False)
+    ax.set(xlabel=label, xlim=(0, 118), xticks=range(0, 101, 25), ylim=(len(percent) - 0.5, -0.5))
+    ax.grid(False)
     return ax
 
 
@@ -766,9 +772,10 @@ def plot_prediction(prediction, *, top=5):
     matplotlib.figure.Figure
         One time axis for the three panels on the left. It is not pyplot's, so any number of threads may draw.
     """
-    figure = Figure(figsize=(12, 6.2), layout="constrained")
-    grid = figure.add_gridspec(3, 2, width_ratios=[1.75, 1], height_ratios=[1, 1.6, 1.3])
-    wave, mel, timeline = (figure.add_subplot(grid[row, 0]) for row in range(3))
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1.7, 1])
+    wave, mel, timeline = left.subplots(3, height_ratios=[1, 1.6, 1.3])
+    bars, facts = right.subplots(2, height_ratios=[3, 1.1])
     scores, sound = prediction.probabilities, prediction.sound
     plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(title="what was heard", xlabel="")
     plot_log_mel(prediction.log_mel, ax=mel).set(xlabel="")
@@ -776,8 +783,8 @@ def plot_prediction(prediction, *, top=5):
     frames, names = prediction.frame_probabilities, prediction.class_names
     plot_timeline(frames, prediction.frame_seconds, names, labels=best, ax=timeline)
     _share_time([wave, mel, timeline])
-    plot_top_scores(scores, names, top=top, ax=figure.add_subplot(grid[:2, 1])).set_title("what it is taken for")
-    _write_facts(figure.add_subplot(grid[2, 1]), prediction)
+    plot_top_scores(scores, names, top=top, ax=bars).set_title("what it is taken for")
+    _write_facts(facts, prediction)
     return figure
 
 
@@ -803,9 +810,33 @@ def _share_time(axes):
 
 
 def _write_facts(ax, prediction):
-    sound = prediction.sound
+    sound, transform = prediction.sound, blended_transform_factory(ax.figure.transSubfigure, ax.transAxes)
     channels = f"{sound.source_channels} channel{'s' if sound.source_channels > 1 else ''}"
     facts = f"{sound.duration_seconds:.2f} s, {channels}, {sound.source_sample_rate_hz:g} Hz"
-    text = "\n".join(textwrap.fill(line, 52) for line in (facts, *prediction.warnings))
-    ax.text(0, 1, text, transform=ax.transAxes, va="top", fontsize=10, linespacing=1.4)
+    text = "\n".join(textwrap.fill(line, 58) for line in (facts, *prediction.warnings))
+    box = ax.text(0.03, 1, text, transform=transform, va="top", fontsize=10, linespacing=1.4)
+    box.set_in_layout(False)  # else the words would push the bars aside
     ax.set_axis_off()
+
+
+def _medoid(points):
+    """The point (2,) whose summed distance to the others is least: unlike their mean, it is one of them."""
+    distances = np.linalg.norm(points[:, None] - points, axis=2)  # (n_points, n_points)
+    return points[distances.sum(axis=1).argmin()]
+
+
+def _vertical_shifts(boxes, *, most_rounds=300):
+    """How far up to move each box (x0, y0, x1, y1) until none overlap; shape (n_boxes,)."""
+    shifts = np.zeros(len(boxes))
+    for _ in range(most_rounds):
+        low, high = boxes[:, 1] + shifts, boxes[:, 3] + shifts
+        aside = (boxes[:, None, 2] > boxes[:, 0]) & (boxes[:, None, 0] < boxes[:, 2])  # (n_boxes, n_boxes)
+        overlap = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+        pairs = np.argwhere(np.triu(aside & (overlap > 0), k=1))
+        if not len(pairs):
+            break
+        for a, b in pairs:
+            upper, lower = (a, b) if low[a] >= low[b] else (b, a)
+            shifts[upper] += overlap[a, b] / 2 + 0.5
+            shifts[lower] -= overlap[a, b] / 2 + 0.5
+    return shifts

@@ -163,7 +163,7 @@ class SoundClassifier:
         import keras
 
         with keras.device("cpu"):  # as YAMNet: a few multiplications, the same numbers on every machine
-            return keras.ops.convert_to_numpy(self.head(embeddings, training=False))
+            return self.head(embeddings, training=False).numpy()
 
 
 def load_source(source, *, sample_rate_hz=None):
@@ -310,7 +310,7 @@ def _warnings(sound):
         yield "The sound is silent: a class is named because one must be, and means nothing."
     if sound.is_short:
         needed = YamnetSettings().min_waveform_seconds
-        yield f"The sound lasts only {sound.duration_seconds:.2f} s: silence was added up to the {needed} s of one frame."
+        yield f"The sound lasts only {sound.duration_seconds:.2f} s: silence was added, up to {needed} s."
     if sound.is_clipped:
         yield f"The recording was too loud: {100 * sound.clipped_fraction:.1f} % of its samples are clipped."
     rate = sound.source_sample_rate_hz

@@ -168,6 +168,7 @@ def results_of(name, *, retrain=False, folds=FOLDS, seeds=None, settings=None, p
     found = run_experiment(name, folds=folds, seeds=seeds, settings=settings, progress=progress)
     if (tuple(folds), seeds, settings) == (FOLDS, experiment.seeds, experiment.settings):
         save_results(found)
+        return load_results(experiment.models)  # as everyone will read them: rounded as the files are
     return found
 
 
@@ -206,6 +207,7 @@ def protocols_of(name, *, retrain=False, seed=0, settings=None, progress=True):
     table = pd.concat(tables, ignore_index=True)
     if settings in (None, EXPERIMENTS[name].settings):
         write_csv(table, path, float_format="%.6f")
+        return read_csv(path)
     return table
 
 

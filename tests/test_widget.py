@@ -1,0 +1,183 @@
+import datetime
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from matplotlib.figure import Figure
+
+from esc50 import dataset, plots, synthesis, widget
+from esc50.config import HeadSettings
+from esc50.predict import SoundClassifier, save_classifier
+from esc50.widget import LISTENING, default_examples, prediction_widget
+
+PNG, WAV = b"\x89PNG", b"RIFF"
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    import keras
+
+    from esc50.models import build_head
+
+    keras.utils.set_random_seed(2015)
+    settings = HeadSettings(units=(8,))
+    path = tmp_path_factory.mktemp("models") / "model.keras"
+    save_classifier(build_head(settings=settings), pooling="mean", cross_validated={}, settings=settings, path=path)
+    return SoundClassifier.load(path)
+
+
+@pytest.fixture
+def empty_widget(classifier):
+    """Two examples, none of them chosen yet."""
+    examples = {"siren": "example:siren", "rain": "example:rain"}
+    return widget.PredictionWidget(classifier, examples)
+
+
+def upload(shell, name, content, size=None):
+    """What a browser sends."""
+    file = {
+        "name": name,
+        "type": "audio/wav",
+        "size": len(content) if size is None else size,
+        "last_modified": datetime.datetime(2025, 11, 1, tzinfo=datetime.UTC),
+        "content": memoryview(content),
+    }
+    shell.upload.value = (file,)
+
+
+def wav_bytes(waveform, rate=16_000):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, rate, format="WAV", subtype="FLOAT")
+    return buffer.getvalue()
+
+
+def shows(shell, name):
+    """Whether a prediction is shown, complete, under this name."""
+    best = plots.class_label(shell.prediction.top(1)[0][0]) if shell.prediction else "nothing"
+    visible = {part.layout.display for part in (shell.player, shell.picture)} == {None}
+    complete = shell.player.value.startswith(WAV) and shell.picture.value.startswith(PNG)
+    return visible and complete and f"{name} is taken for <b>{best}</b>" in shell.status.value
+
+
+def shows_only(shell, message):
+    hidden = {part.layout.display for part in (shell.player, shell.picture)} == {"none"}
+    cleared = shell.prediction is None and not shell.player.value and not shell.picture.value
+    return hidden and cleared and message in shell.status.value and "Traceback" not in shell.status.value
+
+
+@pytest.mark.yamnet
+def test_nothing_is_shown_until_something_is_chosen(empty_widget):
+    assert shows_only(empty_widget, "choose a sound")
+    empty_widget.choice.value = "example:rain"
+    assert shows(empty_widget, "rain")
+    rain = empty_widget.picture.value
+    empty_widget.choice.value = "example:siren"
+    assert shows(empty_widget, "siren")
+    assert empty_widget.picture.value != rain
+
+
+@pytest.mark.yamnet
+def test_the_first_example_is_shown_at_once(classifier):
+    shell = prediction_widget(classifier, examples={"a <siren>": "example:siren"})
+    assert shows(shell, "a &lt;siren&gt;")
+    assert shows_only(prediction_widget(classifier, examples={}), "choose a sound")
+
+
+@pytest.mark.yamnet
+def test_the_widget_says_what_the_classifier_says(classifier, empty_widget):
+    empty_widget.choice.value = "example:rain"
+    expected = classifier.predict("example:rain")
+    np.testing.assert_allclose(empty_widget.prediction.probabilities, expected.probabilities, atol=1e-6)
+    played, rate = soundfile.read(io.BytesIO(empty_widget.player.value))
+    assert rate == 16_000
+    np.testing.assert_allclose(played, synthesis.example("rain"), atol=2**-15)
+
+
+@pytest.mark.yamnet
+def test_an_upload_is_predicted_and_the_same_file_can_come_again(classifier, empty_widget):
+    sound = synthesis.example("siren")
+    empty_widget.choice.value = "example:rain"
+    for _ in range(2):
+        upload(empty_widget, "my siren.wav", wav_bytes(sound, 44_100))
+        assert shows(empty_widget, "my siren.wav")
+        assert "resampled from 44100 to 16000 Hz" in empty_widget.status.value
+        expected = classifier.predict(sound, sample_rate_hz=44_100)
+        np.testing.assert_allclose(empty_widget.prediction.probabilities, expected.probabilities, atol=1e-6)
+        assert empty_widget.upload.value == ()
+        assert empty_widget.choice.value is None
+        empty_widget.choice.value = "example:rain"  # also as the choice before the upload
+        assert shows(empty_widget, "rain")
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize(
+    ("name", "content", "size", "message"),
+    [
+        ("notes.wav", b"not a sound at all", None, "notes.wav: the given recording is not sound, or damaged"),
+        ("nothing.wav", b"", None, "nothing.wav: the given recording is empty (0 bytes)"),
+        ("big.wav", b"", 12_345_678, "big.wav (12.3 MB) did not arrive whole"),
+        ("big.wav", b"RIFF", 12_345_678, "copy it to where the notebook runs"),
+        ("cut.wav", wav_bytes(synthesis.silence())[:9_000], None, "cut off after"),
+        ("<script>.wav", b"?", None, "&lt;script&gt;.wav: "),
+    ],
+)
+def test_a_bad_upload_is_explained_and_clears_what_was_shown(empty_widget, name, content, size, message):
+    empty_widget.choice.value = "example:siren"
+    upload(empty_widget, name, content, size)
+    assert message.lower() in empty_widget.status.value.lower()
+    assert shows_only(empty_widget, "firebrick")
+    empty_widget.choice.value = "example:siren"
+    assert shows(empty_widget, "siren")
+
+
+@pytest.mark.yamnet
+def test_silence_gets_its_warning(empty_widget):
+    upload(empty_widget, "silence.wav", wav_bytes(synthesis.silence()))
+    assert shows(empty_widget, "silence.wav")
+    assert "The sound is silent" in empty_widget.status.value
+
+
+@pytest.mark.yamnet
+def test_while_it_listens_the_last_answer_is_gone(empty_widget, monkeypatch):
+    def look(source):
+        assert shows_only(empty_widget, LISTENING)
+        raise KeyboardInterrupt
+
+    empty_widget.choice.value = "example:rain"
+    monkeypatch.setattr(SoundClassifier, "predict", lambda self, source: look(source))
+    with pytest.raises(KeyboardInterrupt):
+        empty_widget.choice.value = "example:siren"
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize(
+    "waveform",
+    [synthesis.example("keyboard_typing"), synthesis.silence(seconds=0.05), synthesis.white_noise(seconds=30)],
+)
+def test_the_picture_has_one_time_axis_and_the_classes_in_one_order(classifier, waveform):
+    prediction = classifier.predict(waveform, sample_rate_hz=16_000)
+    figure = plots.plot_prediction(prediction, top=4)
+    assert isinstance(figure, Figure)
+    wave, mel, timeline = figure.subfigs[0].axes[:3]
+    assert wave.get_xlim() == mel.get_xlim() == timeline.get_xlim()
+    assert wave.get_xlim()[1] >= prediction.sound.duration_seconds
+    expected = [plots.class_label(name) for name, _ in prediction.top(4)]
+    for ax in (timeline, figure.subfigs[1].axes[0]):
+        assert [label.get_text() for label in ax.get_yticklabels()] == expected
+
+
+def test_without_recordings_the_synthesised_examples_are_offered(monkeypatch):
+    monkeypatch.setattr(dataset, "dataset_found", lambda: False)
+    examples = default_examples()
+    assert list(examples.values()) == [f"example:{name}" for name in synthesis.EXAMPLES]
+    assert all("(synthesised)" in label for label in examples)
+
+
+@pytest.mark.audio
+def test_with_recordings_one_clip_of_each_class_is_offered_as_trained_on(dataset_root):
+    examples = default_examples(root=dataset_root)
+    clips = {label: source for label, source in examples.items() if "ESC-50" in label}
+    assert len(clips) == 50
+    assert len(examples) == 50 + len(synthesis.EXAMPLES)
+    assert "1-100032-A-0" in clips["dog (ESC-50, trained on)"]
