@@ -636,6 +636,33 @@ def plot_map_names(points, labels, *, size=8, ax=None):
     return ax
 
 
+def plot_map_values(points, values, *, label, ax=None):
+    """Draw a two-dimensional map of clips, coloured by a number.
+
+    Parameters
+    ----------
+    points : np.ndarray, shape (n_clips, 2)
+        Such as from t-SNE.
+    values : np.ndarray, shape (n_clips,)
+        The number of each clip; the highest are drawn last.
+    label : str
+        Name and unit of the numbers, for the colour bar.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Without ticks: neither axis has a unit.
+    """
+    ax = ax or plt.gca()
+    order = np.argsort(values, kind="stable")
+    dots = ax.scatter(*points[order].T, c=values[order], s=12, linewidth=0, cmap="viridis_r", alpha=0.8)
+    ax.figure.colorbar(dots, ax=ax, label=label, shrink=0.8, pad=0.01)
+    ax.set(xticks=[], yticks=[])
+    return ax
+
+
 def plot_two_shares(first, second, names, *, ax=None):
     """Draw two shares of each class as two dots joined by a line.
 

@@ -21,7 +21,7 @@ from esc50.yamnet import Yamnet, load_yamnet, yamnet_fingerprint
 CLASSIFIER_FILE = MODELS_DIR / "audio-classifier.keras"  # and a card beside it, audio-classifier.json
 EXAMPLE_PREFIX = "example:"  # "example:siren" names a sound of esc50.synthesis where a file could be named
 POOLINGS = {"mean": evaluation.mean_pool, "geometric_mean": evaluation.geometric_mean_pool}
-CARD_KEYS = ("class_names", "pooling", "head", "versions", "cross_validated")  # and what `_expected` holds
+CARD_KEYS = ("class_names", "pooling", "head_settings", "versions", "cross_validated")  # and what `_expected` holds
 REMEDY = "run `make run`, which trains and saves it, or restore data/models with git"
 
 # What Keras raises at a file of another version, whose bytes are as they were saved.
@@ -86,7 +86,7 @@ class SoundClassifier:
     yamnet : esc50.yamnet.Yamnet
         Makes the embeddings.
     card : dict
-        What the JSON beside the saved head says: see `save_classifier`.
+        What the JSON beside the saved head says: see `load_card`.
     """
 
     head: object
@@ -115,7 +115,7 @@ class SoundClassifier:
             YAMNet cannot be loaded.
         """
         path = Path(CLASSIFIER_FILE if path is None else path)
-        card = _read_card(path)
+        card = load_card(path)
         classifier = cls(_load_head(path, card), load_yamnet(), card)
         classifier.predict(synthesis.silence(), sample_rate_hz=AudioSettings().sample_rate_hz)  # imports the rest now
         return classifier
@@ -193,10 +193,43 @@ def load_source(source, *, sample_rate_hz=None):
     return audio.load_sound(source, sample_rate_hz=sample_rate_hz)
 
 
+def load_card(path=CLASSIFIER_FILE):
+    """Read what is written beside a saved head, once it has been compared with the head's file and this YAMNet.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.keras`` file.
+
+    Returns
+    -------
+    dict
+        ``class_names`` in label order, ``sample_rate_hz``, YAMNet's parameters ``yamnet`` and its check value
+        ``yamnet_fingerprint``, ``pooling``, ``head_settings``, the ``versions`` that saved it, the
+        ``cross_validated`` figures as shares of 1, and the ``sha256`` of the head's file.
+
+    Raises
+    ------
+    ResultsError
+        The head or its card is missing or damaged, or they do not fit each other or this YAMNet.
+    """
+    path = Path(path)
+    for file in (path, _card_path(path)):
+        if not file.is_file():
+            raise ResultsError(f"no classifier here: {file} is missing; {REMEDY}")
+    try:
+        card = json.loads(_card_path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, or not text
+        raise ResultsError(f"{_card_path(path)} is damaged ({error}); {REMEDY}") from error
+    _check_card(card if isinstance(card, dict) else {}, path)
+    return card
+
+
 def save_classifier(model, *, pooling, cross_validated, settings, path=CLASSIFIER_FILE):
     """Save a trained head, without its optimizer's state, and the card that says what it is.
 
-    Both are written beside their place, then renamed, so that an interrupted call leaves the old ones.
+    Both are written beside their place, then renamed: an interrupted call leaves the old ones, and were it
+    interrupted between the two names, `load_card` would refuse the pair.
 
     Parameters
     ----------
@@ -204,8 +237,8 @@ def save_classifier(model, *, pooling, cross_validated, settings, path=CLASSIFIE
         A head of `esc50.models.build_head`, trained.
     pooling : {"mean", "geometric_mean"}
         How the frames' probabilities become those of the sound.
-    cross_validated : dict of str to float
-        What this recipe reached on the official folds, such as ``accuracy``, as shares of 1.
+    cross_validated : dict
+        What this recipe reached on the official folds, as `esc50.report.headline` gives it.
     settings : esc50.config.HeadSettings
         How the head was built and trained.
     path : path-like
@@ -228,7 +261,7 @@ def save_classifier(model, *, pooling, cross_validated, settings, path=CLASSIFIE
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as scratch:
         beside = Path(scratch) / path.name
         _without_optimizer(model).save(beside)
-        about = {"pooling": pooling, "cross_validated": cross_validated, "head": asdict(settings)}
+        about = {"pooling": pooling, "cross_validated": cross_validated, "head_settings": asdict(settings)}
         write_json(_expected(beside) | _made_with() | about, _card_path(beside))
         _card_path(beside).replace(_card_path(path))
         beside.replace(path)
@@ -262,18 +295,6 @@ def _made_with():
 
 def _card_path(path):
     return path.with_suffix(".json")
-
-
-def _read_card(path):
-    for file in (path, _card_path(path)):
-        if not file.is_file():
-            raise ResultsError(f"no classifier here: {file} is missing; {REMEDY}")
-    try:
-        card = json.loads(_card_path(path).read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not text
-        raise ResultsError(f"{_card_path(path)} is damaged ({error}); {REMEDY}") from error
-    _check_card(card if isinstance(card, dict) else {}, path)
-    return card
 
 
 def _check_card(card, path):

@@ -46,9 +46,9 @@ def upload(shell, name, content, size=None):
     shell.upload.value = (file,)
 
 
-def wav_bytes(waveform, rate=16_000):
+def file_bytes(waveform, rate=16_000, form="WAV"):
     buffer = io.BytesIO()
-    soundfile.write(buffer, waveform, rate, format="WAV", subtype="FLOAT")
+    soundfile.write(buffer, waveform, rate, format=form)
     return buffer.getvalue()
 
 
@@ -56,7 +56,7 @@ def shows(shell, name):
     """Whether a prediction is shown, complete, under this name."""
     best = plots.class_label(shell.prediction.top(1)[0][0]) if shell.prediction else "nothing"
     visible = {part.layout.display for part in (shell.player, shell.picture)} == {None}
-    complete = shell.player.value.startswith(WAV) and shell.picture.value.startswith(PNG)
+    complete = bytes(shell.player.value[:4]) == WAV and bytes(shell.picture.value[:4]) == PNG
     return visible and complete and f"{name} is taken for <b>{best}</b>" in shell.status.value
 
 
@@ -71,7 +71,7 @@ def test_nothing_is_shown_until_something_is_chosen(empty_widget):
     assert shows_only(empty_widget, "choose a sound")
     empty_widget.choice.value = "example:rain"
     assert shows(empty_widget, "rain")
-    rain = empty_widget.picture.value
+    rain = bytes(empty_widget.picture.value)
     empty_widget.choice.value = "example:siren"
     assert shows(empty_widget, "siren")
     assert empty_widget.picture.value != rain
@@ -97,12 +97,11 @@ def test_the_widget_says_what_the_classifier_says(classifier, empty_widget):
 @pytest.mark.yamnet
 def test_an_upload_is_predicted_and_the_same_file_can_come_again(classifier, empty_widget):
     sound = synthesis.example("siren")
-    empty_widget.choice.value = "example:rain"
     for _ in range(2):
-        upload(empty_widget, "my siren.wav", wav_bytes(sound, 44_100))
+        upload(empty_widget, "my siren.wav", file_bytes(sound, 44_100))
         assert shows(empty_widget, "my siren.wav")
         assert "resampled from 44100 to 16000 Hz" in empty_widget.status.value
-        expected = classifier.predict(sound, sample_rate_hz=44_100)
+        expected = classifier.predict(file_bytes(sound, 44_100))
         np.testing.assert_allclose(empty_widget.prediction.probabilities, expected.probabilities, atol=1e-6)
         assert empty_widget.upload.value == ()
         assert empty_widget.choice.value is None
@@ -118,7 +117,7 @@ def test_an_upload_is_predicted_and_the_same_file_can_come_again(classifier, emp
         ("nothing.wav", b"", None, "nothing.wav: the given recording is empty (0 bytes)"),
         ("big.wav", b"", 12_345_678, "big.wav (12.3 MB) did not arrive whole"),
         ("big.wav", b"RIFF", 12_345_678, "copy it to where the notebook runs"),
-        ("cut.wav", wav_bytes(synthesis.silence())[:9_000], None, "cut off after"),
+        ("cut.flac", file_bytes(synthesis.white_noise(), form="FLAC")[:90_000], None, "cut off after"),
         ("<script>.wav", b"?", None, "&lt;script&gt;.wav: "),
     ],
 )
@@ -127,13 +126,11 @@ def test_a_bad_upload_is_explained_and_clears_what_was_shown(empty_widget, name,
     upload(empty_widget, name, content, size)
     assert message.lower() in empty_widget.status.value.lower()
     assert shows_only(empty_widget, "firebrick")
-    empty_widget.choice.value = "example:siren"
-    assert shows(empty_widget, "siren")
 
 
 @pytest.mark.yamnet
 def test_silence_gets_its_warning(empty_widget):
-    upload(empty_widget, "silence.wav", wav_bytes(synthesis.silence()))
+    upload(empty_widget, "silence.wav", file_bytes(synthesis.silence()))
     assert shows(empty_widget, "silence.wav")
     assert "The sound is silent" in empty_widget.status.value
 

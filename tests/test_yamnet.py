@@ -538,6 +538,7 @@ def test_benchmark(model, monkeypatch, tmp_path):
     assert result["sound"] == "seeded noise"
     assert result["ratio"] == pytest.approx(result["hub_loop_ms_per_clip"] / result["batch_ms_per_clip"], rel=0.01)
     assert result["largest_difference"] < TOLERANCE
+    assert result["batch_cpu_ms_per_clip"] > 0
     assert {"cpu", "cores", "libraries", "date"} < set(result)
     assert (tmp_path / benchmark.BENCHMARK_FILE).is_file()
     with pytest.raises(ValueError, match="no clips"):
