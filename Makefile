@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 ESC50 := $(BIN)/python -m esc50
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
 .PHONY: help env data features run reproduce test lint format bench lab readme clean
@@ -34,7 +34,7 @@ reproduce: env ## everything from audio: features, every training, results, figu
 	$(ESC50) features
 	$(ESC50) train
 	$(ESC50) bench
-	$(ESC50) run --retrain 02 --retrain 03 --retrain 04 --publish
+	$(ESC50) run --retrain 04 --publish
 	$(ESC50) readme
 
 test: env ## run all tests, the notebooks by nbval included

@@ -10,7 +10,7 @@ def quiet_tensorflow():
 
     Call it before anything that needs Keras; later calls do nothing. Errors of the import itself still appear.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" not in sys.modules:
         with _silent_stderr():
             import keras

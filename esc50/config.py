@@ -98,7 +98,7 @@ class HeadSettings:
     input_dropout: float = 0.3
     dropout: float = 0.3
     epochs: int = 20
-    batch_size: int = 256
-    learning_rate: float = 1e-3
+    batch_size: int = 512
+    learning_rate: float = 2e-3
     warmup_epochs: int = 1
     weight_decay: float = 0.01

@@ -84,8 +84,12 @@ def tidy(notebook):
         tags = cell.metadata.get("tags", [])
         cell.metadata = {"tags": tags} if tags else {}
         if cell.cell_type == "code":
-            cell.execution_count = None
             cell.outputs = [kept for output in cell.outputs if (kept := _kept(output, tags))]
+    for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
+        cell.execution_count = count  # nbval takes a cell without one for a cell that was never run
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
     return notebook
 
 
@@ -95,15 +99,13 @@ def _kept(output, tags):
     data = output.get("data", {})
     if AUDIO_TAG in tags or "application/vnd.jupyter.widget-view+json" in data:
         return None
-    if "execution_count" in output:
-        output.execution_count = None
     output.metadata = {}
     return output
 
 
 def quiet_environment():
     """Set what the kernels inherit: no TensorFlow start-up lines, no frozen-modules warning of the debugger."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
 
 

@@ -657,7 +657,7 @@ def plot_map_values(points, values, *, label, ax=None):
     """
     ax = ax or plt.gca()
     order = np.argsort(values, kind="stable")
-    dots = ax.scatter(*points[order].T, c=values[order], s=12, linewidth=0, cmap="viridis_r", alpha=0.8)
+    dots = ax.scatter(*points[order].T, c=values[order], s=12, linewidth=0, cmap="flare", alpha=0.8)
     ax.figure.colorbar(dots, ax=ax, label=label, shrink=0.8, pad=0.01)
     ax.set(xticks=[], yticks=[])
     return ax

@@ -71,22 +71,18 @@ def train(model, inputs, targets, *, settings, seed, augment=None, held_out=None
     Trained
         Model, history (loss, accuracy and, with `held_out`, val_loss, val_accuracy) and seconds.
     """
-    from tqdm.auto import tqdm
-
     rng = np.random.default_rng(seed)
     one_hot = np.eye(N_CLASSES, dtype=np.float32)[targets]  # (n, 50)
     validation = held_out and (held_out[0], np.eye(N_CLASSES, dtype=np.float32)[held_out[1]])
     start = time.perf_counter()
     model.get_layer("standardise").adapt(inputs)
     _compile(model, settings, steps_per_epoch=-(-len(inputs) // settings.batch_size))
-    history = {}
-    for _ in tqdm(range(settings.epochs), desc=model.name, unit="epoch", disable=not progress):
-        order = rng.permutation(len(inputs))
-        x, y = inputs[order], one_hot[order]
-        x, y = augment(x, y, rng) if augment else (x, y)
-        log = model.fit(x, y, batch_size=settings.batch_size, shuffle=False, validation_data=validation, verbose=0)
-        for name, values in log.history.items():
-            history.setdefault(name, []).extend(values)
+    fit = partial(model.fit, batch_size=settings.batch_size, validation_data=validation, verbose=0)
+    with _epochs_bar(model, settings, progress) as bar:
+        if augment is None:
+            history = fit(inputs, one_hot, epochs=settings.epochs, callbacks=[_on_epoch_end(bar.update)]).history
+        else:
+            history = _fit_augmented(fit, inputs, one_hot, augment, rng, epochs=settings.epochs, bar=bar)
     return Trained(model, history, time.perf_counter() - start)
 
 
@@ -200,6 +196,30 @@ def fit_classical(name, inputs, targets, split, *, settings=None, seed=0, progre
     has_probabilities = hasattr(model, "predict_proba")
     scores = model.predict_proba(test) if has_probabilities else softmax(model.decision_function(test), axis=1)
     return Run({name: scores.astype(np.float32)}, {}, seconds)
+
+
+def _fit_augmented(fit, inputs, one_hot, augment, rng, *, epochs, bar):
+    """Fit one epoch at a time, each on a newly drawn set."""
+    history = {}
+    for _ in range(epochs):
+        order = rng.permutation(len(inputs))
+        x, y = augment(inputs[order], one_hot[order], rng)
+        for name, values in fit(x, y, shuffle=False).history.items():
+            history.setdefault(name, []).extend(values)
+        bar.update()
+    return history
+
+
+def _epochs_bar(model, settings, progress):
+    from tqdm.auto import tqdm
+
+    return tqdm(total=settings.epochs, desc=model.name, unit="epoch", disable=not progress, leave=False)
+
+
+def _on_epoch_end(update):
+    from keras import callbacks
+
+    return callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: update())
 
 
 def _vectors(inputs, targets):

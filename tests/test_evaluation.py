@@ -105,3 +105,22 @@ def test_the_per_class_report_agrees_with_the_macro_f1(guesses):
     report = evaluation.per_class_report(targets, probabilities.argmax(axis=1), [str(i) for i in range(50)])
     assert report["f1"].mean() == pytest.approx(evaluation.scores(targets, probabilities)["macro_f1"])
     assert report["clips"].sum() == 400
+
+
+def test_the_nearest_neighbour_is_found_among_the_training_clips():
+    features = np.array([[1.0, 0], [0, 1.0], [5.0, 0.1], [0.1, 3.0]])
+    found = evaluation.nearest_neighbour(features, np.array([7, 9, 7, 9]), np.array([0, 1]), np.array([2, 3]))
+    assert found.tolist() == [7, 9]
+
+
+def test_guesses_are_translated_by_the_other_folds():
+    guesses, targets = np.array([0, 0, 1, 1, 2]), np.array([4, 4, 5, 5, 6])
+    folds = np.array([1, 2, 1, 2, 1])
+    assert evaluation.translate_guesses(guesses, targets, folds, n_guesses=3).tolist() == [4, 4, 5, 5, -1]
+
+
+def test_neighbours_come_from_other_folds():
+    vectors = np.array([[1.0, 0], [1.0, 0.01], [0, 1.0], [0.9, 0.1]])
+    neighbours, similarity = evaluation.nearest_neighbours(vectors, np.array([1, 1, 2, 2]), k=1)
+    assert neighbours[:, 0].tolist() == [3, 3, 1, 1]
+    assert similarity[0, 0] == pytest.approx(0.9 / np.hypot(0.9, 0.1))

@@ -34,6 +34,7 @@ def test_parameters_reach_the_notebook_and_the_page_is_tidy(small):
     assert page.cells[0].source == "n = 1"
     assert len(page.cells) == 2
     assert [output.text for output in outputs(path)] == ["5\n"]
+    assert [cell.execution_count for cell in page.cells] == [1, 2]
     assert set(page.metadata) == {"kernelspec", "language_info"}
     assert all(not set(cell.metadata) - {"tags"} for cell in page.cells)
 
