@@ -55,7 +55,7 @@ bench: env ## time the embedding of all clips against the plain loop
 	$(ESC50) bench
 
 lab: env ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab notebooks --ServerApp.tornado_settings="{'websocket_max_message_size': 268435456}"
 
 readme: env ## write the results table into README.md
 	$(ESC50) readme

@@ -92,7 +92,7 @@ class CnnSettings:
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """The dense head on YAMNet embeddings and its training; fixed in advance."""
+    """The dense head on the frames' YAMNet embeddings; chosen on validation folds, see notebook 04."""
 
     units: tuple[int, ...] = (256, 128)
     input_dropout: float = 0.3

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from esc50 import audio, dataset, features
 from esc50.config import FEATURES_DIR, LogMelSettings, StatisticsSettings, YamnetSettings
 from esc50.errors import DatasetError, FeatureError
+from esc50.files import replacing
 
 # name -> settings that make it; every file carries them and is refused when they differ
 PARAMETERS = {
@@ -47,7 +48,7 @@ def load_features(name, *, folder=FEATURES_DIR):
     """
     path = Path(folder) / f"{name}.npz"
     arrays = _read(path)
-    stored = json.loads(str(arrays.pop("parameters")))
+    stored = json.loads(str(arrays.pop("parameters", "{}")))
     if stored != (expected := parameters(name)):
         changed = [k for k in {*stored, *expected} if stored.get(k) != expected.get(k)]
         raise FeatureError(
@@ -91,14 +92,12 @@ def save_features(name, arrays, clips, *, folder=FEATURES_DIR):
     Path
         The file.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    path = Path(folder) / f"{name}.npz"
     columns = {key: clips[key].to_numpy() for key in ("fold", "target")}
     columns["filename"] = clips["filename"].to_numpy(dtype=str)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".npz", delete=False) as beside:
+    with replacing(path) as beside:
         np.savez_compressed(beside, **arrays, **columns, parameters=json.dumps(parameters(name)))
-    Path(beside.name).chmod(0o644)
-    return Path(beside.name).replace(folder / f"{name}.npz")
+    return path
 
 
 def compute_features(names=tuple(PARAMETERS), *, clips=None, root=None, progress=True):
@@ -162,7 +161,7 @@ def _read(path):
             return dict(file)
     except FileNotFoundError:
         raise FeatureError(f"no feature file {path}: restore it with git or run `make features`") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise FeatureError(f"{path} cannot be read ({error}): run `make features`") from error
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from esc50.config import BUILD_DIR, NOTEBOOKS_DIR, PROJECT_DIR
+from esc50.files import replacing
 
 EXECUTED_DIR = BUILD_DIR / "notebooks"
 AUDIO_TAG = "audio"  # cells that play recordings: their output is not kept, ESC-50 must not be republished
@@ -54,9 +55,8 @@ def run_notebook(path, *, parameters=None, publish=False, progress=True):
         path, executed, parameters=parameters or {}, progress_bar=progress, cwd=PROJECT_DIR, kernel_name="python3"
     )
     if publish:
-        beside = path.with_suffix(".part")
-        nbformat.write(tidy(nbformat.read(executed, as_version=4)), beside)
-        beside.replace(path)
+        with replacing(path) as beside:
+            nbformat.write(tidy(nbformat.read(executed, as_version=4)), beside)
     return executed
 
 

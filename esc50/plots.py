@@ -11,6 +11,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from esc50.config import FIGURES_DIR, PROJECT_DIR, LogMelSettings, StatisticsSettings, YamnetSettings
 from esc50.dataset import THEMES
+from esc50.files import replacing
 
 THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
 TICK_HZ = (125, 500, 2000, 8000)
@@ -51,11 +52,10 @@ def save_figure(figure, name, *, folder=FIGURES_DIR):
     Path
         The file.
     """
-    folder = PROJECT_DIR / folder
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{name}.part.png"
-    figure.savefig(beside, metadata={"Software": None})
-    return beside.replace(folder / f"{name}.png")
+    path = PROJECT_DIR / folder / f"{name}.png"
+    with replacing(path) as beside:
+        figure.savefig(beside, metadata={"Software": None})
+    return path
 
 
 def class_label(name):

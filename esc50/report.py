@@ -2,6 +2,7 @@
 
 from esc50.config import PROJECT_DIR, RESULTS_DIR
 from esc50.errors import ResultsError
+from esc50.files import replacing
 from esc50.results import summarise
 
 START, END = "<!-- results: written by `python -m esc50 readme` -->", "<!-- end of results -->"
@@ -84,9 +85,8 @@ def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
     new = with_table(text, results_table(folder=folder))
     if new == text:
         return False
-    beside = path.with_suffix(".part")
-    beside.write_text(new, encoding="utf-8")
-    beside.replace(path)
+    with replacing(path) as beside:
+        beside.write_text(new, encoding="utf-8")
     return True
 
 

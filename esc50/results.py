@@ -1,7 +1,6 @@
 """The results files: one row a run, one probability row a clip, and what made them."""
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 from esc50 import evaluation
 from esc50.config import N_CLASSES, RESULTS_DIR
 from esc50.errors import ResultsError
+from esc50.files import replacing
 
 PROBABILITY_COLUMNS = [f"p_{target}" for target in range(N_CLASSES)]
 
@@ -230,9 +230,8 @@ def write_csv(table, path, *, float_format=None):
         As in `pandas.DataFrame.to_csv`.
     """
     compression = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
-    with _beside(path) as temporary:
-        table.to_csv(temporary, index=False, float_format=float_format, compression=compression)
-    Path(temporary.name).replace(path)
+    with replacing(path) as beside:
+        table.to_csv(beside, index=False, float_format=float_format, compression=compression)
 
 
 def write_json(content, path):
@@ -245,9 +244,8 @@ def write_json(content, path):
     path : Path
         The file.
     """
-    with _beside(path) as temporary:
-        temporary.write((json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
-    Path(temporary.name).replace(path)
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def probabilities(table):
@@ -264,13 +262,6 @@ def probabilities(table):
         In label order.
     """
     return table[PROBABILITY_COLUMNS].to_numpy(dtype=np.float64)
-
-
-def _beside(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
-    Path(temporary.name).chmod(0o644)
-    return temporary
 
 
 def _summary(runs, table):

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from esc50.dataset import (
     official_splits,
 )
 from esc50.feature_files import load_features, parameters
+from esc50.files import replacing
 from esc50.models import build_head
 from esc50.results import PROBABILITY_COLUMNS, Results, load_results, read_csv, save_results, write_csv
 from esc50.training import Run, fit_classical, fit_cnn, fit_head, set_seed, train
@@ -61,7 +61,8 @@ FRAME_POOLINGS = {
     "head_frames_geometric": evaluation.geometric_mean_pool,
     "head_frames_max": evaluation.max_pool,
 }
-_HEAD = {"settings": HeadSettings(), "seeds": (0, 1, 2)}
+_SEEDS = (0, 1, 2)
+CLIP_HEAD = HeadSettings(epochs=60, batch_size=64)  # a tenth of the examples, so smaller batches and more epochs
 
 EXPERIMENTS = {
     **{
@@ -81,12 +82,18 @@ EXPERIMENTS = {
             lambda a, pool=pool: pool(a)[:, None],  # (n_clips, 1, size)
             partial(fit_head, {name: evaluation.mean_pool}),
             (name,),
-            **_HEAD,
+            CLIP_HEAD,
+            _SEEDS,
         )
         for name, pool in {"head_clip_mean": _clip_mean, "head_clip_mean_max": _clip_mean_max}.items()
     },
     "head_frames": Experiment(
-        "yamnet", lambda a: a["embeddings"], partial(fit_head, FRAME_POOLINGS), tuple(FRAME_POOLINGS), **_HEAD
+        "yamnet",
+        lambda a: a["embeddings"],
+        partial(fit_head, FRAME_POOLINGS),
+        tuple(FRAME_POOLINGS),
+        HeadSettings(),
+        _SEEDS,
     ),
 }
 
@@ -275,11 +282,9 @@ def _resumed(fit, path):
             scores = {key.removeprefix("scores."): file[key] for key in file if key.startswith("scores.")}
             return Run(scores, json.loads(str(file["history"])), float(file["train_seconds"]))
     run = fit()
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"scores.{model}": values for model, values in run.scores.items()}
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as beside:
+    with replacing(path) as beside:
         np.savez_compressed(beside, **arrays, history=json.dumps(run.history), train_seconds=run.train_seconds)
-    Path(beside.name).replace(path)
     return run
 
 

@@ -14,6 +14,7 @@ from esc50.synthesis import EXAMPLES
 ACCEPT = "audio/*,.wav,.flac,.ogg,.oga,.mp3,.aiff,.aif,.au,.m4a,.webm"
 CHOOSE = "choose a sound …"
 LISTENING = "listening …"
+UPLOAD_MEGABYTES = 10  # what Jupyter's server lets through unless told otherwise; it drops more without a word
 PICTURE_DPI = 100
 
 
@@ -30,7 +31,7 @@ class PredictionWidget(ipywidgets.VBox):
     Attributes
     ----------
     choice : ipywidgets.Dropdown
-        The examples, and None at the top. Setting its value predicts.
+        The examples, and an empty string at the top. Setting its value predicts.
     upload : ipywidgets.FileUpload
         Takes one file, which is predicted at once; then it is empty again and ready for the next.
     status : ipywidgets.HTML
@@ -47,9 +48,11 @@ class PredictionWidget(ipywidgets.VBox):
         self.classifier = classifier
         self.prediction = None
         wide = ipywidgets.Layout(width="28em")
-        options = [(CHOOSE, None), *examples.items()]
-        self.choice = ipywidgets.Dropdown(options=options, value=None, description="Example", layout=wide)
-        self.upload = ipywidgets.FileUpload(accept=ACCEPT, multiple=False, description="Upload a sound")
+        auto = ipywidgets.Layout(width="auto")
+        options = [(CHOOSE, ""), *examples.items()]
+        self.choice = ipywidgets.Dropdown(options=options, description="Example", layout=wide)
+        label = f"Upload (up to {UPLOAD_MEGABYTES} MB)"
+        self.upload = ipywidgets.FileUpload(accept=ACCEPT, multiple=False, description=label, layout=auto)
         self.status = ipywidgets.HTML()
         self.player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
         self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
@@ -59,14 +62,14 @@ class PredictionWidget(ipywidgets.VBox):
         self.upload.observe(self._on_upload, "value")
 
     def _on_choice(self, change):
-        if change["new"] is not None:
+        if change["new"]:
             self._show(change["new"], self.choice.label)
 
     def _on_upload(self, change):
         if not change["new"]:
             return
         (file,) = change["new"]
-        self.choice.value = None  # so that any example can be chosen again
+        self.choice.value = ""  # so that any example can be chosen again
         if len(file["content"]) < file["size"]:
             self._clear(_lost(file), wrong=True)
         else:
@@ -110,7 +113,7 @@ def prediction_widget(classifier, *, examples=None, root=None):
     """
     examples = default_examples(root=root) if examples is None else examples
     widget = PredictionWidget(classifier, examples)
-    widget.choice.value = next(iter(examples.values()), None)
+    widget.choice.value = next(iter(examples.values()), "")
     return widget
 
 
@@ -141,7 +144,7 @@ def _lost(file):
     megabytes = file["size"] / 1e6
     return (
         f"{file['name']} ({megabytes:.1f} MB) did not arrive whole: some notebook front ends lose uploads above "
-        "about 10 MB. Copy it to where the notebook runs and call classifier.predict with its path."
+        f"about {UPLOAD_MEGABYTES} MB. Copy it to where the notebook runs and call classifier.predict with its path."
     )
 
 

@@ -99,7 +99,7 @@ def imports_of(stem):
 
 def test_imports_flow_one_way():
     order = [
-        "errors config published backend",
+        "errors config published backend files",
         "audio synthesis features evaluation augmentation models dataset notebooks",
         "yamnet plots training results",
         "feature_files report",

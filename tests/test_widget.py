@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from esc50 import dataset, plots, synthesis, widget
 from esc50.config import HeadSettings
 from esc50.predict import SoundClassifier, save_classifier
-from esc50.widget import LISTENING, default_examples, prediction_widget
+from esc50.widget import CHOOSE, LISTENING, default_examples, prediction_widget
 
 PNG, WAV = b"\x89PNG", b"RIFF"
 
@@ -68,7 +68,8 @@ def shows_only(shell, message):
 
 @pytest.mark.yamnet
 def test_nothing_is_shown_until_something_is_chosen(empty_widget):
-    assert shows_only(empty_widget, "choose a sound")
+    assert shows_only(empty_widget, CHOOSE)
+    assert empty_widget.choice.label == CHOOSE
     empty_widget.choice.value = "example:rain"
     assert shows(empty_widget, "rain")
     rain = bytes(empty_widget.picture.value)
@@ -104,7 +105,7 @@ def test_an_upload_is_predicted_and_the_same_file_can_come_again(classifier, emp
         expected = classifier.predict(file_bytes(sound, 44_100))
         np.testing.assert_allclose(empty_widget.prediction.probabilities, expected.probabilities, atol=1e-6)
         assert empty_widget.upload.value == ()
-        assert empty_widget.choice.value is None
+        assert empty_widget.choice.label == CHOOSE
         empty_widget.choice.value = "example:rain"  # also as the choice before the upload
         assert shows(empty_widget, "rain")
 
