@@ -113,14 +113,27 @@ def test_the_nearest_neighbour_is_found_among_the_training_clips():
     assert found.tolist() == [7, 9]
 
 
-def test_guesses_are_translated_by_the_other_folds():
-    guesses, targets = np.array([0, 0, 1, 1, 2]), np.array([4, 4, 5, 5, 6])
-    folds = np.array([1, 2, 1, 2, 1])
-    assert evaluation.translate_guesses(guesses, targets, folds, n_guesses=3).tolist() == [4, 4, 5, 5, -1]
+def test_majority_labels_takes_the_most_frequent_and_marks_the_unseen():
+    guesses, targets = np.array([0, 0, 0, 2]), np.array([4, 4, 1, 3])
+    labels = evaluation.majority_labels(guesses, targets, n_guesses=3, n_classes=5)
+    assert labels.tolist() == [4, -1, 3]
 
 
-def test_neighbours_come_from_other_folds():
-    vectors = np.array([[1.0, 0], [1.0, 0.01], [0, 1.0], [0.9, 0.1]])
-    neighbours, similarity = evaluation.nearest_neighbours(vectors, np.array([1, 1, 2, 2]), k=1)
-    assert neighbours[:, 0].tolist() == [3, 3, 1, 1]
-    assert similarity[0, 0] == pytest.approx(0.9 / np.hypot(0.9, 0.1))
+def test_translate_guesses_never_uses_the_clips_own_fold():
+    guesses, folds = np.array([0, 0, 1, 1]), np.array([1, 2, 1, 2])
+    targets = np.array([3, 4, 2, 2])
+    translated = evaluation.translate_guesses(guesses, targets, folds, n_guesses=2, n_classes=5)
+    assert translated.tolist() == [4, 3, 2, 2]
+
+
+def test_nearest_neighbours_are_of_other_folds_and_sorted():
+    vectors, folds = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.1], [0.0, 2.0]]), np.array([1, 1, 2, 2])
+    neighbours, similarity = evaluation.nearest_neighbours(vectors, folds, k=2)
+    assert neighbours.tolist() == [[2, 3], [2, 3], [0, 1], [0, 1]]
+    assert similarity[0, 0] == pytest.approx(1 / np.hypot(1, 0.1))
+    assert np.all(np.diff(similarity, axis=1) <= 0)
+
+
+def test_neighbour_votes_are_shares_weighted_by_similarity():
+    votes = evaluation.neighbour_votes(np.array([[0, 1, 1]]), np.array([[0.9, 0.5, 0.6]]), n_classes=3)
+    assert votes == pytest.approx(np.array([[0.45, 0.55, 0.0]]))
