@@ -4,6 +4,8 @@ import pytest
 
 from esc50 import notebooks
 
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
@@ -11,7 +13,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "EXECUTED_DIR", tmp_path / "executed")
 
     def write(*sources, tags=()):
-        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
         notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
         notebook.cells[0].metadata["tags"] = ["parameters"]
         for cell in notebook.cells[1:]:

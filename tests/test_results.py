@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,7 +64,7 @@ def test_cross_validation_agrees_with_out_of_fold(model, runs):
 @pytest.mark.parametrize("name", study.EXPERIMENTS)
 def test_results_carry_what_made_them(name):
     manifest, experiment = results.load_manifest(), study.EXPERIMENTS[name]
-    expected = study._record(name, experiment.settings)
+    expected = json.loads(json.dumps(study._record(name, experiment.settings)))
     for model in experiment.models:
         made = manifest[model]
         assert made["seeds"] == list(experiment.seeds)
