@@ -173,10 +173,31 @@ def results_of(name, *, retrain=False, folds=FOLDS, seeds=None, settings=None, p
         return load_results(experiment.models)
     settings, seeds = settings or experiment.settings, tuple(seeds or experiment.seeds)
     found = run_experiment(name, folds=folds, seeds=seeds, settings=settings, progress=progress)
-    if (tuple(folds), seeds, settings) == (FOLDS, experiment.seeds, experiment.settings):
+    if is_whole(name, folds=folds, seeds=seeds, settings=settings):
         save_results(found)
         return load_results(experiment.models)  # as everyone will read them: rounded as the files are
     return found
+
+
+def is_whole(name, *, folds, seeds, settings):
+    """Tell a whole run of an experiment, which may replace committed files, from a smaller one.
+
+    Parameters
+    ----------
+    name : str
+        A key of `EXPERIMENTS`.
+    folds, seeds : sequence of int
+        What the run tests and repeats.
+    settings : dataclass
+        How it trains.
+
+    Returns
+    -------
+    bool
+        True for every fold and the experiment's own seeds and settings.
+    """
+    experiment = EXPERIMENTS[name]
+    return (tuple(folds), tuple(seeds), settings) == (FOLDS, experiment.seeds, experiment.settings)
 
 
 def protocols_of(name, *, retrain=False, seed=0, settings=None, progress=True):
