@@ -62,7 +62,7 @@ FRAME_POOLINGS = {
     "head_frames_max": evaluation.max_pool,
 }
 _SEEDS = (0, 1, 2)
-CLIP_HEAD = HeadSettings(epochs=60, batch_size=64)  # a tenth of the examples, so smaller batches and more epochs
+CLIP_HEAD = HeadSettings(epochs=60, batch_size=64)  # a tenth of the examples; not validated, see notebook 04
 
 EXPERIMENTS = {
     **{

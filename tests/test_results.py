@@ -76,16 +76,20 @@ def test_results_carry_what_made_them(name):
         assert {"keras", "tensorflow", "numpy"} <= set(made["machine"]["libraries"])
 
 
-def test_targets_of_the_study():
-    """The head on frames reaches 88 % with the geometric mean; the mean, which validation prefers, a shade less."""
+def test_targets_that_are_met():
     summary = results.summarise(["head_frames", "head_frames_geometric", "cnn_vgg"])
     geometric, mean = summary.loc["head_frames_geometric"], summary.loc["head_frames"]
-    assert geometric["accuracy"] >= 0.88
-    assert mean["accuracy"] >= 0.875
+    assert min(geometric["accuracy"], geometric["run_accuracy"]) >= 0.88
     for head in (geometric, mean):
         assert head["top3_accuracy"] >= 0.962
         assert head["macro_f1"] >= 0.875
     assert summary.loc["cnn_vgg", "accuracy"] >= 0.72
+
+
+@pytest.mark.xfail(strict=True, reason="the headline head reaches 87.9 %, one network 87.7 %: the target is open")
+def test_target_of_the_headline_head():
+    head = results.summarise(["head_frames"]).loc["head_frames"]
+    assert min(head["accuracy"], head["run_accuracy"]) >= 0.88
 
 
 def test_the_curves_have_every_epoch():
