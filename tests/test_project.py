@@ -14,8 +14,14 @@ import yaml
 from esc50 import notebooks
 from esc50.config import FIGURES_DIR, PROJECT_DIR
 
-MODULES = sorted((PROJECT_DIR / "esc50").glob("*.py"))
+PACKAGE_DIR = PROJECT_DIR / "esc50"
+MODULES = sorted(path for path in PACKAGE_DIR.rglob("*.py") if path.name != "__main__.py")
 NOTEBOOKS = notebooks.list_notebooks()
+
+
+def dotted(path):
+    parts = path.relative_to(PROJECT_DIR).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
 
 
 def pins():
@@ -58,9 +64,9 @@ def test_importing_the_package_is_quick_and_without_tensorflow():
     assert min(seconds) < 0.3
 
 
-@pytest.mark.parametrize("module", [path.stem for path in MODULES if path.stem != "__main__"])
+@pytest.mark.parametrize("module", [dotted(path) for path in MODULES])
 def test_no_module_imports_tensorflow_by_itself(module):
-    code = f"import sys; import esc50.{module}; sys.exit('tensorflow' in sys.modules)"
+    code = f"import sys; import {module}; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -73,7 +79,7 @@ def public_functions(tree):
     return [f for f, skip in zip(functions, is_property, strict=True) if not (skip or f.name.startswith("_"))]
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.stem != "__main__"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_every_public_function_documents_its_parameters_and_returns(path):
     for node in public_functions(ast.parse(path.read_text())):
         doc = ast.get_docstring(node) or ""
@@ -86,15 +92,15 @@ def test_every_public_function_documents_its_parameters_and_returns(path):
             assert "Returns\n-----" in doc, f"{path.stem}.{node.name}: Returns"
 
 
-def imports_of(stem):
-    tree = ast.parse((PROJECT_DIR / "esc50" / f"{stem}.py").read_text())
+def imports_of(name):
+    files = sorted((PACKAGE_DIR / name).glob("*.py")) or [PACKAGE_DIR / f"{name}.py"]
     found = set()
-    for node in ast.walk(tree):
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
         if isinstance(node, ast.ImportFrom) and node.module == "esc50":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("esc50."):
             found.add(node.module.split(".")[1])
-    return found - {"__version__"}
+    return found - {"__version__", name}
 
 
 def test_imports_flow_one_way():
@@ -108,7 +114,9 @@ def test_imports_flow_one_way():
         "__main__",
     ]
     level = {name: height for height, names in enumerate(order) for name in names.split()}
-    assert set(level) == {path.stem for path in MODULES} - {"__init__"}
+    assert set(level) == {
+        dotted(path).split(".")[1] for path in MODULES if path.parent != PACKAGE_DIR or path.stem != "__init__"
+    } | {"__main__"}
     for name, height in level.items():
         above = {other for other in imports_of(name) if level[other] > height}
         assert not above, f"{name} imports {above}"
@@ -116,8 +124,8 @@ def test_imports_flow_one_way():
 
 
 def test_nothing_imports_a_shell():
-    for path in MODULES:
-        if path.stem != "__main__":
+    for path in PACKAGE_DIR.iterdir():
+        if path.stem != "__main__" and (path.is_dir() or path.suffix == ".py"):
             assert not imports_of(path.stem) & {"widget", "__main__"}, path.stem
 
 

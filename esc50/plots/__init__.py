@@ -1,0 +1,57 @@
+"""Every picture of the study. ``plot_*(data, *, ax=None)`` draws on the axes it is given and returns them."""
+
+from esc50.plots.maps import plot_guesses, plot_map, plot_map_names, plot_map_part, plot_map_values
+from esc50.plots.prediction import plot_prediction, plot_timeline, plot_top_scores
+from esc50.plots.scores import (
+    plot_confusion,
+    plot_model_comparison,
+    plot_per_class,
+    plot_protocols,
+    plot_training_curves,
+)
+from esc50.plots.sound import (
+    TICK_HZ,
+    YAMNET_MEL_HZ,
+    plot_embeddings,
+    plot_envelope,
+    plot_gallery,
+    plot_log_mel,
+    plot_waveform,
+    plot_yamnet_log_mel,
+)
+from esc50.plots.style import PART_PALETTE, THEME_PALETTE, class_label, save_figure, set_style
+from esc50.plots.tables import plot_by_class, plot_histogram, plot_shares, plot_stacked, plot_two_shares
+
+__all__ = [
+    "PART_PALETTE",
+    "THEME_PALETTE",
+    "TICK_HZ",
+    "YAMNET_MEL_HZ",
+    "class_label",
+    "plot_by_class",
+    "plot_confusion",
+    "plot_embeddings",
+    "plot_envelope",
+    "plot_gallery",
+    "plot_guesses",
+    "plot_histogram",
+    "plot_log_mel",
+    "plot_map",
+    "plot_map_names",
+    "plot_map_part",
+    "plot_map_values",
+    "plot_model_comparison",
+    "plot_per_class",
+    "plot_prediction",
+    "plot_protocols",
+    "plot_shares",
+    "plot_stacked",
+    "plot_timeline",
+    "plot_top_scores",
+    "plot_training_curves",
+    "plot_two_shares",
+    "plot_waveform",
+    "plot_yamnet_log_mel",
+    "save_figure",
+    "set_style",
+]

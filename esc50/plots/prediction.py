@@ -1,0 +1,131 @@
+"""One prediction, drawn: the sound, the most probable classes and their course."""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
+
+from esc50.plots.sound import plot_log_mel, plot_waveform
+from esc50.plots.style import class_label
+
+
+def plot_top_scores(scores, names, *, top=5, ax=None):
+    """Draw the most probable classes as bars.
+
+    Parameters
+    ----------
+    scores : np.ndarray, shape (n_classes,)
+        Probabilities.
+    names : sequence of str
+        Class names in label order.
+    top : int
+        How many.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Probability in percent to the right, the best class on top.
+    """
+    ax = ax or plt.gca()
+    best = np.argsort(-scores, kind="stable")[:top]
+    percent = 100 * scores[best]
+    rows = np.arange(len(best))
+    ax.barh(rows, percent, color=sns.color_palette()[0], height=0.65)
+    for row, value in zip(rows, percent, strict=True):
+        ax.text(value + 1, row, f"{value:.1f} %", va="center")
+    ax.set_yticks(rows, [class_label(names[i]) for i in best])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 115), xticks=range(0, 101, 25), xlabel="probability (%)")
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def plot_timeline(frame_scores, frame_seconds, names, *, top=5, labels=None, frame_length_seconds=0.96, ax=None):
+    """Draw how probable the leading classes are in each frame.
+
+    Parameters
+    ----------
+    frame_scores : np.ndarray, shape (n_frames, n_classes)
+        Probabilities.
+    frame_seconds : np.ndarray, shape (n_frames,)
+        Start of each frame in seconds.
+    names : sequence of str
+        Class names in label order.
+    top : int
+        How many classes, by their mean over the frames.
+    labels : sequence of int, optional
+        Which classes instead, from top to bottom.
+    frame_length_seconds : float
+        Length of one frame.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Time in seconds to the right, one row a class, darker is more probable.
+    """
+    ax = ax or plt.gca()
+    best = np.argsort(-frame_scores.mean(axis=0), kind="stable")[:top] if labels is None else np.asarray(labels)
+    hop = frame_seconds[1] - frame_seconds[0] if len(frame_seconds) > 1 else frame_length_seconds
+    edges = np.append(frame_seconds, frame_seconds[-1] + hop)
+    mesh = ax.pcolormesh(edges, np.arange(len(best) + 1), 100 * frame_scores[:, best].T, cmap="Blues", vmin=0, vmax=100)
+    ax.set_yticks(np.arange(len(best)) + 0.5, [class_label(names[i]) for i in best])
+    ax.invert_yaxis()
+    ax.set(xlabel="start of the 0.96 s frame (s)")
+    ax.grid(False)
+    ax.figure.colorbar(mesh, ax=ax, label="probability (%)")
+    return ax
+
+
+def plot_prediction(prediction, *, top=5):
+    """Draw what was heard and what was made of it: waveform, log-mel and timeline below each other, bars beside.
+
+    Parameters
+    ----------
+    prediction : esc50.predict.Prediction
+        From `esc50.predict.SoundClassifier.predict`.
+    top : int
+        How many classes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One time axis for the three panels on the left. It is not pyplot's, so any number of threads may draw.
+    """
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1.7, 1])
+    wave, mel, timeline = left.subplots(3, height_ratios=[1, 1.6, 1.3])
+    bars, facts = right.subplots(2, height_ratios=[3, 1.1])
+    scores, sound = prediction.probabilities, prediction.sound
+    plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(title="what was heard", xlabel="")
+    plot_log_mel(prediction.log_mel, ax=mel).set(xlabel="")
+    best = np.argsort(-scores, kind="stable")[:top]
+    frames, names = prediction.frame_probabilities, prediction.class_names
+    plot_timeline(frames, prediction.frame_seconds, names, labels=best, ax=timeline)
+    _share_time([wave, mel, timeline])
+    plot_top_scores(scores, names, top=top, ax=bars).set_title("what it is taken for")
+    _write_facts(facts, prediction)
+    return figure
+
+
+def _share_time(axes):
+    end = max(ax.get_xlim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_xlim(0, end)
+        ax.tick_params(labelbottom=ax is axes[-1])
+
+
+def _write_facts(ax, prediction):
+    sound, transform = prediction.sound, blended_transform_factory(ax.figure.transSubfigure, ax.transAxes)
+    channels = f"{sound.source_channels} channel{'s' if sound.source_channels > 1 else ''}"
+    facts = f"{sound.duration_seconds:.2f} s, {channels}, {sound.source_sample_rate_hz:g} Hz"
+    text = "\n".join(textwrap.fill(line, 58) for line in (facts, *prediction.warnings))
+    box = ax.text(0.03, 1, text, transform=transform, va="top", fontsize=10, linespacing=1.4)
+    box.set_in_layout(False)  # else the words would push the bars aside
+    ax.set_axis_off()

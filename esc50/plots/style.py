@@ -1,0 +1,66 @@
+"""The look of every figure, how it is saved, and what is written on axes."""
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+from esc50.config import FIGURES_DIR, PROJECT_DIR
+from esc50.dataset import THEMES
+from esc50.files import replacing
+
+THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
+PART_PALETTE = sns.color_palette("tab10")
+
+
+def set_style():
+    """Set the look that all figures of the study share."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
+    plt.rcParams.update(
+        {
+            "figure.dpi": 80,
+            "savefig.dpi": 150,
+            "savefig.bbox": "tight",
+            "figure.constrained_layout.use": True,
+            "axes.titleweight": "bold",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
+
+
+def save_figure(figure, name, *, folder=FIGURES_DIR):
+    """Write a figure as PNG beside its place, then rename.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What to write.
+    name : str
+        File name without ending: the notebook's number, then what it shows.
+    folder : str or Path
+        Where to write; a relative folder counts from the project's.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    path = PROJECT_DIR / folder / f"{name}.png"
+    with replacing(path) as beside:
+        figure.savefig(beside, metadata={"Software": None})
+    return path
+
+
+def class_label(name):
+    """Readable form of a class name.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``door_wood_knock``.
+
+    Returns
+    -------
+    str
+        Such as ``door wood knock``.
+    """
+    return name.replace("_", " ")
