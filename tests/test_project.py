@@ -24,6 +24,10 @@ def dotted(path):
     return ".".join(part for part in parts if part != "__init__")
 
 
+PARTS = {dotted(path).split(".")[1] for path in MODULES if "." in dotted(path)}  # modules, and packages as one
+SHELLS = {"app", "widget", "__main__"}
+
+
 def pins():
     lines = (PROJECT_DIR / "constraints.txt").read_text().splitlines()
     return dict(re.fullmatch(r"([\w.-]+)==(\S+)", line).groups() for line in lines if line and line[0] != "#")
@@ -114,9 +118,7 @@ def test_imports_flow_one_way():
         "__main__",
     ]
     level = {name: height for height, names in enumerate(order) for name in names.split()}
-    assert set(level) == {
-        dotted(path).split(".")[1] for path in MODULES if path.parent != PACKAGE_DIR or path.stem != "__init__"
-    } | {"__main__"}
+    assert set(level) == PARTS | {"__main__"}
     for name, height in level.items():
         above = {other for other in imports_of(name) if level[other] > height}
         assert not above, f"{name} imports {above}"
@@ -124,9 +126,8 @@ def test_imports_flow_one_way():
 
 
 def test_nothing_imports_a_shell():
-    for path in PACKAGE_DIR.iterdir():
-        if path.stem != "__main__" and (path.is_dir() or path.suffix == ".py"):
-            assert not imports_of(path.stem) & {"widget", "__main__"}, path.stem
+    for name in PARTS:
+        assert not imports_of(name) & SHELLS - {name}, name
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
