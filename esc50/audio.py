@@ -1,9 +1,10 @@
 """The only decoder of the project: any file or array becomes mono float32 in [-1, 1] at 16 kHz."""
 
 import os
+import re
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, isfinite
 from numbers import Real
 from pathlib import Path
@@ -32,6 +33,10 @@ INTEGER_SCALES = {  # dtype: (value of silence, full scale), as in a WAV file
     "int32": (0, 1 << 31),
 }
 
+# libsndfile's own words on a WAV, AIFF or AU file that ends before its header says (`SoundFile.extra_info`).
+CUT_OFF = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+OPEN_END_BYTES = 0x7FFF0000  # programs that write into a pipe declare this and more: they cannot know the length
+
 NOT_SOUND = "{name} is not sound, or damaged: give wav, flac, ogg, mp3 or aiff (m4a and webm need ffmpeg)"
 
 
@@ -53,6 +58,8 @@ class Sound:
         Largest absolute sample of the 16 kHz mono mix; above 1 where overshoot was cut back to [-1, 1].
     clipped_fraction : float
         Share of the source's samples, mixed to mono, in flat tops: at full scale, and so is the next one.
+    declared_seconds : float or None
+        Length that the header states, where the file ends before it: a recording cut off.
     """
 
     waveform: np.ndarray
@@ -61,6 +68,7 @@ class Sound:
     duration_seconds: float
     peak: float
     clipped_fraction: float
+    declared_seconds: float | None = None
 
     @property
     def sample_rate_hz(self) -> int:
@@ -83,7 +91,72 @@ class Sound:
         return self.clipped_fraction > CLIPPED_FRACTION
 
 
-def load_sound(source, *, sample_rate_hz=None):
+@dataclass(eq=False)
+class SoundStream:
+    """A sound that is read block by block, so that an hour takes no more memory than a minute.
+
+    Iterate once: each block is mono float32 (n_samples,) in [-1, 1] at 16 kHz, and all blocks joined are the
+    waveform of `load_sound`. Any but the last may be empty.
+
+    Attributes
+    ----------
+    source_sample_rate_hz : float
+        Sample rate before resampling.
+    source_channels : int
+        Number of channels before mixing.
+    expected_seconds : float or None
+        Length of the source where its header states it; headers may be wrong.
+    declared_seconds : float or None
+        The same, only where the file is known to end before it.
+    name : str
+        Of the source, for messages.
+    duration_seconds : float
+        Length of what was read so far; with `peak` and `clipped_fraction` as in `Sound`.
+    """
+
+    source_sample_rate_hz: float
+    source_channels: int
+    blocks: object = field(repr=False)  # iterator of mono (n_samples,) at the source's rate
+    expected_seconds: float | None = None
+    declared_seconds: float | None = None
+    name: str = "the array"
+    peak: float = field(default=0.0, init=False)
+    _n_read: int = field(default=0, init=False, repr=False)
+    _n_clipped: int = field(default=0, init=False, repr=False)
+
+    @property
+    def duration_seconds(self) -> float:
+        """Length of what was read so far, in seconds."""
+        return self._n_read / self.source_sample_rate_hz
+
+    @property
+    def clipped_fraction(self) -> float:
+        """Share of the samples read so far that lie in flat tops."""
+        return self._n_clipped / max(1, self._n_read)
+
+    def __iter__(self):
+        """Yield the blocks, (n_samples,) each, and count what they hold."""
+        n_out = 0
+        for waveform in _resampled(self._counted(), self.source_sample_rate_hz):
+            self.peak = max(self.peak, float(np.abs(waveform).max(initial=0)))
+            n_out += len(waveform)
+            yield np.clip(waveform, -1.0, 1.0)
+        if not self._n_read:
+            raise AudioError(f"{self.name} holds no samples (0 s), or is cut off: record or copy it again")
+        if not n_out:
+            raise AudioError(f"{self.name} lasts {self.duration_seconds:.6f} s, less than one sample at 16 kHz")
+
+    def _counted(self):
+        last = np.zeros(1, np.float32)
+        for mono in self.blocks:
+            is_full = np.abs(np.concatenate([last, mono])) >= FULL_SCALE
+            self._n_clipped += np.count_nonzero(is_full[1:] & is_full[:-1])
+            self._n_read += len(mono)
+            last = mono[-1:]
+            yield mono
+
+
+def load_sound(source, *, sample_rate_hz=None, max_seconds=AUDIO.max_loaded_seconds):
     """Bring a file or an array to mono float32 in [-1, 1] at 16 kHz.
 
     Channels are averaged and other rates resampled (soxr HQ). Integers are divided by their full scale, so
@@ -100,6 +173,8 @@ def load_sound(source, *, sample_rate_hz=None):
         Arrays may be uint8 (128 is silence), int8, int16, int32 or any float.
     sample_rate_hz : float, optional
         Samples per second: required for an array, refused for a file, which states its own.
+    max_seconds : float, optional
+        Longest sound that is taken into memory.
 
     Returns
     -------
@@ -109,16 +184,51 @@ def load_sound(source, *, sample_rate_hz=None):
     Raises
     ------
     AudioError
-        If there is no such file; if it is not sound, damaged or empty; if it holds NaN or infinity; or if no
-        recording can have its sample rate or the array's dtype, shape or scale.
+        If there is no such file; if it is not sound, damaged or empty; if it holds NaN or infinity; if it is
+        longer than `max_seconds`; or if no recording can have its sample rate or the array's dtype, shape or
+        scale.
+    """
+    with open_sound(source, sample_rate_hz=sample_rate_hz) as stream:
+        waveform = np.concatenate(list(_no_longer_than(max_seconds, stream)))  # (n_samples,)
+        return Sound(
+            waveform=waveform,
+            source_sample_rate_hz=float(stream.source_sample_rate_hz),
+            source_channels=stream.source_channels,
+            duration_seconds=stream.duration_seconds,
+            peak=stream.peak,
+            clipped_fraction=stream.clipped_fraction,
+            declared_seconds=stream.declared_seconds,
+        )
+
+
+@contextmanager
+def open_sound(source, *, sample_rate_hz=None):
+    """Open a file or an array to read it block by block; every sound of the project comes in by this door.
+
+    Parameters
+    ----------
+    source : str, os.PathLike, bytes, binary file object or np.ndarray
+        As for `load_sound`.
+    sample_rate_hz : float, optional
+        Samples per second: required for an array, refused for a file, which states its own.
+
+    Yields
+    ------
+    SoundStream
+        Iterate over it for the blocks; the file is closed at the end of the ``with`` block.
+
+    Raises
+    ------
+    AudioError
+        As `load_sound`: at once, or from the iteration when the damage is reached.
     """
     if isinstance(source, np.ndarray):
-        return _load_array(source, sample_rate_hz)
+        yield _open_array(source, sample_rate_hz)
+        return
     if sample_rate_hz is not None:
         raise AudioError(f"sample_rate_hz={sample_rate_hz} beside a file, which states its own: leave it out")
-    with _on_disk(source) as (path, name):
-        mono, rate, channels = _decode(path, name)
-    return _finish(mono, rate, channels, name)
+    with _on_disk(source) as (path, name), _open_file(path, name) as stream:
+        yield stream
 
 
 def pad_waveform(waveform):
@@ -210,8 +320,8 @@ class _StraightThrough(soundfile.SoundFile):
         return False
 
 
-def _decode(path, name):
-    """Return the mono waveform (n_samples,) at the file's own rate, that rate and the number of channels."""
+@contextmanager
+def _open_file(path, name):
     if Path(path).stat().st_size == 0:
         raise AudioError(f"{name} is empty (0 bytes): record or copy it again")
     if path.lower().endswith(".raw"):
@@ -219,26 +329,38 @@ def _decode(path, name):
     try:
         sound = _StraightThrough(path)
     except soundfile.LibsndfileError:
-        return _decode_with_audioread(path, name)
+        with _open_with_audioread(path, name) as stream:
+            yield stream
+        return
     with sound:
         if sound.format == "RAW":  # libsndfile took the ending of the name for a headerless format
             raise AudioError(NOT_SOUND.format(name=name))
         rate = _check_sample_rate(sound.samplerate, name)
-        return _read_to_end(sound, name), rate, sound.channels
+        expected = sound.frames / rate if sound.frames < UNKNOWN_LENGTH else None
+        declared = _declared_seconds(sound)
+        yield SoundStream(rate, sound.channels, _soundfile_blocks(sound, name), expected, declared, name)
 
 
-def _read_to_end(sound, name):
+def _declared_seconds(sound):
+    """Length that the header states, where libsndfile found the file to end before it; else None."""
+    found = CUT_OFF.search(sound.extra_info)
+    declared_bytes, present_bytes = map(int, found.groups()) if found else (0, 0)
+    if not present_bytes < declared_bytes < OPEN_END_BYTES:
+        return None
+    return sound.frames / sound.samplerate * declared_bytes / max(1, present_bytes)
+
+
+def _soundfile_blocks(sound, name):
     """Read block by block, so that a header that declares too much cannot claim the memory for it."""
-    blocks, n_samples = [np.zeros(0, np.float32)], 0
+    n_samples = 0
     try:
         while len(block := sound.read(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)):
-            blocks.append(_mix(block, name))  # (n_samples, n_channels) -> (n_samples,)
+            yield _mix(block, name)  # (n_samples, n_channels) -> (n_samples,)
             n_samples += len(block)
     except soundfile.LibsndfileError as error:
         raise AudioError(_damaged(name, n_samples, sound)) from error
     if n_samples < sound.frames < UNKNOWN_LENGTH:
         raise AudioError(_damaged(name, n_samples, sound))
-    return np.concatenate(blocks)  # (n_samples,)
 
 
 def _damaged(name, n_samples, sound):
@@ -246,29 +368,44 @@ def _damaged(name, n_samples, sound):
     return f"{name} is damaged or cut off after {seconds:.2f} of {declared:.2f} s: copy or export it again"
 
 
-def _decode_with_audioread(path, name):
-    """Return what `_decode` does, by the back ends that know formats which soundfile does not."""
+@contextmanager
+def _open_with_audioread(path, name):
+    """Open what soundfile cannot, by the back ends that know other formats."""
     import audioread
     from audioread.rawread import RawAudioFile  # wav, aiff and au only: soundfile has refused those by now
 
     backends = [backend for backend in audioread.available_backends() if backend is not RawAudioFile]
     try:
         with audioread.audio_open(path, backends) as sound:
+            if not sound.samplerate or not sound.channels:  # what ffmpeg says of bytes that only begin like sound
+                raise AudioError(NOT_SOUND.format(name=name))
             rate = _check_sample_rate(sound.samplerate, name)
-            samples = np.frombuffer(b"".join(sound), "<i2").reshape(-1, sound.channels)
-            return _mix(_scale(samples), name), rate, sound.channels
+            yield SoundStream(rate, sound.channels, _audioread_blocks(sound, name), name=name)
     except audioread.DecodeError as error:
         raise AudioError(NOT_SOUND.format(name=name)) from error
 
 
-def _load_array(samples, sample_rate_hz):
+def _audioread_blocks(sound, name):
+    """Whole sample frames of 16 bits, wherever the back end cuts its buffers."""
+    rest, frame_bytes = b"", 2 * sound.channels
+    for buffer in sound:
+        data = rest + buffer
+        whole = len(data) - len(data) % frame_bytes
+        rest = data[whole:]
+        samples = np.frombuffer(data[:whole], "<i2").reshape(-1, sound.channels)
+        yield _mix(_scale(samples), name)
+
+
+def _open_array(samples, sample_rate_hz):
     if samples.ndim not in (1, 2):
         raise AudioError(f"an array of shape {samples.shape} is not one sound: give one or two axes")
     if samples.size == 0:
         raise AudioError(f"the array is empty (shape {samples.shape}): nothing was recorded")
     rate = _check_sample_rate(sample_rate_hz, "the array")
     samples = _channels_last(samples)  # (n_samples, n_channels)
-    return _finish(_mix(_scale(samples), "the array"), rate, samples.shape[1], "the array")
+    blocks = (samples[start : start + BLOCK_SAMPLES] for start in range(0, len(samples), BLOCK_SAMPLES))
+    mono = (_mix(_scale(block), "the array") for block in blocks)
+    return SoundStream(rate, samples.shape[1], mono, len(samples) / rate)
 
 
 def _channels_last(samples):
@@ -319,30 +456,22 @@ def _check_sample_rate(rate, name):
     return rate
 
 
-def _finish(mono, rate, channels, name):
-    """Resample a checked mono waveform (n_samples,) and note what is known of its source."""
-    if not len(mono):
-        raise AudioError(f"{name} holds no samples (0 s), or is cut off: record or copy it again")
-    waveform = _resample(mono, rate, name)  # (n_samples,) at 16 kHz
-    return Sound(
-        waveform=np.clip(waveform, -1.0, 1.0),
-        source_sample_rate_hz=float(rate),
-        source_channels=channels,
-        duration_seconds=len(mono) / rate,
-        peak=float(np.abs(waveform).max()),
-        clipped_fraction=_clipped_fraction(mono),
-    )
-
-
-def _clipped_fraction(mono):
-    is_full = np.abs(mono) >= FULL_SCALE
-    return np.count_nonzero(is_full[1:] & is_full[:-1]) / len(mono)
-
-
-def _resample(mono, rate, name):
+def _resampled(blocks, rate):
+    """Bring mono blocks to 16 kHz; the resampler keeps its state from block to block, so no seam is heard."""
     if rate == AUDIO.sample_rate_hz:
-        return mono
-    waveform = soxr.resample(mono, rate, AUDIO.sample_rate_hz, quality="HQ")
-    if not len(waveform):
-        raise AudioError(f"{name} lasts {len(mono) / rate:.6f} s, less than one sample at 16 kHz")
-    return waveform
+        yield from blocks
+        return
+    resampler = soxr.ResampleStream(rate, AUDIO.sample_rate_hz, 1, dtype="float32", quality="HQ")
+    for mono in blocks:
+        yield resampler.resample_chunk(mono)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _no_longer_than(max_seconds, stream):
+    for block in stream:
+        if stream.duration_seconds > max_seconds:
+            raise AudioError(
+                f"{stream.name} lasts longer than {max_seconds / 60:g} minutes, too long to be classified as one "
+                "sound: make a timeline of it (`python -m esc50 predict --timeline`) or cut it"
+            )
+        yield block

@@ -8,9 +8,10 @@ import audioread
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from esc50 import audio, synthesis
-from esc50.audio import load_sound, n_patches, pad_waveform
+from esc50.audio import load_sound, n_patches, open_sound, pad_waveform
 from esc50.errors import AudioError, Esc50Error
 
 RATE = 16_000
@@ -231,6 +232,52 @@ def test_what_soundfile_cannot_read_goes_to_audioread(tmp_path, monkeypatch):
         assert (sound.source_sample_rate_hz, sound.source_channels) == (44_100, 2)
 
 
+# Blocks
+
+
+@pytest.mark.parametrize(
+    ("ending", "rate", "n_channels"), [("wav", 44_100, 2), ("flac", 48_000, 1), ("mp3", 22_050, 2), ("wav", RATE, 6)]
+)
+def test_blocks_joined_are_the_whole_resampled_at_once(tmp_path, monkeypatch, ending, rate, n_channels):
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 20_000)
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3 * rate, n_channels))
+    path = written(tmp_path / f"noise.{ending}", noise, rate)
+    with open_sound(path) as stream:
+        blocks = list(stream)
+    samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    whole = soxr.resample(samples.mean(axis=1), rate, RATE)
+    assert len(blocks) > 5
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-6)
+    assert (stream.source_sample_rate_hz, stream.source_channels) == (rate, n_channels)
+    assert stream.expected_seconds == pytest.approx(stream.duration_seconds) == pytest.approx(3.0, abs=0.1)
+
+
+def test_flat_tops_are_counted_across_blocks(monkeypatch):
+    samples = np.clip(2 * synthesis.sine(100, amplitude=1.0), -1, 1)
+    whole = load_sound(samples, sample_rate_hz=RATE).clipped_fraction
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 50)
+    assert load_sound(samples, sample_rate_hz=RATE).clipped_fraction == whole > 0.5
+
+
+def test_blocks_of_audioread_may_end_within_a_sample(tmp_path, monkeypatch):
+    class OddBuffers(OtherBackend):
+        def __iter__(self):
+            data = self.samples.tobytes()
+            return (data[start : start + 4_097] for start in range(0, len(data), 4_097))
+
+    path = tmp_path / "tone.m4a"
+    path.write_bytes(b"\0\0\0\x20ftypM4A only ffmpeg knows")
+    monkeypatch.setattr(audioread, "available_backends", lambda: [OddBuffers])
+    assert_is_tone(load_sound(path))
+
+
+def test_what_is_too_long_for_memory_is_refused_as_it_is_read(tmp_path):
+    path = written(tmp_path / "long.flac", np.zeros(3 * RATE), RATE)
+    with pytest.raises(AudioError, match=r"longer than 0\.0333333 minutes.*make a timeline"):
+        load_sound(path, max_seconds=2)
+    assert load_sound(path, max_seconds=3).duration_seconds == 3
+
+
 # Arrays
 
 
@@ -388,6 +435,23 @@ def test_a_file_that_is_cut_off(tmp_path, ending):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(AudioError, match=r"damaged or cut off after \d\.\d\d of 5\.\d\d s"):
         load_sound(path)
+
+
+@pytest.mark.parametrize("ending", ["wav", "aiff", "au"])
+def test_a_plain_recording_that_is_cut_off_is_heard_and_says_what_is_missing(tmp_path, ending):
+    path = written(tmp_path / f"tone.{ending}", tone(RATE, seconds=5.0), RATE)
+    assert load_sound(path).declared_seconds is None
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 5])
+    sound = load_sound(path)
+    assert sound.duration_seconds == pytest.approx(2.0, abs=0.01)
+    assert sound.declared_seconds == pytest.approx(5.0, abs=0.01)
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
+def test_a_wav_that_was_written_into_a_pipe_is_not_cut_off(wav_bytes, size):
+    place = wav_bytes.index(b"data") + 4
+    sound = load_sound(wav_bytes[:place] + size.to_bytes(4, "little") + wav_bytes[place + 4 :])
+    assert (sound.duration_seconds, sound.declared_seconds) == (1.0, None)
 
 
 def test_a_header_that_declares_a_huge_length_claims_no_memory(tmp_path):
