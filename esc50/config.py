@@ -126,13 +126,24 @@ class HeadSettings:
 
 
 @dataclass(frozen=True)
+class TimelineSettings:
+    """How a long recording is read and how its frames become events."""
+
+    frames_per_block: int = 64  # half a minute of sound at once
+    max_seconds: float = 86_400.0  # longest recording that is taken
+    smoothing_frames: int = 3  # each frame is averaged with its neighbours
+    min_confidence: float = 0.4  # a frame whose most probable class has less is no event
+    max_gap_seconds: float = 1.0  # pauses up to this do not end an event
+    min_event_seconds: float = 0.9
+
+
+@dataclass(frozen=True)
 class AppSettings:
     """What the browser app accepts and how long it keeps it."""
 
     host: str = "127.0.0.1"
     port: int = 7860
     max_file_megabytes: int = 100
-    max_duration_seconds: float = 1_800.0
     timeline_from_seconds: float = 10.0  # longer recordings get a timeline beside the one answer
     top: int = 5
     predictions_at_once: int = 2

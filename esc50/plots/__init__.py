@@ -1,7 +1,7 @@
 """Every picture of the study. ``plot_*(data, *, ax=None)`` draws on the axes it is given and returns them."""
 
 from esc50.plots.maps import plot_guesses, plot_map, plot_map_names, plot_map_part, plot_map_values
-from esc50.plots.prediction import plot_prediction, plot_timeline, plot_top_scores
+from esc50.plots.prediction import plot_prediction, plot_sound, plot_timeline, plot_top_scores
 from esc50.plots.scores import (
     plot_confusion,
     plot_model_comparison,
@@ -19,7 +19,7 @@ from esc50.plots.sound import (
     plot_waveform,
     plot_yamnet_log_mel,
 )
-from esc50.plots.style import PART_PALETTE, THEME_PALETTE, class_label, save_figure, set_style
+from esc50.plots.style import PART_PALETTE, THEME_PALETTE, blend_in, class_label, save_figure, set_style
 from esc50.plots.tables import plot_by_class, plot_histogram, plot_shares, plot_stacked, plot_two_shares
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "THEME_PALETTE",
     "TICK_HZ",
     "YAMNET_MEL_HZ",
+    "blend_in",
     "class_label",
     "plot_by_class",
     "plot_confusion",
@@ -45,6 +46,7 @@ __all__ = [
     "plot_prediction",
     "plot_protocols",
     "plot_shares",
+    "plot_sound",
     "plot_stacked",
     "plot_timeline",
     "plot_top_scores",

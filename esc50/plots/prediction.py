@@ -1,6 +1,7 @@
 """One prediction, drawn: the sound, the most probable classes and their course."""
 
 import textwrap
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,8 +9,13 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from esc50.plots.sound import plot_log_mel, plot_waveform
-from esc50.plots.style import class_label
+from esc50.config import StatisticsSettings
+from esc50.features import envelope
+from esc50.plots.sound import plot_envelope, plot_log_mel, plot_waveform
+from esc50.plots.style import blend_in, class_label
+
+ENVELOPE_HOPS = 1_000  # about one for each pixel
+WAVE_COLOR = "#4f8fd9"  # reads on white and on black
 
 
 def plot_top_scores(scores, names, *, top=5, ax=None):
@@ -112,6 +118,31 @@ def plot_prediction(prediction, *, top=5):
     plot_top_scores(scores, names, top=top, ax=bars).set_title("what it is taken for")
     _write_facts(facts, prediction)
     return figure
+
+
+def plot_sound(prediction):
+    """Draw what was heard, of any length: waveform above log-mel, on a light or a dark page.
+
+    Parameters
+    ----------
+    prediction : esc50.predict.Prediction
+        From `esc50.predict.SoundClassifier.predict`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One time axis for both panels. It is not pyplot's, so any number of threads may draw.
+    """
+    figure = Figure(figsize=(6.6, 3.6), layout="constrained", dpi=200)
+    wave, mel = figure.subplots(2, height_ratios=[1, 1.8])
+    sound = prediction.sound
+    hop = -(-len(sound.waveform) // ENVELOPE_HOPS)  # samples
+    hops = replace(StatisticsSettings(), hop_seconds=hop / sound.sample_rate_hz)
+    plot_envelope(envelope(sound.waveform, settings=hops) / 127, settings=hops, color=WAVE_COLOR, ax=wave)
+    plot_log_mel(prediction.log_mel, ax=mel).set(xlim=(0, sound.duration_seconds))
+    wave.set(xlabel="", xlim=mel.get_xlim(), yticks=(-1, 0, 1))
+    wave.tick_params(labelbottom=False)
+    return blend_in(figure)
 
 
 def _share_time(axes):

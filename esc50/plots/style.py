@@ -9,6 +9,7 @@ from esc50.files import replacing
 
 THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
 PART_PALETTE = sns.color_palette("tab10")
+BLEND_COLOR = "#7c8593"  # contrast about 4 : 1 with white and 5 : 1 with near-black
 
 
 def set_style():
@@ -64,3 +65,29 @@ def class_label(name):
         Such as ``door wood knock``.
     """
     return name.replace("_", " ")
+
+
+def blend_in(figure, *, color=BLEND_COLOR):
+    """Make a figure readable on a light and on a dark page: no background, and one middle grey for all words and lines.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Changed in place.
+    color : color
+        Of the axes, their ticks and labels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The same figure.
+    """
+    figure.set_facecolor("none")
+    for ax in figure.axes:
+        ax.set_facecolor("none")
+        ax.tick_params(color=color, labelcolor=color)
+        for text in (ax.xaxis.label, ax.yaxis.label, ax.title, *ax.texts):
+            text.set_color(color)
+        for name, spine in ax.spines.items():
+            spine.set(color=color, visible=name in ("left", "bottom"))
+    return figure
