@@ -40,14 +40,12 @@ OPEN_END_BYTES = 0x7FFF0000  # programs that write into a pipe declare this and 
 NOT_SOUND = "{name} is not sound, or damaged: give wav, flac, ogg, mp3 or aiff (m4a and webm need ffmpeg)"
 
 
-@dataclass(frozen=True, eq=False)
-class Sound:
-    """One sound as every part of this project hears it.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SoundFacts:
+    """What is known of a sound beside its samples.
 
     Attributes
     ----------
-    waveform : np.ndarray, shape (n_samples,)
-        Mono float32 in [-1, 1] at `sample_rate_hz`.
     source_sample_rate_hz : float
         Sample rate before resampling.
     source_channels : int
@@ -62,7 +60,6 @@ class Sound:
         Length that the header states, where the file ends before it: a recording cut off.
     """
 
-    waveform: np.ndarray
     source_sample_rate_hz: float
     source_channels: int
     duration_seconds: float
@@ -72,7 +69,7 @@ class Sound:
 
     @property
     def sample_rate_hz(self) -> int:
-        """Sample rate of `waveform`: 16,000 Hz."""
+        """Sample rate of every waveform here: 16,000 Hz."""
         return AUDIO.sample_rate_hz
 
     @property
@@ -83,12 +80,25 @@ class Sound:
     @property
     def is_short(self) -> bool:
         """Whether the sound is shorter than one YAMNet patch (0.975 s) and must be padded."""
-        return len(self.waveform) < _patch_samples()
+        return round(self.duration_seconds * AUDIO.sample_rate_hz) < _patch_samples()
 
     @property
     def is_clipped(self) -> bool:
         """Whether over 1 % of the samples are in flat tops: the recording was too loud."""
         return self.clipped_fraction > CLIPPED_FRACTION
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sound(SoundFacts):
+    """One sound as every part of this project hears it, and what is known of it.
+
+    Attributes
+    ----------
+    waveform : np.ndarray, shape (n_samples,)
+        Mono float32 in [-1, 1] at `sample_rate_hz`.
+    """
+
+    waveform: np.ndarray
 
 
 @dataclass(eq=False)
@@ -110,8 +120,6 @@ class SoundStream:
         The same, only where the file is known to end before it.
     name : str
         Of the source, for messages.
-    duration_seconds : float
-        Length of what was read so far; with `peak` and `clipped_fraction` as in `Sound`.
     """
 
     source_sample_rate_hz: float
@@ -120,31 +128,33 @@ class SoundStream:
     expected_seconds: float | None = None
     declared_seconds: float | None = None
     name: str = "the array"
-    peak: float = field(default=0.0, init=False)
+    _peak: float = field(default=0.0, init=False, repr=False)
     _n_read: int = field(default=0, init=False, repr=False)
     _n_clipped: int = field(default=0, init=False, repr=False)
 
     @property
-    def duration_seconds(self) -> float:
-        """Length of what was read so far, in seconds."""
-        return self._n_read / self.source_sample_rate_hz
-
-    @property
-    def clipped_fraction(self) -> float:
-        """Share of the samples read so far that lie in flat tops."""
-        return self._n_clipped / max(1, self._n_read)
+    def facts(self) -> SoundFacts:
+        """What is known from the blocks read so far: of the whole sound after the last."""
+        return SoundFacts(
+            source_sample_rate_hz=float(self.source_sample_rate_hz),
+            source_channels=self.source_channels,
+            duration_seconds=self._n_read / self.source_sample_rate_hz,
+            peak=self._peak,
+            clipped_fraction=self._n_clipped / max(1, self._n_read),
+            declared_seconds=self.declared_seconds,
+        )
 
     def __iter__(self):
         """Yield the blocks, (n_samples,) each, and count what they hold."""
         n_out = 0
         for waveform in _resampled(self._counted(), self.source_sample_rate_hz):
-            self.peak = max(self.peak, float(np.abs(waveform).max(initial=0)))
+            self._peak = max(self._peak, float(np.abs(waveform).max(initial=0)))
             n_out += len(waveform)
             yield np.clip(waveform, -1.0, 1.0)
         if not self._n_read:
             raise AudioError(f"{self.name} holds no samples (0 s), or is cut off: record or copy it again")
         if not n_out:
-            raise AudioError(f"{self.name} lasts {self.duration_seconds:.6f} s, less than one sample at 16 kHz")
+            raise AudioError(f"{self.name} lasts {self.facts.duration_seconds:.6f} s, less than one sample at 16 kHz")
 
     def _counted(self):
         last = np.zeros(1, np.float32)
@@ -190,15 +200,7 @@ def load_sound(source, *, sample_rate_hz=None, max_seconds=AUDIO.max_loaded_seco
     """
     with open_sound(source, sample_rate_hz=sample_rate_hz) as stream:
         waveform = np.concatenate(list(_no_longer_than(max_seconds, stream)))  # (n_samples,)
-        return Sound(
-            waveform=waveform,
-            source_sample_rate_hz=float(stream.source_sample_rate_hz),
-            source_channels=stream.source_channels,
-            duration_seconds=stream.duration_seconds,
-            peak=stream.peak,
-            clipped_fraction=stream.clipped_fraction,
-            declared_seconds=stream.declared_seconds,
-        )
+        return Sound(waveform=waveform, **vars(stream.facts))
 
 
 @contextmanager
@@ -469,7 +471,7 @@ def _resampled(blocks, rate):
 
 def _no_longer_than(max_seconds, stream):
     for block in stream:
-        if stream.duration_seconds > max_seconds:
+        if stream.facts.duration_seconds > max_seconds:
             raise AudioError(
                 f"{stream.name} lasts longer than {max_seconds / 60:g} minutes, too long to be classified as one "
                 "sound: make a timeline of it (`python -m esc50 predict --timeline`) or cut it"

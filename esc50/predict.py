@@ -13,7 +13,7 @@ from esc50 import __version__, audio, evaluation, features, synthesis
 from esc50.backend import quiet_tensorflow
 from esc50.config import MODELS_DIR, AudioSettings, YamnetSettings
 from esc50.dataset import class_names
-from esc50.errors import ResultsError
+from esc50.errors import AudioError, ResultsError
 from esc50.feature_files import parameters
 from esc50.results import write_json
 from esc50.yamnet import Yamnet, load_yamnet, yamnet_fingerprint
@@ -147,7 +147,7 @@ class SoundClassifier:
         """
         sound = load_source(source, sample_rate_hz=sample_rate_hz)
         analysis = self.yamnet.analyse(sound.waveform)
-        frame_probabilities = self._apply_head(analysis.embeddings)  # (n_frames, n_classes)
+        frame_probabilities = self.apply_head(analysis.embeddings)  # (n_frames, n_classes)
         pool = POOLINGS[self.card["pooling"]]
         return Prediction(
             class_names=self.class_names,
@@ -156,10 +156,45 @@ class SoundClassifier:
             frame_seconds=analysis.frame_seconds,
             sound=sound,
             log_mel=features.log_mel(audio.pad_waveform(sound.waveform) if sound.is_short else sound.waveform),
-            warnings=tuple(_warnings(sound)),
+            warnings=tuple(faults(sound)),
         )
 
-    def _apply_head(self, embeddings):
+    def predict_many(self, sources, *, progress=False):
+        """Classify sounds one by one; one that is not sound does not stop the rest.
+
+        Parameters
+        ----------
+        sources : iterable
+            What `predict` takes without a rate: paths, bytes, open files. A generator is read as it comes.
+        progress : bool
+            Show a progress bar on stderr.
+
+        Yields
+        ------
+        tuple of (source, Prediction or AudioError)
+            As soon as each is known, in the order given.
+        """
+        from tqdm.auto import tqdm
+
+        for source in tqdm(sources, desc="predicting", unit="sound", disable=not progress):
+            try:
+                yield source, self.predict(source)
+            except AudioError as error:
+                yield source, error
+
+    def apply_head(self, embeddings):
+        """Probabilities of each frame, not calibrated.
+
+        Parameters
+        ----------
+        embeddings : np.ndarray, shape (n_frames, 1024)
+            YAMNet's embeddings.
+
+        Returns
+        -------
+        np.ndarray, shape (n_frames, n_classes)
+            Float32, each row sums to 1.
+        """
         import keras
 
         with keras.device("cpu"):  # as YAMNet: a few multiplications, the same numbers on every machine
@@ -187,10 +222,36 @@ def load_source(source, *, sample_rate_hz=None):
     AudioError
         There is no such file or example, or it is not sound.
     """
-    if isinstance(source, str) and source.startswith(EXAMPLE_PREFIX) and sample_rate_hz is None:
-        waveform = synthesis.example(source.removeprefix(EXAMPLE_PREFIX))
-        return audio.load_sound(waveform, sample_rate_hz=AudioSettings().sample_rate_hz)
+    source, sample_rate_hz = _example_or(source, sample_rate_hz)
     return audio.load_sound(source, sample_rate_hz=sample_rate_hz)
+
+
+def open_source(source, *, sample_rate_hz=None):
+    """Open what `load_source` takes to read it block by block.
+
+    Parameters
+    ----------
+    source, sample_rate_hz
+        As for `load_source`.
+
+    Returns
+    -------
+    context manager
+        Gives an `esc50.audio.SoundStream`.
+
+    Raises
+    ------
+    AudioError
+        As `load_source`, on entering or while the blocks are read.
+    """
+    source, sample_rate_hz = _example_or(source, sample_rate_hz)
+    return audio.open_sound(source, sample_rate_hz=sample_rate_hz)
+
+
+def _example_or(source, sample_rate_hz):
+    if isinstance(source, str) and source.startswith(EXAMPLE_PREFIX) and sample_rate_hz is None:
+        return synthesis.example(source.removeprefix(EXAMPLE_PREFIX)), AudioSettings().sample_rate_hz
+    return source, sample_rate_hz
 
 
 def load_card(path=CLASSIFIER_FILE):
@@ -326,7 +387,24 @@ def _load_head(path, card):
     return head
 
 
-def _warnings(sound):
+def faults(sound):
+    """Say what makes a sound hard to classify.
+
+    Parameters
+    ----------
+    sound : esc50.audio.SoundFacts
+        A `Sound`, or what is known of a stream at its end.
+
+    Yields
+    ------
+    str
+        One sentence for each fault.
+    """
+    if sound.declared_seconds is not None:
+        yield (
+            f"The recording was cut off: it ends after {sound.duration_seconds:.2f} of the "
+            f"{sound.declared_seconds:.2f} s that its header states."
+        )
     if sound.is_silent:
         yield "The sound is silent: a class is named because one must be, and means nothing."
     if sound.is_short:

@@ -248,8 +248,8 @@ def test_blocks_joined_are_the_whole_resampled_at_once(tmp_path, monkeypatch, en
     whole = soxr.resample(samples.mean(axis=1), rate, RATE)
     assert len(blocks) > 5
     np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-6)
-    assert (stream.source_sample_rate_hz, stream.source_channels) == (rate, n_channels)
-    assert stream.expected_seconds == pytest.approx(stream.duration_seconds) == pytest.approx(3.0, abs=0.1)
+    assert (stream.facts.source_sample_rate_hz, stream.facts.source_channels) == (rate, n_channels)
+    assert stream.expected_seconds == pytest.approx(stream.facts.duration_seconds) == pytest.approx(3.0, abs=0.1)
 
 
 def test_flat_tops_are_counted_across_blocks(monkeypatch):

@@ -1,0 +1,333 @@
+"""Recordings of any length: read in blocks, heard frame by frame, told as a timeline of events."""
+
+from dataclasses import asdict, astuple, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from esc50.audio import SoundFacts
+from esc50.config import TimelineSettings, YamnetSettings
+from esc50.errors import AudioError
+from esc50.files import replacing
+from esc50.predict import faults, open_source
+from esc50.results import write_csv, write_json
+from esc50.yamnet import audible_frames
+
+YAMNET = YamnetSettings()
+HOP_SAMPLES = round(YAMNET.patch_hop_seconds * YAMNET.sample_rate_hz)
+PATCH_SAMPLES = round(YAMNET.min_waveform_seconds * YAMNET.sample_rate_hz)
+FRAME_SECONDS, HOP_SECONDS = YAMNET.patch_window_seconds, YAMNET.patch_hop_seconds
+NOTHING = -1  # label of a frame in which no class is heard
+
+
+@dataclass(frozen=True)
+class Event:
+    """One sound in a recording.
+
+    Attributes
+    ----------
+    start_seconds, end_seconds : float
+        From the start of the recording, to about a quarter of a second.
+    class_name : str
+        What it is taken for.
+    confidence : float
+        Mean probability of the class over the event's frames, smoothed over neighbours.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    class_name: str
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """What is heard in a recording, and when.
+
+    Attributes
+    ----------
+    events : tuple of Event
+        In order of time; they do not overlap. Where there is none, nothing was recognised.
+    duration_seconds : float
+        Length of the recording.
+    class_names : tuple of str
+        In label order.
+    probabilities : np.ndarray, shape (n_frames, n_classes)
+        Of each YAMNet frame of 0.96 s, every 0.48 s; not smoothed.
+    audible : np.ndarray of bool, shape (n_frames,)
+        False where a frame is silent.
+    facts : esc50.audio.SoundFacts
+        What is known of the source.
+    settings : esc50.config.TimelineSettings
+        How events were made of frames.
+    """
+
+    events: tuple
+    duration_seconds: float
+    class_names: tuple = field(repr=False)
+    probabilities: np.ndarray = field(repr=False)
+    audible: np.ndarray = field(repr=False)
+    facts: SoundFacts = field(repr=False)
+    settings: TimelineSettings = field(repr=False)
+
+    @property
+    def frame_seconds(self) -> np.ndarray:
+        """Where each frame starts, in seconds, (n_frames,)."""
+        return np.arange(len(self.probabilities)) * HOP_SECONDS
+
+    @property
+    def warnings(self) -> tuple:
+        """Sentences about a recording that is silent, too short, clipped, resampled or cut off."""
+        return tuple(faults(self.facts))
+
+    def table(self):
+        """Events as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns start_seconds, end_seconds, class_name, confidence: one row an event.
+        """
+        columns = list(Event.__dataclass_fields__)
+        table = pd.DataFrame([astuple(event) for event in self.events], columns=columns)
+        return table.round({"start_seconds": 3, "end_seconds": 3, "confidence": 4})
+
+    def to_csv(self, path):
+        """Write the events as CSV with a header: beside its place, then renamed.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Path
+            The same.
+        """
+        write_csv(self.table(), Path(path))
+        return Path(path)
+
+    def to_dict(self):
+        """Everything but the frames in plain types.
+
+        Returns
+        -------
+        dict
+            ``duration_seconds``, ``warnings``, ``events`` (the columns of `table`) and ``settings``.
+        """
+        return {
+            "duration_seconds": round(self.duration_seconds, 3),
+            "warnings": list(self.warnings),
+            "events": self.table().to_dict("records"),
+            "settings": asdict(self.settings),
+        }
+
+    def to_json(self, path):
+        """Write `to_dict` as JSON: beside its place, then renamed.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Path
+            The same.
+        """
+        write_json(self.to_dict(), Path(path))
+        return Path(path)
+
+    def to_audacity(self, path):
+        """Write the events as a label track, which Audacity opens by File, Import, Labels.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; Audacity expects the ending ``.txt``.
+
+        Returns
+        -------
+        Path
+            The same. One line an event: start, end and class, separated by tabs (Audacity's manual, Importing and
+            Exporting Labels).
+        """
+        lines = [f"{e.start_seconds:.6f}\t{e.end_seconds:.6f}\t{e.class_name}\n" for e in self.events]
+        with replacing(Path(path)) as beside:
+            beside.write_text("".join(lines), encoding="utf-8")
+        return Path(path)
+
+
+def listen(classifier, source, *, sample_rate_hz=None, settings=TimelineSettings(), progress=False, on_block=None):
+    """Make a timeline of a recording of any length, in bounded memory.
+
+    Parameters
+    ----------
+    classifier : esc50.predict.SoundClassifier
+        What hears.
+    source : str, os.PathLike, bytes, binary file object or np.ndarray
+        All that `esc50.predict.load_source` takes.
+    sample_rate_hz : float, optional
+        Samples per second: required for an array, refused otherwise.
+    settings : TimelineSettings
+        How frames are smoothed and joined to events, and the longest recording that is taken.
+    progress : bool
+        Show a progress bar on stderr.
+    on_block : callable, optional
+        Called after each block with the seconds heard so far and the expected length in seconds, None where the
+        header does not state it.
+
+    Returns
+    -------
+    Timeline
+        Events in order of time.
+
+    Raises
+    ------
+    AudioError
+        The source is not sound, is damaged, or is longer than ``settings.max_seconds``.
+    """
+    probabilities, audible = [], []
+    with open_source(source, sample_rate_hz=sample_rate_hz) as stream:
+        blocks = _shown(_limited(stream, settings.max_seconds), stream, progress, on_block)
+        for part in overlapping_blocks(blocks, n_frames=settings.frames_per_block):
+            embeddings = classifier.yamnet.embed(part)  # (n_frames, 1024)
+            probabilities.append(classifier.apply_head(embeddings))
+            audible.append(audible_frames(embeddings))
+        facts = stream.facts
+    probabilities, audible = np.concatenate(probabilities), np.concatenate(audible)
+    names, seconds = classifier.class_names, facts.duration_seconds
+    events = find_events(probabilities, audible, class_names=names, duration_seconds=seconds, settings=settings)
+    return Timeline(events, seconds, names, probabilities, audible, facts, settings)
+
+
+def overlapping_blocks(blocks, *, n_frames):
+    """Cut a stream anew, so that the frames of all parts are the frames of the whole.
+
+    Neighbouring parts share what two neighbouring patches share. Only the last part may hold less than whole
+    patches, and YAMNet pads it as it pads the end of any waveform.
+
+    Parameters
+    ----------
+    blocks : iterable of np.ndarray, shape (n_samples,)
+        A waveform at 16 kHz, cut anywhere.
+    n_frames : int
+        Frames of each part but the last.
+
+    Yields
+    ------
+    np.ndarray, shape (n_samples,)
+        Parts for `esc50.yamnet.Yamnet.embed`.
+    """
+    rest, size = np.zeros(0, np.float32), PATCH_SAMPLES + (n_frames - 1) * HOP_SAMPLES
+    for block in blocks:
+        rest = np.concatenate([rest, block])
+        while len(rest) > size:
+            yield rest[:size]
+            rest = rest[n_frames * HOP_SAMPLES :]
+    yield rest  # never without a sample that no earlier part held
+
+
+def find_events(probabilities, audible, *, class_names, duration_seconds, settings=TimelineSettings()):
+    """Make events of frames: smooth, decide for each frame, join equal neighbours, drop what is too short.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray, shape (n_frames, n_classes)
+        Of each frame.
+    audible : np.ndarray of bool, shape (n_frames,)
+        False where a frame is silent: no class can be heard there.
+    class_names : sequence of str
+        In label order.
+    duration_seconds : float
+        Length of the recording, where the last frame ends.
+    settings : TimelineSettings
+        Smoothing, threshold, gaps and shortest event.
+
+    Returns
+    -------
+    tuple of Event
+        In order of time.
+    """
+    smooth = smooth_probabilities(probabilities, audible, n_frames=settings.smoothing_frames)
+    labels = np.where(smooth.max(axis=1) >= settings.min_confidence, smooth.argmax(axis=1), NOTHING)
+    labels[~audible] = NOTHING
+    max_gap = round(settings.max_gap_seconds / HOP_SECONDS)
+    runs = [run for run in _joined(_runs(labels), max_gap) if _seconds(run) >= settings.min_event_seconds]
+    ends = _borders(len(labels), duration_seconds)
+    return tuple(
+        Event(ends[first], ends[last + 1], class_names[label], float(smooth[first : last + 1, label].mean()))
+        for first, last, label in _joined(runs, max_gap)
+    )
+
+
+def smooth_probabilities(probabilities, audible, *, n_frames):
+    """Average each frame with its neighbours; silent frames count as no class at all.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray, shape (n_frames, n_classes)
+        Of each frame.
+    audible : np.ndarray of bool, shape (n_frames,)
+        False where a frame is silent.
+    n_frames : int
+        Width of the window, odd; 1 changes nothing but the silent frames.
+
+    Returns
+    -------
+    np.ndarray, shape (n_frames, n_classes)
+        Rows sum to 1 or, beside silence, to less.
+    """
+    from scipy.ndimage import uniform_filter1d
+
+    heard = np.where(audible[:, np.newaxis], probabilities, 0.0)
+    return uniform_filter1d(heard, n_frames, axis=0, mode="nearest")
+
+
+def _limited(stream, max_seconds):
+    for block in stream:
+        if stream.facts.duration_seconds > max_seconds:
+            raise AudioError(f"{stream.name} lasts longer than {max_seconds / 3600:g} hours: cut it into parts")
+        yield block
+
+
+def _shown(blocks, stream, progress, on_block):
+    from tqdm.auto import tqdm
+
+    form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
+    with tqdm(total=stream.expected_seconds, desc="listening", bar_format=form, disable=not progress) as bar:
+        for block in blocks:
+            yield block
+            bar.update(stream.facts.duration_seconds - bar.n)
+            if on_block:
+                on_block(stream.facts.duration_seconds, stream.expected_seconds)
+
+
+def _runs(labels):
+    """Runs (first frame, last frame, label) of equal labels, without those of nothing."""
+    starts = np.flatnonzero(np.diff(labels, prepend=NOTHING - 1))
+    bounds = pairwise([*starts.tolist(), len(labels)])
+    return [(first, end - 1, int(labels[first])) for first, end in bounds if labels[first] != NOTHING]
+
+
+def _joined(runs, max_gap):
+    """Join runs of one label with at most `max_gap` frames and no other run between them."""
+    joined = []
+    for first, last, label in runs:
+        if joined and joined[-1][2] == label and first - joined[-1][1] - 1 <= max_gap:
+            first = joined.pop()[0]
+        joined.append((first, last, label))
+    return joined
+
+
+def _seconds(run):
+    return (run[1] - run[0] + 1) * HOP_SECONDS
+
+
+def _borders(n_frames, duration_seconds):
+    """Where frames hand over to each other: in the middle of their overlap, so that events do not overlap."""
+    inner = np.arange(1, n_frames) * HOP_SECONDS + (FRAME_SECONDS - HOP_SECONDS) / 2
+    return [0.0, *np.minimum(inner, duration_seconds).tolist(), duration_seconds]  # n_frames + 1

@@ -1,0 +1,226 @@
+"""`esc50.timeline`: blocks, frames, events, exports."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+
+from esc50 import synthesis, timeline
+from esc50.audio import n_patches
+from esc50.config import HeadSettings, TimelineSettings
+from esc50.errors import AudioError
+from esc50.predict import SoundClassifier, save_classifier
+from esc50.timeline import Event, find_events, listen, overlapping_blocks, smooth_probabilities
+
+RATE = 16_000
+NAMES = ("dog", "rain", "siren")
+PLAIN = TimelineSettings(smoothing_frames=1, min_confidence=0.5, max_gap_seconds=0.0, min_event_seconds=0.0)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """Random weights: every frame of it depends on its sound."""
+    import keras
+
+    from esc50.models import build_head
+
+    keras.utils.set_random_seed(2015)
+    settings = HeadSettings(units=(8,))
+    path = tmp_path_factory.mktemp("models") / "model.keras"
+    save_classifier(build_head(settings=settings), pooling="mean", cross_validated={}, settings=settings, path=path)
+    return SoundClassifier.load(path)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return SoundClassifier.load()
+
+
+def frames(labels, confidence=0.9):
+    """Probabilities (n_frames, 3) of frames that are sure of a label; None is unsure."""
+    probabilities = np.full((len(labels), 3), 1 / 3)
+    for row, label in zip(probabilities, labels, strict=True):
+        if label is not None:
+            row[:] = (1 - confidence) / 2
+            row[label] = confidence
+    return probabilities
+
+
+def events_of(labels, *, audible=None, settings=PLAIN):
+    audible = np.ones(len(labels), bool) if audible is None else np.array(audible)
+    seconds = 0.48 * (len(labels) + 1)
+    return find_events(frames(labels), audible, class_names=NAMES, duration_seconds=seconds, settings=settings)
+
+
+def spans(events):
+    return [(e.class_name, round(e.start_seconds, 2), round(e.end_seconds, 2)) for e in events]
+
+
+# Blocks
+
+
+@pytest.mark.parametrize("n_samples", [1, 15_599, 15_600, 15_601, 23_280, 23_281, 30_960, 100_000, 7_680 * 8 + 7_920])
+@pytest.mark.parametrize("n_frames", [1, 3, 64])
+def test_parts_hold_the_frames_of_the_whole(n_samples, n_frames, rng):
+    waveform = rng.uniform(-1, 1, n_samples).astype(np.float32)
+    cuts = np.sort(rng.integers(0, n_samples + 1, 5))
+    parts = list(overlapping_blocks(np.split(waveform, cuts), n_frames=n_frames))
+    assert sum(n_patches(len(part)) for part in parts) == n_patches(n_samples)
+    assert all(n_patches(len(part)) == n_frames for part in parts[:-1])
+    for number, part in enumerate(parts):
+        start = number * n_frames * 7_680
+        np.testing.assert_array_equal(part, waveform[start : start + len(part)])
+    assert start + len(part) == n_samples
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize(("rate", "ending"), [(RATE, "wav"), (44_100, "flac")])
+def test_frames_of_blocks_are_those_of_the_whole(classifier, tmp_path, rate, ending):
+    path = tmp_path / f"long.{ending}"
+    sounds = [synthesis.example(name, seconds=4.0) for name in ("siren", "rain", "clock_tick")]
+    soundfile.write(path, np.tile(np.concatenate(sounds), 2), rate)
+    heard = listen(classifier, path, settings=TimelineSettings(frames_per_block=7))
+    whole = classifier.predict(path)
+    np.testing.assert_allclose(heard.probabilities, whole.frame_probabilities, atol=1e-5)
+    np.testing.assert_array_equal(heard.frame_seconds, whole.frame_seconds)
+    assert heard.duration_seconds == whole.sound.duration_seconds
+    assert heard.warnings == whole.warnings
+
+
+@pytest.mark.yamnet
+def test_progress_is_told_block_by_block(classifier):
+    told = []
+    listen(classifier, np.zeros(40 * 44_100, np.float32), sample_rate_hz=44_100, on_block=lambda *a: told.append(a))
+    heard, expected = zip(*told, strict=True)
+    assert list(heard) == sorted(heard)
+    assert heard[-1] == expected[-1] == 40.0
+    assert len(told) > 5
+
+
+@pytest.mark.yamnet
+def test_what_is_longer_than_the_limit_is_refused(classifier):
+    with pytest.raises(AudioError, match=r"longer than 0\.00277778 hours: cut it into parts"):
+        listen(classifier, np.zeros(11 * RATE), sample_rate_hz=RATE, settings=TimelineSettings(max_seconds=10.0))
+
+
+@pytest.mark.yamnet
+def test_silence_has_no_events(shipped):
+    heard = listen(shipped, synthesis.silence(seconds=20.0), sample_rate_hz=RATE)
+    assert heard.events == ()
+    assert not heard.audible.any()
+    assert "silent" in heard.warnings[0]
+
+
+@pytest.mark.yamnet
+def test_sounds_between_silences_are_found_where_they_are(shipped):
+    pause = synthesis.silence(seconds=3.0)
+    parts = [pause, synthesis.example("siren"), pause, synthesis.example("church_bells"), pause]
+    heard = listen(shipped, np.concatenate(parts), sample_rate_hz=RATE)
+    assert [event.class_name for event in heard.events] == ["siren", "church_bells"]
+    for event, start in zip(heard.events, (3.0, 11.0), strict=True):
+        assert event.start_seconds == pytest.approx(start, abs=0.75)
+        assert event.end_seconds == pytest.approx(start + 5.0, abs=0.75)
+
+
+# Events
+
+
+def test_equal_neighbours_make_one_event_up_to_the_middle_of_the_overlap():
+    assert spans(events_of([0, 0, 0, 2, 2])) == [("dog", 0.0, 1.68), ("siren", 1.68, 2.88)]
+    assert spans(events_of([None, 1, 1, None])) == [("rain", 0.72, 1.68)]
+    assert spans(events_of([1])) == [("rain", 0.0, 0.96)]
+    assert events_of([None, None]) == ()
+
+
+def test_a_frame_below_the_confidence_or_in_silence_is_no_event():
+    sure = replace(PLAIN, min_confidence=0.91)
+    assert events_of([0, 0, 0], settings=sure) == ()
+    assert spans(events_of([0, 0, 0], audible=[True, False, True])) == [("dog", 0.0, 0.72), ("dog", 1.2, 1.92)]
+
+
+def test_gaps_are_closed_between_equal_events_only():
+    close = replace(PLAIN, max_gap_seconds=1.0)
+    assert spans(events_of([0, None, None, 0], settings=close)) == [("dog", 0.0, 2.4)]
+    assert len(events_of([0, None, None, None, 0], settings=close)) == 2
+    assert len(events_of([0, None, 1], settings=close)) == 2
+
+
+def test_a_short_event_is_dropped_and_does_not_cut_another():
+    settings = replace(PLAIN, max_gap_seconds=0.5, min_event_seconds=0.9)
+    assert spans(events_of([0, 0, 1, 0, 0], settings=settings)) == [("dog", 0.0, 2.88)]
+    assert events_of([None, 0, None], settings=settings) == ()
+
+
+def test_confidence_is_the_mean_over_the_event():
+    mixed = np.concatenate([frames([0], 0.6), frames([0], 0.8)])
+    [event] = find_events(mixed, np.ones(2, bool), class_names=NAMES, duration_seconds=1.44, settings=PLAIN)
+    assert event == Event(0.0, 1.44, "dog", pytest.approx(0.7))
+
+
+def test_smoothing_averages_neighbours_and_counts_silence_as_nothing():
+    probabilities = frames([0, 0, 1, 0, 0])
+    smooth = smooth_probabilities(probabilities, np.ones(5, bool), n_frames=3)
+    np.testing.assert_allclose(smooth[2, :2], [(0.9 + 0.05 + 0.9) / 3, (0.05 + 0.9 + 0.05) / 3])
+    np.testing.assert_allclose(smooth.sum(axis=1), 1)
+    silent = smooth_probabilities(probabilities, np.array([True, True, False, True, True]), n_frames=3)
+    np.testing.assert_allclose(silent[2, 0], 0.6)
+    alone = smooth_probabilities(probabilities, np.ones(5, bool), n_frames=1)
+    np.testing.assert_allclose(alone, probabilities, atol=1e-12)
+
+
+# Exports
+
+
+@pytest.fixture
+def heard():
+    events = (Event(0.72, 1.68, "door_wood_knock", 0.51234567), Event(2.0, 3661.5, "rain", 1.0))
+    facts = timeline.SoundFacts(
+        source_sample_rate_hz=44_100.0, source_channels=2, duration_seconds=3662.0, peak=0.5, clipped_fraction=0.0
+    )
+    return timeline.Timeline(events, 3662.0, NAMES, frames([0]), np.ones(1, bool), facts, TimelineSettings())
+
+
+def test_csv(heard, tmp_path):
+    rows = list(csv.reader(heard.to_csv(tmp_path / "events.csv").open()))
+    assert rows == [
+        ["start_seconds", "end_seconds", "class_name", "confidence"],
+        ["0.72", "1.68", "door_wood_knock", "0.5123"],
+        ["2.0", "3661.5", "rain", "1.0"],
+    ]
+
+
+def test_json(heard, tmp_path):
+    content = json.loads(heard.to_json(str(tmp_path / "events.json")).read_text())
+    assert content["duration_seconds"] == 3662.0
+    assert content["events"][1] == {"start_seconds": 2, "end_seconds": 3661.5, "class_name": "rain", "confidence": 1}
+    assert content["settings"]["min_confidence"] == TimelineSettings().min_confidence
+    assert "resampled from 44100" in content["warnings"][0]
+
+
+def test_an_audacity_label_track_has_start_end_and_label_between_tabs(heard, tmp_path):
+    text = heard.to_audacity(tmp_path / "labels.txt").read_text()
+    assert text == "0.720000\t1.680000\tdoor_wood_knock\n2.000000\t3661.500000\train\n"
+
+
+@pytest.mark.parametrize("export", ["to_csv", "to_json", "to_audacity"])
+def test_a_timeline_without_events_can_be_exported(heard, tmp_path, export):
+    path = getattr(replace(heard, events=()), export)(tmp_path / "none")
+    assert [file.name for file in tmp_path.iterdir()] == ["none"]
+    assert "rain" not in path.read_text()
+
+
+@pytest.mark.parametrize("export", ["to_csv", "to_json", "to_audacity"])
+def test_an_interrupted_export_leaves_the_old_file(heard, tmp_path, monkeypatch, export):
+    path = tmp_path / "events"
+    path.write_text("old")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(heard, export)(path)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
