@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from esc50.config import RAW_DIR
+from esc50.config import RAW_DIR, AppSettings
 from esc50.errors import Esc50Error
 
 
-class Esc50Group(click.Group):
-    """A group whose commands end with one line and exit code 1 where a user can mend what went wrong."""
+class OneLineErrors:
+    """Commands that end with one line and exit code 1 where a user can mend what went wrong."""
 
     def invoke(self, ctx):
         """Run the command; turn `Esc50Error` into its message."""
@@ -17,6 +17,14 @@ class Esc50Group(click.Group):
             return super().invoke(ctx)
         except Esc50Error as error:
             raise click.ClickException(str(error)) from error
+
+
+class Esc50Group(OneLineErrors, click.Group):
+    """The group of all commands."""
+
+
+class Esc50Command(OneLineErrors, click.Command):
+    """A command that is also run without the group."""
 
 
 @click.group(cls=Esc50Group)
@@ -90,6 +98,30 @@ def run(names, retrain, publish, pairs):
         click.echo(f"{path.stem} …")
         parameters = {name: _literal(value) for name, value in pairs} | ({"retrain": True} if path in again else {})
         click.echo(f"wrote {notebooks.run_notebook(path, parameters=parameters, publish=publish)}")
+
+
+@cli.command(cls=Esc50Command)
+@click.option(
+    "--host",
+    default=AppSettings.host,
+    show_default=True,
+    envvar="GRADIO_SERVER_NAME",
+    help="Address to listen at; 0.0.0.0 lets other machines in.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    default=AppSettings.port,
+    show_default=True,
+    envvar="GRADIO_SERVER_PORT",
+    help="Port to listen at.",
+)
+@click.option("--share", is_flag=True, help="Ask Gradio for a public address, by a tunnel through its servers.")
+def app(host, port, share):
+    """Serve the app for the browser: upload or record a sound and see what it is taken for."""
+    from esc50.app import serve
+
+    serve(host=host, port=port, share=share)
 
 
 @cli.command()

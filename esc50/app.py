@@ -2,6 +2,7 @@
 
 import html
 import os
+import signal
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from esc50.config import AppSettings, AudioSettings
 from esc50.errors import AudioError, Esc50Error
 from esc50.predict import SoundClassifier
 
+SETTINGS = AppSettings()
 TITLE = "What do we hear?"
 ABOUT = "Give it a sound, and see which of 50 classes it is taken for: dog, rain, siren, chainsaw and others."
 WELCOME = "Upload a sound, record one, or choose an example."
@@ -72,8 +74,8 @@ class Page:
         return [self.verdict, self.details, self.scores, self.picture]
 
 
-def launch(*, host=AppSettings.host, port=AppSettings.port, share=False, classifier=None, block=True):
-    """Load the classifier and serve the app.
+def serve(*, host=SETTINGS.host, port=SETTINGS.port, share=False):
+    """Load the classifier and serve the app until it is stopped; then delete whatever was uploaded to it.
 
     Parameters
     ----------
@@ -83,10 +85,35 @@ def launch(*, host=AppSettings.host, port=AppSettings.port, share=False, classif
         Port to listen at.
     share : bool
         Whether to ask Gradio for a public address, by a tunnel through its servers.
-    classifier : esc50.predict.SoundClassifier, optional
-        What answers; the saved one by default.
-    block : bool
-        Wait until the app is stopped (Ctrl-C); otherwise return while it runs in a thread of its own.
+
+    Raises
+    ------
+    Esc50Error
+        The classifier cannot be loaded, or the port is taken.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop, as Ctrl-C
+    with tempfile.TemporaryDirectory(prefix="esc50-app-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        app = launch(SoundClassifier.load(), host=host, port=port, share=share)
+        print(f"The app runs at {app.share_url or app.local_url} (stop it with Ctrl-C).", flush=True)
+        app.block_thread()
+
+
+def launch(classifier, *, host=SETTINGS.host, port=SETTINGS.port, share=False, settings=SETTINGS):
+    """Start to serve the app, in a thread of its own.
+
+    Parameters
+    ----------
+    classifier : esc50.predict.SoundClassifier
+        What answers, loaded once for all users.
+    host : str
+        Address to listen at.
+    port : int
+        Port to listen at.
+    share : bool
+        Whether to ask Gradio for a public address.
+    settings : AppSettings
+        Limits, and how long files are kept.
 
     Returns
     -------
@@ -96,22 +123,21 @@ def launch(*, host=AppSettings.host, port=AppSettings.port, share=False, classif
     Raises
     ------
     Esc50Error
-        The classifier cannot be loaded.
-    OSError
         The port is taken.
     """
-    settings = AppSettings()
-    app = build_app(classifier or SoundClassifier.load(), settings=settings)
-    app.queue(max_size=settings.max_waiting)
-    app.launch(
-        server_name=host, server_port=port, share=share, prevent_thread_lock=not block, quiet=not block,
-        max_file_size=f"{settings.max_file_megabytes}mb", theme=gr.themes.Soft(**FONTS), css=CSS, footer_links=[],
-        run_history=False, enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,
-    )  # fmt: skip
+    app = build_app(classifier, settings=settings).queue(max_size=settings.max_waiting)
+    try:
+        app.launch(
+            server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True, inbrowser=False,
+            max_file_size=f"{settings.max_file_megabytes}mb", theme=gr.themes.Soft(**FONTS), css=CSS, footer_links=[],
+            run_history=False, enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,
+        )  # fmt: skip
+    except OSError as error:
+        raise Esc50Error(f"the app cannot listen at port {port} of {host}: choose another with --port") from error
     return app
 
 
-def build_app(classifier, *, settings=AppSettings()):
+def build_app(classifier, *, settings=SETTINGS):
     """Lay the page out and connect it with a classifier.
 
     Parameters
@@ -141,7 +167,7 @@ def build_app(classifier, *, settings=AppSettings()):
     return app
 
 
-def describe(prediction, *, top=AppSettings.top):
+def describe(prediction, *, top=SETTINGS.top):
     """Say in plain types what a prediction says, for scripts.
 
     Parameters
@@ -223,8 +249,8 @@ def _offer_examples(sound):
 def _limits(settings):
     minutes = AudioSettings().max_loaded_seconds / 60
     return (
-        f"Up to {settings.max_file_megabytes} MB and {minutes:g} minutes. Your sound is classified where this app runs, "
-        f"and deleted after {settings.keep_files_seconds / 60:g} minutes."
+        f"Up to {settings.max_file_megabytes} MB and {minutes:g} minutes. Your sound is classified where this app "
+        f"runs, and deleted after {settings.keep_files_seconds / 60:g} minutes."
     )
 
 
