@@ -1,10 +1,23 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
+from esc50 import synthesis
+from esc50.config import BUILD_DIR
 from esc50.dataset import DATASET_VARIABLE, dataset_found, find_dataset, load_clips
 from esc50.errors import DatasetError
 
 NO_RECORDINGS = f"the ESC-50 recordings are not here: run `make data` or set {DATASET_VARIABLE}"
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NO_BROWSER = "no Chromium is here and Playwright could not install one: apt-get install chromium"
+SCREENSHOTS_DIR = BUILD_DIR / "screenshots"
+MICROPHONE_EXAMPLE = "siren"  # what the browser's fake microphone hears, again and again
 
 
 def pytest_collection_modifyitems(items):
@@ -32,3 +45,40 @@ def clips():
 @pytest.fixture
 def rng():
     return np.random.default_rng(2015)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless Chromium with a fake microphone; for one module, since its event loop would disturb others."""
+    from playwright.sync_api import sync_playwright
+
+    heard = tmp_path_factory.mktemp("microphone") / "heard.wav"
+    soundfile.write(heard, synthesis.example(MICROPHONE_EXAMPLE), 16_000)
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    fake.append(f"--use-file-for-fake-audio-capture={heard}")
+    with sync_playwright() as playwright:
+        path = find_browser(playwright)
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *fake])
+        yield opened
+        opened.close()
+
+
+def find_browser(playwright):
+    """The system's Chromium, or Playwright's own, installed where it is missing; else skip."""
+    if found := next(filter(None, map(shutil.which, BROWSERS)), None):
+        return found
+    own = playwright.chromium.executable_path
+    if not Path(own).exists():
+        try:
+            command = [sys.executable, "-m", "playwright", "install", "chromium"]
+            subprocess.run(command, capture_output=True, timeout=300, check=True)
+        except subprocess.SubprocessError as error:
+            pytest.skip(f"{NO_BROWSER} ({error})")
+    return own
+
+
+@pytest.fixture(scope="session")
+def screenshots():
+    """Where browser tests leave their pictures; git ignores it."""
+    SCREENSHOTS_DIR.mkdir(parents=True, exist_ok=True)
+    return SCREENSHOTS_DIR
