@@ -51,11 +51,20 @@ def fetch(destination):
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[NAMES]…")
 def features(names):
-    """Compute the committed feature files from the recordings (log_mel, yamnet, clip_statistics)."""
-    from esc50 import dataset, feature_files
+    """Compute the committed feature files from the recordings (log_mel, yamnet, clip_statistics).
 
-    names = names or tuple(feature_files.PARAMETERS)
+    "foreign", the sounds that are not in ESC-50, is computed only when named: it needs espeak-ng and the sound
+    theme of freedesktop.org.
+    """
+    from esc50 import dataset, feature_files, foreign
+
+    names = names or feature_files.CLIP_FEATURES
     _refuse_unknown(names, feature_files.PARAMETERS, "features")
+    if "foreign" in names:
+        click.echo(f"wrote {feature_files.save_features('foreign', foreign.compute_foreign())}")
+        names = [name for name in names if name != "foreign"]
+        if not names:
+            return
     for name, arrays in feature_files.compute_features(names).items():
         click.echo(f"wrote {feature_files.save_features(name, arrays, dataset.load_clips())}")
 
@@ -78,6 +87,14 @@ def train(names):
             runs = study.results_of(name, retrain=True).cross_validation.groupby("model")
         for title, rows in runs:
             click.echo(f"{title}: accuracy {100 * rows['accuracy'].mean():.2f} % (mean over seeds and folds)")
+
+
+@cli.command()
+def select():
+    """Validate the heads' settings inside each official fold's training folds and write data/results/selection.csv."""
+    from esc50 import selection
+
+    click.echo(selection.choices(selection.validate()).to_string(index=False))
 
 
 @cli.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from esc50 import audio, dataset, features
-from esc50.config import FEATURES_DIR, LogMelSettings, StatisticsSettings, YamnetSettings
+from esc50.config import FEATURES_DIR, ForeignSettings, LogMelSettings, StatisticsSettings, YamnetSettings
 from esc50.errors import DatasetError, FeatureError
 from esc50.files import replacing
 
@@ -17,7 +17,9 @@ PARAMETERS = {
     "log_mel": LogMelSettings(),
     "yamnet": YamnetSettings(),
     "clip_statistics": StatisticsSettings(),
+    "foreign": ForeignSettings(),
 }
+CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # one row a clip; "foreign" is made by esc50.foreign
 
 
 def load_features(name, *, folder=FEATURES_DIR):
@@ -25,15 +27,16 @@ def load_features(name, *, folder=FEATURES_DIR):
 
     Parameters
     ----------
-    name : {"log_mel", "yamnet", "clip_statistics"}
-        Which features.
+    name : str
+        A key of `PARAMETERS`.
     folder : Path
         Where the files lie.
 
     Returns
     -------
     dict of str to np.ndarray
-        ``filename``, ``fold``, ``target``, each of shape (n_clips,), and for
+        ``foreign`` holds what `esc50.foreign.compute_foreign` returns. The others hold ``filename``, ``fold``,
+        ``target``, each of shape (n_clips,), and for
 
         - ``log_mel``: ``log_mel`` (n_clips, 126, 64), decibels, float32;
         - ``yamnet``: ``embeddings`` (n_clips, 10, 1024), float32, and ``mean_scores`` (n_clips, 521), YAMNet's
@@ -73,7 +76,7 @@ def parameters(name):
     return json.loads(json.dumps(dataclasses.asdict(PARAMETERS[name])))
 
 
-def save_features(name, arrays, clips, *, folder=FEATURES_DIR):
+def save_features(name, arrays, clips=None, *, folder=FEATURES_DIR):
     """Write one feature file: beside its place first, then renamed.
 
     Parameters
@@ -82,8 +85,8 @@ def save_features(name, arrays, clips, *, folder=FEATURES_DIR):
         A key of `PARAMETERS`.
     arrays : dict of str to np.ndarray, each of shape (n_clips, ...)
         What to store.
-    clips : pandas.DataFrame
-        The clip table, for filename, fold and target.
+    clips : pandas.DataFrame, optional
+        The clip table, for filename, fold and target; none for sounds that are not clips of ESC-50.
     folder : Path
         Where to write.
 
@@ -93,20 +96,21 @@ def save_features(name, arrays, clips, *, folder=FEATURES_DIR):
         The file.
     """
     path = Path(folder) / f"{name}.npz"
-    columns = {key: clips[key].to_numpy() for key in ("fold", "target")}
-    columns["filename"] = clips["filename"].to_numpy(dtype=str)
+    columns = {} if clips is None else {key: clips[key].to_numpy() for key in ("fold", "target")}
+    if clips is not None:
+        columns["filename"] = clips["filename"].to_numpy(dtype=str)
     with replacing(path) as beside:
         np.savez_compressed(beside, **arrays, **columns, parameters=json.dumps(parameters(name)))
     return path
 
 
-def compute_features(names=tuple(PARAMETERS), *, clips=None, root=None, progress=True):
+def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=True):
     """Compute features of the given clips from their audio.
 
     Parameters
     ----------
     names : sequence of str
-        Keys of `PARAMETERS`.
+        Some of `CLIP_FEATURES`.
     clips : pandas.DataFrame, optional
         Rows of the clip table; all by default.
     root : Path, optional

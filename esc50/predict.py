@@ -1,31 +1,34 @@
 """From a sound to a class: YAMNet, the saved head and what is known about both, behind one call."""
 
-import hashlib
-import json
-import platform
-import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from esc50 import __version__, audio, evaluation, features, synthesis
-from esc50.backend import quiet_tensorflow
-from esc50.config import MODELS_DIR, AudioSettings, YamnetSettings
-from esc50.dataset import class_names
-from esc50.errors import AudioError, ResultsError
-from esc50.feature_files import parameters
-from esc50.results import write_json
-from esc50.yamnet import Yamnet, load_yamnet, yamnet_fingerprint
+from esc50 import audio, features, rejection, synthesis
+from esc50.calibration import temper
+from esc50.config import AudioSettings, YamnetSettings
+from esc50.dataset import THEMES, class_names
+from esc50.errors import AudioError
+from esc50.evaluation import POOLINGS
+from esc50.rejection import TrainingClips
+from esc50.saved import CLASSIFIER_FILE, load_card, load_head, save_classifier
+from esc50.verdict import say
+from esc50.yamnet import Yamnet, audible_frames, load_yamnet
 
-CLASSIFIER_FILE = MODELS_DIR / "audio-classifier.keras"  # and a card beside it, audio-classifier.json
+__all__ = [
+    "CLASSIFIER_FILE",
+    "EXAMPLE_PREFIX",
+    "Judgement",
+    "Prediction",
+    "SoundClassifier",
+    "faults",
+    "load_source",
+    "open_source",
+    "save_classifier",
+]
+
 EXAMPLE_PREFIX = "example:"  # "example:siren" names a sound of esc50.synthesis where a file could be named
-POOLINGS = {"mean": evaluation.mean_pool, "geometric_mean": evaluation.geometric_mean_pool}
-CARD_KEYS = ("class_names", "pooling", "head_settings", "versions", "cross_validated")  # and what `_expected` holds
-REMEDY = "run `make run`, which trains and saves it, or restore data/models with git"
-
-# What Keras raises at a file of another version, whose bytes are as they were saved.
-UNREADABLE = (AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +40,9 @@ class Prediction:
     class_names : tuple of str
         In label order.
     probabilities : np.ndarray, shape (n_classes,)
-        Of the whole sound: the frames' pooled. Float32, sums to 1.
+        Of the whole sound: the frames' pooled, then calibrated by the card's temperature. Float32, sums to 1.
     frame_probabilities : np.ndarray, shape (n_frames, n_classes)
-        Of each YAMNet frame of 0.96 s.
+        Of each YAMNet frame of 0.96 s, as the head gives them: not calibrated.
     frame_seconds : np.ndarray, shape (n_frames,)
         Where each frame starts.
     sound : esc50.audio.Sound
@@ -48,6 +51,12 @@ class Prediction:
         Decibels, for the picture; the classifier hears YAMNet's own.
     warnings : tuple of str
         Sentences about a sound that is silent, too short, clipped or resampled.
+    is_known : bool
+        False where the sound is none of the classes, by the card's rejection score and threshold, or silent.
+    verdict : str
+        One sentence for people: what it is, or that it is none of these.
+    nearest : tuple of esc50.rejection.Neighbour
+        The most similar training clips, the nearest first; none for silence.
     """
 
     class_names: tuple
@@ -57,6 +66,15 @@ class Prediction:
     sound: audio.Sound
     log_mel: np.ndarray
     warnings: tuple
+    is_known: bool
+    verdict: str
+    nearest: tuple
+
+    @property
+    def theme(self) -> str:
+        """Major category of the most probable class; empty where that class is not one of ESC-50."""
+        ((best, _),) = self.top(1)
+        return THEMES[class_names().index(best) // 10] if best in class_names() else ""
 
     def top(self, k=5):
         """Most probable classes.
@@ -76,8 +94,33 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
+class Judgement:
+    """What the classifier makes of some frames of one sound, apart from words.
+
+    Attributes
+    ----------
+    probabilities : np.ndarray, shape (n_classes,)
+        Pooled and calibrated.
+    frame_probabilities : np.ndarray, shape (n_frames, n_classes)
+        As the head gives them.
+    score : float
+        The card's rejection score: the higher, the more like what is known.
+    is_known : bool
+        Whether the score reaches the card's threshold.
+    similarity : np.ndarray, shape (n_training,)
+        Cosine to each training clip.
+    """
+
+    probabilities: np.ndarray
+    frame_probabilities: np.ndarray
+    score: float
+    is_known: bool
+    similarity: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class SoundClassifier:
-    """The dense head, YAMNet before it and the card beside it, loaded once for any number of predictions.
+    """The dense head, YAMNet before it, the card beside it and the clips it was trained on, loaded once.
 
     Attributes
     ----------
@@ -86,21 +129,27 @@ class SoundClassifier:
     yamnet : esc50.yamnet.Yamnet
         Makes the embeddings.
     card : dict
-        What the JSON beside the saved head says: see `load_card`.
+        What the JSON beside the saved head says: see `esc50.saved.load_card`.
+    training : esc50.rejection.TrainingClips
+        One vector a training clip.
     """
 
     head: object
     yamnet: Yamnet
     card: dict
+    training: TrainingClips
 
     @classmethod
-    def load(cls, path=None):
+    def load(cls, path=None, *, warm_up=True):
         """Load the saved head, once its card has been compared with it, and YAMNet.
 
         Parameters
         ----------
         path : path-like, optional
             The ``.keras`` file; ``data/models/audio-classifier.keras`` by default.
+        warm_up : bool
+            Predict once, so that the first sound is not kept waiting for late imports. A timeline needs none of
+            them (librosa among them, 130 MB).
 
         Returns
         -------
@@ -111,13 +160,17 @@ class SoundClassifier:
         ------
         ResultsError
             The head or its card is missing or damaged, or they do not fit each other or this YAMNet.
+        FeatureError
+            The training clips' embeddings are missing or were made with other parameters.
         YamnetError
             YAMNet cannot be loaded.
         """
         path = Path(CLASSIFIER_FILE if path is None else path)
         card = load_card(path)
-        classifier = cls(_load_head(path, card), load_yamnet(), card)
-        classifier.predict(synthesis.silence(), sample_rate_hz=AudioSettings().sample_rate_hz)  # imports the rest now
+        training = rejection.load_training_clips()  # before TensorFlow: reading them needs 130 MB for a moment
+        classifier = cls(load_head(path, card), load_yamnet(), card, training)
+        if warm_up:
+            classifier.predict(synthesis.silence(), sample_rate_hz=AudioSettings().sample_rate_hz)
         return classifier
 
     @property
@@ -138,7 +191,7 @@ class SoundClassifier:
         Returns
         -------
         Prediction
-            Silence gets probabilities too, and a warning.
+            Silence gets probabilities too, but is never known; its verdict says that there is nothing to hear.
 
         Raises
         ------
@@ -147,17 +200,61 @@ class SoundClassifier:
         """
         sound = load_source(source, sample_rate_hz=sample_rate_hz)
         analysis = self.yamnet.analyse(sound.waveform)
-        frame_probabilities = self.apply_head(analysis.embeddings)  # (n_frames, n_classes)
-        pool = POOLINGS[self.card["pooling"]]
+        judgement = self.judge(analysis.embeddings)
+        is_known = judgement.is_known and not sound.is_silent
+        nearest = () if sound.is_silent else self.nearest(judgement.similarity)
         return Prediction(
             class_names=self.class_names,
-            probabilities=pool(frame_probabilities[np.newaxis])[0],  # (n_classes,)
-            frame_probabilities=frame_probabilities,
+            probabilities=judgement.probabilities,
+            frame_probabilities=judgement.frame_probabilities,
             frame_seconds=analysis.frame_seconds,
             sound=sound,
             log_mel=features.log_mel(audio.pad_waveform(sound.waveform) if sound.is_short else sound.waveform),
             warnings=tuple(faults(sound)),
+            is_known=is_known,
+            verdict=say(self.class_names, judgement.probabilities, is_known=is_known, is_silent=sound.is_silent),
+            nearest=nearest,
         )
+
+    def judge(self, embeddings):
+        """Probabilities of a sound, or of a part of one, and whether it is any of the classes.
+
+        Parameters
+        ----------
+        embeddings : np.ndarray, shape (n_frames, 1024)
+            YAMNet's embeddings.
+
+        Returns
+        -------
+        Judgement
+            Silence is not told from sound here: see `esc50.audio.Sound.is_silent`.
+        """
+        frame_probabilities, audible = self.apply_head(embeddings), audible_frames(embeddings)
+        pooled = POOLINGS[self.card["pooling"]](frame_probabilities[np.newaxis], audible[np.newaxis])  # (1, n_classes)
+        similarity = rejection.clip_vectors(embeddings[np.newaxis]) @ self.training.vectors.T  # (1, n_training)
+        rule = self.card["rejection"]
+        logits = rejection.head_logits(self.head, embeddings)[np.newaxis] if rule["score"] == "energy" else None
+        evidence = rejection.Evidence(logits, audible[np.newaxis], pooled, similarity, self.training.targets)
+        score = float(rejection.SCORES[rule["score"]](evidence, k=rule["neighbours"])[0])
+        calibrated = temper(pooled[0], self.card["temperature"])  # (n_classes,)
+        return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"], similarity[0])
+
+    def nearest(self, similarity, *, n_nearest=5):
+        """Training clips that are most similar to a sound.
+
+        Parameters
+        ----------
+        similarity : np.ndarray, shape (n_training,)
+            From `judge`.
+        n_nearest : int
+            How many.
+
+        Returns
+        -------
+        tuple of esc50.rejection.Neighbour
+            The nearest first.
+        """
+        return rejection.nearest(similarity, self.training, names=self.class_names, n_nearest=n_nearest)
 
     def predict_many(self, sources, *, progress=False):
         """Classify sounds one by one; one that is not sound does not stop the rest.
@@ -254,139 +351,6 @@ def _example_or(source, sample_rate_hz):
     return source, sample_rate_hz
 
 
-def load_card(path=CLASSIFIER_FILE):
-    """Read what is written beside a saved head, once it has been compared with the head's file and this YAMNet.
-
-    Parameters
-    ----------
-    path : path-like
-        The ``.keras`` file.
-
-    Returns
-    -------
-    dict
-        ``class_names`` in label order, ``sample_rate_hz``, YAMNet's parameters ``yamnet`` and its check value
-        ``yamnet_fingerprint``, ``pooling``, ``head_settings``, the ``versions`` that saved it, the
-        ``cross_validated`` figures as shares of 1, and the ``sha256`` of the head's file.
-
-    Raises
-    ------
-    ResultsError
-        The head or its card is missing or damaged, or they do not fit each other or this YAMNet.
-    """
-    path = Path(path)
-    for file in (path, _card_path(path)):
-        if not file.is_file():
-            raise ResultsError(f"no classifier here: {file} is missing; {REMEDY}")
-    try:
-        card = json.loads(_card_path(path).read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not text
-        raise ResultsError(f"{_card_path(path)} is damaged ({error}); {REMEDY}") from error
-    _check_card(card if isinstance(card, dict) else {}, path)
-    return card
-
-
-def save_classifier(model, *, pooling, cross_validated, settings, path=CLASSIFIER_FILE):
-    """Save a trained head, without its optimizer's state, and the card that says what it is.
-
-    Both are written beside their place, then renamed: an interrupted call leaves the old ones, and were it
-    interrupted between the two names, `load_card` would refuse the pair.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A head of `esc50.models.build_head`, trained.
-    pooling : {"mean", "geometric_mean"}
-        How the frames' probabilities become those of the sound.
-    cross_validated : dict
-        What this recipe reached on the official folds, as `esc50.report.headline` gives it.
-    settings : esc50.config.HeadSettings
-        How the head was built and trained.
-    path : path-like
-        The ``.keras`` file; the card lies beside it and ends in ``.json``.
-
-    Returns
-    -------
-    Path
-        The ``.keras`` file.
-
-    Raises
-    ------
-    ResultsError
-        There is no such pooling.
-    """
-    path = Path(path)
-    if pooling not in POOLINGS:
-        raise ResultsError(f"no pooling named {pooling!r}: choose from {', '.join(POOLINGS)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as scratch:
-        beside = Path(scratch) / path.name
-        _without_optimizer(model).save(beside)
-        about = {"pooling": pooling, "cross_validated": cross_validated, "head_settings": asdict(settings)}
-        write_json(_expected(beside) | _made_with() | about, _card_path(beside))
-        _card_path(beside).replace(_card_path(path))
-        beside.replace(path)
-    return path
-
-
-def _without_optimizer(model):
-    import keras
-
-    return keras.Model(model.input, model.output, name=model.name)
-
-
-def _expected(path):
-    """What the card of this file must say for this code and this YAMNet."""
-    return {
-        "sample_rate_hz": AudioSettings().sample_rate_hz,
-        "yamnet": parameters("yamnet"),
-        "yamnet_fingerprint": yamnet_fingerprint(),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
-
-
-def _made_with():
-    import keras
-    import tensorflow as tf
-
-    versions = {"esc50": __version__, "keras": keras.__version__, "numpy": np.__version__}
-    versions |= {"python": platform.python_version(), "tensorflow": tf.__version__}
-    return {"class_names": class_names(), "versions": versions}
-
-
-def _card_path(path):
-    return path.with_suffix(".json")
-
-
-def _check_card(card, path):
-    expected = _expected(path)
-    if missing := [key for key in (*CARD_KEYS, *expected) if key not in card]:
-        raise ResultsError(f"{_card_path(path)} lacks {', '.join(missing)}; {REMEDY}")
-    if differing := [f"{key} {card[key]!r}, not {value!r}" for key, value in expected.items() if card[key] != value]:
-        raise ResultsError(f"{_card_path(path)} does not fit: it has {'; '.join(differing)}; {REMEDY}")
-    if card["pooling"] not in POOLINGS:
-        raise ResultsError(f"{_card_path(path)} names the pooling {card['pooling']!r}, which is unknown; {REMEDY}")
-
-
-def _load_head(path, card):
-    quiet_tensorflow()
-    import keras
-
-    try:
-        with keras.device("cpu"):
-            head = keras.models.load_model(path, compile=False)
-    except UNREADABLE as error:
-        versions = f"saved with Keras {card['versions'].get('keras')}, this is {keras.__version__}"
-        raise ResultsError(f"{path} cannot be opened ({versions}); {REMEDY}") from error
-    n_names, shape = len(card["class_names"]), (head.input_shape[-1], head.output_shape[-1])
-    if shape != (YamnetSettings().embedding_size, n_names):
-        raise ResultsError(
-            f"{path} leads from {shape[0]} numbers to {shape[1]} classes, not from an embedding of "
-            f"{YamnetSettings().embedding_size} to the {n_names} classes that its card names; {REMEDY}"
-        )
-    return head
-
-
 def faults(sound):
     """Say what makes a sound hard to classify.
 
@@ -406,7 +370,7 @@ def faults(sound):
             f"{sound.declared_seconds:.2f} s that its header states."
         )
     if sound.is_silent:
-        yield "The sound is silent: a class is named because one must be, and means nothing."
+        yield "The sound is silent: its probabilities mean nothing."
     if sound.is_short:
         needed = YamnetSettings().min_waveform_seconds
         yield f"The sound lasts only {sound.duration_seconds:.2f} s: silence was added, up to {needed} s."

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from esc50 import synthesis
-from esc50.config import BUILD_DIR
+from esc50.config import BUILD_DIR, N_CLASSES, HeadSettings
 from esc50.dataset import DATASET_VARIABLE, dataset_found, find_dataset, load_clips
 from esc50.errors import DatasetError
 
@@ -40,6 +40,29 @@ def dataset_root():
 @pytest.fixture(scope="session")
 def clips():
     return load_clips()
+
+
+@pytest.fixture(scope="session")
+def small_head():
+    """A small head with random weights that has an optimizer and its state, as after a training."""
+    import keras
+
+    from esc50.models import build_head
+
+    keras.utils.set_random_seed(2015)
+    model = build_head(settings=HeadSettings(units=(8,)))
+    embeddings = np.random.default_rng(2015).random((64, 1024), dtype=np.float32)
+    model.get_layer("standardise").adapt(embeddings)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(embeddings, np.arange(64) % N_CLASSES, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="session")
+def trust():
+    """For the card of a head made for tests: probabilities as they are, every sound known but silence."""
+    rule = {"score": "class_neighbours", "neighbours": 5, "threshold": -1.0, "kept": 1.0, "meaning": "All are known."}
+    return {"temperature": 1.0, "rejection": rule}
 
 
 @pytest.fixture

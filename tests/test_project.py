@@ -110,10 +110,11 @@ def imports_of(name):
 def test_imports_flow_one_way():
     order = [
         "errors config published backend files",
-        "audio synthesis features evaluation augmentation models dataset notebooks",
+        "audio synthesis features evaluation augmentation models dataset notebooks calibration verdict",
         "yamnet plots training results",
-        "feature_files report",
+        "feature_files report foreign rejection saved",
         "study predict benchmark",
+        "selection timeline",
         "widget",
         "__main__",
     ]

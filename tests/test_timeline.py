@@ -12,7 +12,8 @@ from esc50 import synthesis, timeline
 from esc50.audio import n_patches
 from esc50.config import HeadSettings, TimelineSettings
 from esc50.errors import AudioError
-from esc50.predict import SoundClassifier, save_classifier
+from esc50.predict import SoundClassifier
+from esc50.saved import save_classifier
 from esc50.timeline import Event, find_events, listen, overlapping_blocks, smooth_probabilities
 
 RATE = 16_000
@@ -21,7 +22,7 @@ PLAIN = TimelineSettings(smoothing_frames=1, min_confidence=0.5, max_gap_seconds
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
+def classifier(tmp_path_factory, trust):
     """Random weights: every frame of it depends on its sound."""
     import keras
 
@@ -30,7 +31,8 @@ def classifier(tmp_path_factory):
     keras.utils.set_random_seed(2015)
     settings = HeadSettings(units=(8,))
     path = tmp_path_factory.mktemp("models") / "model.keras"
-    save_classifier(build_head(settings=settings), pooling="mean", cross_validated={}, settings=settings, path=path)
+    about = {"pooling": "mean", "cross_validated": {}, "settings": settings, "trust": trust}
+    save_classifier(build_head(settings=settings), path=path, **about)
     return SoundClassifier.load(path)
 
 

@@ -8,14 +8,15 @@ from matplotlib.figure import Figure
 
 from esc50 import dataset, plots, synthesis, widget
 from esc50.config import HeadSettings
-from esc50.predict import SoundClassifier, save_classifier
+from esc50.predict import SoundClassifier
+from esc50.saved import save_classifier
 from esc50.widget import CHOOSE, LISTENING, default_examples, prediction_widget
 
 PNG, WAV = b"\x89PNG", b"RIFF"
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
+def classifier(tmp_path_factory, trust):
     import keras
 
     from esc50.models import build_head
@@ -23,7 +24,8 @@ def classifier(tmp_path_factory):
     keras.utils.set_random_seed(2015)
     settings = HeadSettings(units=(8,))
     path = tmp_path_factory.mktemp("models") / "model.keras"
-    save_classifier(build_head(settings=settings), pooling="mean", cross_validated={}, settings=settings, path=path)
+    about = {"pooling": "mean", "cross_validated": {}, "settings": settings, "trust": trust}
+    save_classifier(build_head(settings=settings), path=path, **about)
     return SoundClassifier.load(path)
 
 

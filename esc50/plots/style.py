@@ -6,6 +6,7 @@ import seaborn as sns
 from esc50.config import FIGURES_DIR, PROJECT_DIR
 from esc50.dataset import THEMES
 from esc50.files import replacing
+from esc50.verdict import class_label as class_label
 
 THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
 PART_PALETTE = sns.color_palette("tab10")
@@ -49,22 +50,6 @@ def save_figure(figure, name, *, folder=FIGURES_DIR):
     with replacing(path) as beside:
         figure.savefig(beside, metadata={"Software": None})
     return path
-
-
-def class_label(name):
-    """Readable form of a class name.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``door_wood_knock``.
-
-    Returns
-    -------
-    str
-        Such as ``door wood knock``.
-    """
-    return name.replace("_", " ")
 
 
 def blend_in(figure, *, color=BLEND_COLOR):

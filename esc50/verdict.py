@@ -1,0 +1,76 @@
+"""The verdict on a sound, in one sentence for people."""
+
+import numpy as np
+
+GUESS_BELOW = 0.5  # less likely than not
+NO_ARTICLE = (
+    *("insects", "rain", "sea_waves", "crickets", "chirping_birds", "water_drops", "wind", "pouring_water"),
+    *("sneezing", "clapping", "breathing", "coughing", "footsteps", "laughing", "brushing_teeth", "snoring"),
+    *("drinking_sipping", "keyboard_typing", "door_wood_creaks", "glass_breaking", "church_bells", "fireworks"),
+    *("can_opening", "crackling_fire"),
+)
+
+
+def say(names, probabilities, *, is_known, is_silent):
+    """Say what a sound is, that it is none of the classes, or that there is nothing to hear.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Class names in label order.
+    probabilities : np.ndarray, shape (n_classes,)
+        Calibrated.
+    is_known : bool
+        Whether it is any of the classes.
+    is_silent : bool
+        Whether there is no sound in it.
+
+    Returns
+    -------
+    str
+        Such as "This sounds like a dog (96 %)."
+    """
+    first, second = np.argsort(-probabilities, kind="stable")[:2]
+    if is_silent:
+        return "Nothing to hear: the recording is silent."
+    if not is_known:
+        likeliest = class_label(names[first])
+        return f"None of the {len(names)} classes: even {likeliest}, the likeliest, is too unlike this sound."
+    best = f"{with_article(names[first])} ({100 * probabilities[first]:.0f} %)"
+    if probabilities[first] >= GUESS_BELOW:
+        return f"This sounds like {best}."
+    return f"This may be {best} or {with_article(names[second])} ({100 * probabilities[second]:.0f} %)."
+
+
+def with_article(name):
+    """Name a class as it stands in a sentence.
+
+    Parameters
+    ----------
+    name : str
+        A class name.
+
+    Returns
+    -------
+    str
+        "a dog", "an engine", "rain".
+    """
+    if name in NO_ARTICLE:
+        return class_label(name)
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {class_label(name)}"
+
+
+def class_label(name):
+    """Readable form of a class name.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``door_wood_knock``.
+
+    Returns
+    -------
+    str
+        Such as ``door wood knock``.
+    """
+    return name.replace("_", " ")

@@ -1,0 +1,182 @@
+import hashlib
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from esc50 import saved as saved_module
+from esc50.config import HeadSettings
+from esc50.dataset import class_names
+from esc50.errors import ResultsError
+from esc50.predict import SoundClassifier
+from esc50.saved import load_card, save_classifier, update_trust
+
+SETTINGS = HeadSettings(units=(8,))
+RATE = 16_000
+RULE = {"score": "energy", "neighbours": 5, "threshold": 1.0, "kept": 0.95, "meaning": "A sentence."}
+
+
+@pytest.fixture(scope="session")
+def about(trust):
+    return {"pooling": "mean", "cross_validated": {"accuracy": 0.88}, "settings": SETTINGS, "trust": trust}
+
+
+@pytest.fixture
+def head(small_head):
+    return small_head
+
+
+@pytest.fixture
+def saved(head, about, tmp_path):
+    return save_classifier(head, path=tmp_path / "model.keras", **about)
+
+
+def card_of(path):
+    return json.loads(path.with_suffix(".json").read_text())
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.yamnet
+def test_a_saved_head_comes_back_with_its_card_and_without_its_optimizer(head, saved):
+    classifier = SoundClassifier.load(str(saved))
+    embeddings = np.random.default_rng(0).random((5, 1024), dtype=np.float32)
+    kept = classifier.head.predict(embeddings, verbose=0)
+    np.testing.assert_allclose(kept, head.predict(embeddings, verbose=0), atol=1e-7)
+    assert getattr(classifier.head, "optimizer", None) is None
+    assert head.optimizer is not None
+    assert saved.stat().st_size < 100_000  # the full head: 1.2 MB, and 3.7 MB with AdamW's state
+    assert classifier.card == load_card(saved) == card_of(saved)
+    assert classifier.class_names == class_names()
+
+
+def test_the_card_says_what_made_the_head(saved):
+    import keras
+
+    card = card_of(saved)
+    assert card["class_names"] == list(class_names())
+    assert card["sample_rate_hz"] == card["yamnet"]["sample_rate_hz"] == RATE
+    assert card["yamnet"]["embedding_size"] == 1024
+    assert card["pooling"] == "mean"
+    assert card["cross_validated"] == {"accuracy": 0.88}
+    assert card["head_settings"] == asdict(SETTINGS) | {"units": [8]}
+    assert card["sha256"] == hashlib.sha256(saved.read_bytes()).hexdigest()
+    assert card["versions"]["keras"] == keras.__version__
+    assert {"esc50", "numpy", "python", "tensorflow"} < set(card["versions"])
+    assert {file.name for file in saved.parent.iterdir()} == {"model.keras", "model.json"}
+
+
+@pytest.mark.parametrize("step", ["_without_optimizer", "write_json"])
+def test_an_interrupted_save_leaves_the_old_one(head, saved, about, monkeypatch, step):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    before = contents(saved.parent)
+    monkeypatch.setattr(saved_module, step, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_classifier(head, path=saved, **about)
+    assert contents(saved.parent) == before
+
+
+def test_an_unknown_pooling_is_refused_before_anything_is_written(head, about, tmp_path):
+    with pytest.raises(ResultsError, match="no pooling named 'median': choose from mean, geometric_mean"):
+        save_classifier(head, path=tmp_path / "models" / "model.keras", **about | {"pooling": "median"})
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("missing", ["model.keras", "model.json"])
+def test_a_missing_file_is_named_with_the_command_that_makes_it(saved, missing):
+    (saved.parent / missing).unlink()
+    with pytest.raises(ResultsError, match=f"{missing} is missing; run `make run`"):
+        SoundClassifier.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"yamnet_fingerprint": "0123"}, "yamnet_fingerprint '0123', not "),
+        ({"sha256": "abc"}, "sha256 'abc', not "),
+        ({"sample_rate_hz": 44_100}, "sample_rate_hz 44100, not 16000"),
+        ({"yamnet": {}}, "yamnet {}, not "),
+        ({"pooling": "median"}, "names the pooling 'median', which is unknown"),
+        ({"class_names": ["dog", "cat"]}, "1024 numbers to 50 classes, not .* to the 2 classes"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(saved, change, message):
+    saved.with_suffix(".json").write_text(json.dumps(card_of(saved) | change))
+    with pytest.raises(ResultsError, match=f"{message}.*; run `make run`"):
+        SoundClassifier.load(saved)
+
+
+@pytest.mark.parametrize("key", ["class_names", "pooling", "yamnet_fingerprint", "sha256", "versions"])
+def test_a_card_that_lacks_something_is_refused(saved, key):
+    card = card_of(saved)
+    del card[key]
+    saved.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(ResultsError, match=f"lacks {key}; run `make run`"):
+        SoundClassifier.load(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]"])
+def test_a_card_that_is_no_card_is_refused(saved, content):
+    saved.with_suffix(".json").write_bytes(content)
+    with pytest.raises(ResultsError, match=r"model\.json (is damaged|lacks).*run `make run`"):
+        SoundClassifier.load(saved)
+
+
+def test_a_changed_head_is_refused(saved):
+    saved.write_bytes(saved.read_bytes()[:-1])
+    with pytest.raises(ResultsError, match="does not fit: it has sha256"):
+        SoundClassifier.load(saved)
+
+
+def test_a_head_that_keras_cannot_open_is_refused(saved):
+    saved.write_bytes(b"of another version")
+    card = card_of(saved) | {"sha256": hashlib.sha256(saved.read_bytes()).hexdigest(), "versions": {"keras": "9.0"}}
+    saved.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(ResultsError, match=r"cannot be opened \(saved with Keras 9\.0, this is 3\."):
+        SoundClassifier.load(saved)
+
+
+# --- trust
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"temperature": 0}, "has the temperature 0, which is no number above zero"),
+        ({"temperature": "warm"}, "has the temperature 'warm'"),
+        ({"rejection": None}, "has a rejection without any of its parts"),
+        ({"rejection": {"score": "energy"}}, "has a rejection without neighbours, threshold, kept, meaning"),
+        ({"rejection": RULE | {"score": "guess"}}, "names the rejection score 'guess', which is unknown"),
+        ({"rejection": RULE | {"threshold": None}}, "has the threshold None, which is no number"),
+    ],
+)
+def test_wrong_trust_is_refused_with_the_command_that_mends_it(saved, change, message):
+    saved.with_suffix(".json").write_text(json.dumps(card_of(saved) | change))
+    with pytest.raises(ResultsError, match=rf"{message}.*; run `python -m esc50 trust`"):
+        load_card(saved)
+
+
+def test_trust_of_another_recipe_is_left_out_and_the_loader_names_the_command(head, about, tmp_path, monkeypatch):
+    measured = {"recipe": saved_module.recipe("mean", HeadSettings(units=(9,))), **about["trust"]}
+    monkeypatch.setattr(saved_module, "TRUST_FILE", tmp_path / "trust.json")
+    (tmp_path / "trust.json").write_text(json.dumps(measured))
+    path = save_classifier(head, path=tmp_path / "model.keras", **about | {"trust": None})
+    with pytest.raises(ResultsError, match=r"lacks temperature, rejection; run `python -m esc50 trust`"):
+        load_card(path)
+    assert not update_trust(measured, path=path)
+    measured["recipe"] = saved_module.recipe("mean", SETTINGS)
+    assert update_trust(measured | {"temperature": 0.7}, path=path)
+    assert load_card(path)["temperature"] == 0.7
+
+
+def test_trust_of_the_same_recipe_is_taken_from_its_file(head, about, tmp_path, monkeypatch):
+    measured = {"recipe": saved_module.recipe("mean", SETTINGS), **about["trust"], "temperature": 0.5}
+    monkeypatch.setattr(saved_module, "TRUST_FILE", tmp_path / "trust.json")
+    (tmp_path / "trust.json").write_text(json.dumps(measured))
+    path = save_classifier(head, path=tmp_path / "model.keras", **about | {"trust": None})
+    assert load_card(path)["temperature"] == 0.5
