@@ -25,7 +25,7 @@ def dotted(path):
 
 
 PARTS = {dotted(path).split(".")[1] for path in MODULES if "." in dotted(path)}  # modules, and packages as one
-SHELLS = {"app", "widget", "__main__"}
+SHELLS = {"app", "commands", "widget", "__main__"}
 
 
 def pins():
@@ -114,7 +114,7 @@ def test_imports_flow_one_way():
         "yamnet plots training results",
         "feature_files report foreign rejection saved",
         "study predict benchmark",
-        "selection timeline",
+        "selection timeline stitching timeline_benchmark",
         "widget",
         "__main__",
     ]

@@ -1,5 +1,6 @@
 """Every picture of the study. ``plot_*(data, *, ax=None)`` draws on the axes it is given and returns them."""
 
+from esc50.plots.explanation import plot_explanation
 from esc50.plots.maps import plot_guesses, plot_map, plot_map_names, plot_map_part, plot_map_values
 from esc50.plots.prediction import plot_prediction, plot_sound, plot_timeline, plot_top_scores
 from esc50.plots.scores import (
@@ -33,6 +34,7 @@ __all__ = [
     "plot_confusion",
     "plot_embeddings",
     "plot_envelope",
+    "plot_explanation",
     "plot_gallery",
     "plot_guesses",
     "plot_histogram",
