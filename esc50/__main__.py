@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from esc50 import commands
 from esc50.config import RAW_DIR, AppSettings
 from esc50.errors import Esc50Error
 
@@ -98,6 +99,24 @@ def select():
 
 
 @cli.command()
+def trust():
+    """Measure calibration and rejection, and write them to data/results and into the saved head's card.
+
+    Trains 30 heads (five minutes); goes on where it was stopped. Needed after the head's settings or its pooling
+    change.
+    """
+    from esc50 import open_set, saved
+
+    measured = open_set.measure()
+    click.echo(f"wrote {open_set.save_trust(measured)}")
+    if saved.update_trust(measured.card):
+        click.echo(f"updated the card of {saved.CLASSIFIER_FILE}")
+    else:
+        click.echo("the saved head has other settings: run `make run`, which saves it anew")
+    click.echo(measured.card["rejection"]["meaning"])
+
+
+@cli.command()
 @click.argument("names", nargs=-1, metavar="[NAMES]…")
 @click.option("--retrain", multiple=True, metavar="NAME", help="Notebook to run with retrain=True; repeatable.")
 @click.option("--publish", is_flag=True, help="Replace each notebook by its executed form when all is well.")
@@ -157,6 +176,19 @@ def bench(clips):
 
     found = run_benchmark(n_clips=clips)
     click.echo("\n".join(f"{key}: {value}" for key, value in found.items()))
+
+
+@cli.command()
+def timeline_benchmark():
+    """Measure timelines on recordings stitched from clips that the heads never heard, and write data/results."""
+    from esc50.timeline_benchmark import run_timeline_benchmark
+
+    found = run_timeline_benchmark()
+    click.echo("\n".join(f"{name}: {value}" for name, value in (found["pooled"] | found["in_use"]).items()))
+
+
+cli.add_command(commands.predict)
+cli.add_command(commands.embed)
 
 
 def _literal(text):

@@ -183,8 +183,34 @@ SCORE_NAMES = {
     "max_probability": "maximum probability",
     "energy": "energy",
     "neighbours": "similarity to the nearest training clips",
-    "class_neighbours": "similarity to the nearest training clips of the class named",
+    "class_neighbours": "similarity to the nearest of the class named",
 }
+
+
+def describe(score, k):
+    """Say in words what a score is.
+
+    Parameters
+    ----------
+    score : str
+        A key of `SCORES`.
+    k : int
+        How many neighbours it looks at, where it does.
+
+    Returns
+    -------
+    str
+        Fits after "the".
+    """
+    return {
+        "max_probability": "probability of the most probable class, before calibration",
+        "energy": "mean over the frames of the log-sum-exp of the head's logits",
+        "neighbours": f"mean cosine between its mean embedding and those of the {k} nearest training clips",
+        "class_neighbours": (
+            f"mean cosine between its mean embedding and those of the {k} nearest training clips of the class that "
+            "it is taken for"
+        ),
+    }[score]
 
 
 def clip_vectors(embeddings):
