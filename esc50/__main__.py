@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from esc50 import commands
-from esc50.config import RAW_DIR, AppSettings
+from esc50.config import BUILD_DIR, RAW_DIR, AppSettings
 from esc50.errors import Esc50Error
 
 
@@ -158,6 +158,38 @@ def app(host, port, share):
     from esc50.app import serve
 
     serve(host=host, port=port, share=share)
+
+
+@cli.command()
+@click.option("--clients", default=20, show_default=True, type=click.IntRange(1, 100), help="How many ask at once.")
+def app_benchmark(clients):
+    """Let many clients ask the app at once, and write how long they waited to data/results."""
+    import tempfile
+
+    from esc50.app import launch, write_examples
+    from esc50.app_benchmark import run_app_benchmark
+    from esc50.predict import SoundClassifier
+
+    with tempfile.TemporaryDirectory() as folder:
+        served = launch(SoundClassifier.load(), port=None)
+        found = run_app_benchmark(served.local_url, list(write_examples(folder).values()), n_clients=clients)
+        served.close(verbose=False)
+    click.echo("\n".join(f"{key}: {value}" for key, value in found.items()))
+
+
+@cli.command()
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=BUILD_DIR / "space",
+    show_default="build/space",
+    help="Folder to write.",
+)
+def space(output):
+    """Write the app as a folder that can be pushed to Hugging Face Spaces."""
+    from esc50.space import write_space
+
+    click.echo(f"wrote {write_space(output)}")
 
 
 @cli.command()

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import gradio as gr
 import soundfile
+from matplotlib.figure import Figure
 
-from esc50 import plots, synthesis
+from esc50 import answers, plots, synthesis
 from esc50.config import AppSettings, AudioSettings
 from esc50.errors import AudioError, Esc50Error
+from esc50.explain import explain
 from esc50.predict import SoundClassifier
+from esc50.timeline import Timeline, listen
 
 SETTINGS = AppSettings()
 TITLE = "What do we hear?"
@@ -22,6 +25,9 @@ ABOUT = "Give it a sound, and see which of 50 classes it is taken for: dog, rain
 WELCOME = "Upload a sound, record one, or choose an example."
 NO_SOUND = "There is no sound yet: upload a file, record one with the microphone, or choose an example."
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
+COLUMNS = ("from (s)", "to (s)", "class", "probability")
+EXPORTS = {"csv": Timeline.to_csv, "json": Timeline.to_json, "txt": Timeline.to_audacity}  # ending -> how it is written
+LABELS = ("CSV", "JSON", "Audacity labels")
 CSS = """
 .gradio-container {max-width: 1180px !important; margin: auto}
 #title h1 {font-size: 2rem; margin-bottom: 0}
@@ -39,8 +45,14 @@ CSS = """
 .card.start .sentence, .card.wrong .sentence {font-size: 1.1rem; font-weight: 500}
 .card.unknown {border-left-color: #d99a2b}
 .card.wrong {border-left-color: #d9534f}
+.nearest {list-style: none; margin: 0; padding: 0}
+.nearest li {display: grid; grid-template-columns: minmax(6rem, 1fr) minmax(7rem, 1fr) minmax(3rem, 1fr) 2.5rem;
+             gap: .6rem; align-items: center; margin: 0; padding: .3rem 0}
+.nearest li > span:nth-child(2), .nearest i {color: var(--body-text-color-subdued); font-style: normal}
+.nearest .track {background: var(--border-color-primary); border-radius: 3px; height: 6px}
+.nearest .track span {background: var(--color-accent); border-radius: 3px; display: block; height: 6px}
 #scores * {font-family: var(--font)}
-#verdict {padding: 0; margin: 0}
+.bare .html-container {padding: 0 !important}
 """
 
 
@@ -60,6 +72,20 @@ class Page:
         The most probable classes as bars.
     picture : gradio.Plot
         Waveform and log-mel.
+    ask_why : gradio.Button
+        Asks for the next.
+    why : gradio.Plot
+        What in the sound spoke for the answer; hidden until asked for.
+    nearest : gradio.HTML
+        The most similar training clips.
+    timeline : gradio.Column
+        All of the following; hidden where the sound is short.
+    events : gradio.Plot
+        What is heard, and when.
+    table : gradio.Dataframe
+        The same as a table.
+    downloads : list of gradio.DownloadButton
+        The same as files, in the order of `EXPORTS`.
     """
 
     sound: gr.Audio
@@ -67,11 +93,19 @@ class Page:
     details: gr.Column
     scores: gr.Label
     picture: gr.Plot
+    ask_why: gr.Button
+    why: gr.Plot
+    nearest: gr.HTML
+    timeline: gr.Column
+    events: gr.Plot
+    table: gr.Dataframe
+    downloads: list
 
     @property
     def outputs(self) -> list:
-        """Every part but the sound."""
-        return [self.verdict, self.details, self.scores, self.picture]
+        """Every part that an answer fills."""
+        answer = [self.verdict, self.details, self.scores, self.picture, self.why, self.nearest]
+        return [*answer, self.timeline, self.events, self.table, *self.downloads]
 
 
 def serve(*, host=SETTINGS.host, port=SETTINGS.port, share=False):
@@ -108,8 +142,8 @@ def launch(classifier, *, host=SETTINGS.host, port=SETTINGS.port, share=False, s
         What answers, loaded once for all users.
     host : str
         Address to listen at.
-    port : int
-        Port to listen at.
+    port : int or None
+        Port to listen at; None for a free one from 7860 on.
     share : bool
         Whether to ask Gradio for a public address.
     settings : AppSettings
@@ -150,7 +184,8 @@ def build_app(classifier, *, settings=SETTINGS):
     Returns
     -------
     gradio.Blocks
-        The app, not yet serving. Scripts use its endpoint ``/predict``: a file in, `describe` out.
+        The app, not yet serving. Scripts send a file to ``/predict`` or ``/timeline`` and get what the command
+        line gives as JSON; the first adds ``probabilities``, of all classes by name.
     """
     cache = (settings.sweep_seconds, settings.keep_files_seconds)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=cache) as app:
@@ -159,37 +194,17 @@ def build_app(classifier, *, settings=SETTINGS):
         for event, none in ((page.sound.change, WELCOME), (button.click, NO_SOUND)):
             respond = partial(_respond, page, classifier, settings, none)
             event(respond, page.sound, page.outputs, api_visibility="private", show_progress_on=page.verdict, **limit)
+        page.ask_why.click(partial(_explain, classifier), page.sound, page.why, api_visibility="private", **limit)
 
         def predict(sound: gr.FileData) -> dict:
-            return _describe_or_refuse(classifier, sound["path"], settings)
+            return _or_refuse(partial(_record, classifier, settings), sound["path"])
+
+        def timeline(sound: gr.FileData) -> dict:
+            return _or_refuse(partial(_timeline_record, classifier), sound["path"])
 
         gr.api(predict, api_name="predict", api_description="Classify one sound file.", **limit)
+        gr.api(timeline, api_name="timeline", api_description="Say what is heard when in a sound file.", **limit)
     return app
-
-
-def describe(prediction, *, top=SETTINGS.top):
-    """Say in plain types what a prediction says, for scripts.
-
-    Parameters
-    ----------
-    prediction : esc50.predict.Prediction
-        From `esc50.predict.SoundClassifier.predict`.
-    top : int
-        How many classes under ``top``.
-
-    Returns
-    -------
-    dict
-        ``top``, a list of class and probability; ``probabilities``, of all classes by name; ``duration_seconds``;
-        ``warnings``.
-    """
-    every = zip(prediction.class_names, prediction.probabilities.tolist(), strict=True)
-    return {
-        "top": [{"class": name, "probability": probability} for name, probability in prediction.top(top)],
-        "probabilities": dict(every),
-        "duration_seconds": prediction.sound.duration_seconds,
-        "warnings": list(prediction.warnings),
-    }
 
 
 def write_examples(folder):
@@ -221,13 +236,28 @@ def _lay_out(settings):
             _offer_examples(sound)
             gr.Markdown(_limits(settings), elem_id="limits")
         with gr.Column(scale=3, min_width=300):
-            verdict = gr.HTML(_card("start", WELCOME), elem_id="verdict")
+            verdict = gr.HTML(_card("start", WELCOME), elem_classes="bare")
             with gr.Column(visible=False) as details:
-                _heading("Most probable classes")
+                _heading("Most probable of the 50 classes")
                 scores = gr.Label(show_label=False, show_heading=False, elem_id="scores")
                 _heading("Waveform and log-mel spectrogram")
                 picture = gr.Plot(show_label=False)
-    return Page(sound, verdict, details, scores, picture), button
+                ask_why = gr.Button("Why? Show what in the sound spoke for it", size="sm")
+                why = gr.Plot(show_label=False, visible=False)
+                timeline = _lay_out_timeline()
+                _heading("Most similar training clips")
+                nearest = gr.HTML(elem_classes="bare")
+    return Page(sound, verdict, details, scores, picture, ask_why, why, nearest, *timeline), button
+
+
+def _lay_out_timeline():
+    with gr.Column(visible=False) as timeline:
+        _heading("Timeline: what is heard, and when")
+        events = gr.Plot(show_label=False)
+        table = gr.Dataframe(headers=list(COLUMNS), interactive=False, show_label=False, max_height=300, buttons=[])
+        with gr.Row():
+            downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
+    return timeline, events, table, downloads
 
 
 def _heading(text):
@@ -254,28 +284,36 @@ def _limits(settings):
     )
 
 
-def _classify(classifier, path):
-    """Predict; an error names the file as its owner does, not by its place on the server."""
-    if not path:
-        raise AudioError(NO_SOUND)
+def _named(hear, path):
+    """Hear a file; an error names it as its owner does, not by its place on the server."""
     try:
-        return classifier.predict(path)
-    except Esc50Error as error:
+        return hear(path)
+    except AudioError as error:
         raise AudioError(str(error).replace(str(path), Path(path).name)) from error
 
 
-def _describe_or_refuse(classifier, path, settings):
+def _or_refuse(make_record, path):
     try:
-        return describe(_classify(classifier, path), top=settings.top)
+        return _named(make_record, path)
     except AudioError as error:
         raise gr.Error(str(error), print_exception=False) from error
+
+
+def _record(classifier, settings, path):
+    prediction = classifier.predict(path)
+    every = dict(zip(prediction.class_names, prediction.probabilities.tolist(), strict=True))
+    return answers.prediction_record(Path(path).name, prediction, top=settings.top) | {"probabilities": every}
+
+
+def _timeline_record(classifier, path):
+    return answers.timeline_record(Path(path).name, listen(classifier, path))
 
 
 def _respond(page, classifier, settings, none, path):
     if not path:
         return _without_answer(page, _card("start" if none == WELCOME else "wrong", none))
     try:
-        prediction = _classify(classifier, path)
+        prediction = _named(classifier.predict, path)
     except AudioError as error:
         return _without_answer(page, _card("wrong", str(error)))
     top = {plots.class_label(name): probability for name, probability in prediction.top(settings.top)}
@@ -284,17 +322,64 @@ def _respond(page, classifier, settings, none, path):
         page.details: gr.Column(visible=True),
         page.scores: top,
         page.picture: plots.plot_sound(prediction),
+        page.why: gr.Plot(visible=False),
+        page.nearest: _neighbours(prediction),
+        **_show_timeline(page, classifier, settings, prediction, path),
     }
 
 
 def _without_answer(page, card):
-    return {page.verdict: card, page.details: gr.Column(visible=False), page.scores: None, page.picture: None}
+    return {page.verdict: card, page.details: gr.Column(visible=False)}
+
+
+def _show_timeline(page, classifier, settings, prediction, path):
+    if prediction.sound.duration_seconds <= settings.timeline_from_seconds:
+        return {page.timeline: gr.Column(visible=False)}
+    timeline = listen(classifier, path)
+    files = _export(timeline, page.sound.GRADIO_CACHE, Path(path).stem)
+    return {
+        page.timeline: gr.Column(visible=True),
+        page.events: _draw_events(timeline),
+        page.table: timeline.table().set_axis(COLUMNS, axis=1).replace({"class": "_"}, " ", regex=True),
+        **dict(zip(page.downloads, files, strict=True)),
+    }
+
+
+def _explain(classifier, path):
+    prediction = classifier.predict(path)
+    figure = Figure(figsize=(6.6, 3.2), layout="constrained", dpi=200)
+    plots.plot_explanation(prediction, explain(classifier, prediction), ax=figure.subplots())
+    return gr.Plot(plots.blend_in(figure), visible=True)
+
+
+def _draw_events(timeline):
+    figure = Figure(figsize=(6.6, 2.8), layout="constrained", dpi=200)
+    plots.plot_events(timeline, ax=figure.subplots())
+    return plots.blend_in(figure)
+
+
+def _export(timeline, cache, stem):
+    """Write the files to download into a folder of their own in Gradio's cache, which is swept."""
+    Path(cache).mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=cache))
+    return [write(timeline, folder / f"{stem}_timeline.{ending}") for ending, write in EXPORTS.items()]
 
 
 def _answer(prediction):
-    ((best, probability),) = prediction.top(1)
-    sentence = f"This is taken for: {plots.class_label(best)} ({100 * probability:.0f} %)."
-    return _card("known", sentence, facts=_facts(prediction.sound), warnings=prediction.warnings)
+    kind = "known" if prediction.is_known else "unknown"
+    return _card(kind, prediction.verdict, facts=_facts(prediction.sound), warnings=prediction.warnings)
+
+
+def _neighbours(prediction):
+    """The nearest training clips, one a row; the bar is as long as they are similar."""
+    row = (
+        '<li><b>{}</b><span>{}</span><span class="track"><span style="width: {:.0f}%"></span></span><i>{:.2f}</i></li>'
+    )
+    rows = [
+        row.format(plots.class_label(clip.category), html.escape(clip.filename), 100 * clip.similarity, clip.similarity)
+        for clip in prediction.nearest
+    ]
+    return f'<ol class="nearest">{"".join(rows)}</ol>' if rows else "<p>Nothing is near to silence.</p>"
 
 
 def _facts(sound):

@@ -42,7 +42,7 @@ def run_benchmark(n_clips=2_000, *, folder=None, progress=True):
         As `benchmark_embedding`, and ``sound``, ``cpu``, ``cores``, ``python``, ``libraries`` and ``date``.
     """
     sound, waveforms = _clips(n_clips)
-    result = {"sound": sound, **benchmark_embedding(waveforms, progress=progress, n_clips=n_clips), **_machine()}
+    result = {"sound": sound, **benchmark_embedding(waveforms, progress=progress, n_clips=n_clips), **machine_facts()}
     write_json(result, Path(folder or config.RESULTS_DIR) / BENCHMARK_FILE)
     return result
 
@@ -143,7 +143,14 @@ def _noise(seed):
     return np.random.default_rng(seed).uniform(-NOISE_PEAK, NOISE_PEAK, n_samples).astype(np.float32)
 
 
-def _machine():
+def machine_facts():
+    """What a timing depends on.
+
+    Returns
+    -------
+    dict
+        ``cpu``, ``cores``, ``python``, ``libraries`` and ``date``.
+    """
     return {
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -68,7 +68,8 @@ def blend_in(figure, *, color=BLEND_COLOR):
         The same figure.
     """
     figure.set_facecolor("none")
-    for ax in figure.axes:
+    insets = [inset for ax in figure.axes for inset in ax.child_axes]
+    for ax in [*figure.axes, *insets]:
         ax.set_facecolor("none")
         ax.tick_params(color=color, labelcolor=color)
         for text in (ax.xaxis.label, ax.yaxis.label, ax.title, *ax.texts):
