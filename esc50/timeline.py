@@ -192,16 +192,42 @@ def listen(classifier, source, *, sample_rate_hz=None, settings=TimelineSettings
     """
     probabilities, audible = [], []
     with open_source(source, sample_rate_hz=sample_rate_hz) as stream:
-        blocks = _shown(_limited(stream, settings.max_seconds), stream, progress, on_block)
-        for part in overlapping_blocks(blocks, n_frames=settings.frames_per_block):
-            embeddings = classifier.yamnet.embed(part)  # (n_frames, 1024)
-            probabilities.append(classifier.apply_head(embeddings))
+        for embeddings in hear(classifier.yamnet, stream, settings=settings, progress=progress, on_block=on_block):
+            probabilities.append(classifier.apply_head(embeddings))  # (n_frames, n_classes)
             audible.append(audible_frames(embeddings))
         facts = stream.facts
     probabilities, audible = np.concatenate(probabilities), np.concatenate(audible)
     names, seconds = classifier.class_names, facts.duration_seconds
     events = find_events(probabilities, audible, class_names=names, duration_seconds=seconds, settings=settings)
     return Timeline(events, seconds, names, probabilities, audible, facts, settings)
+
+
+def hear(yamnet, stream, *, settings=TimelineSettings(), progress=False, on_block=None):
+    """Embed a stream block by block; the frames are those of the whole waveform.
+
+    Parameters
+    ----------
+    yamnet : esc50.yamnet.Yamnet
+        Makes the embeddings.
+    stream : esc50.audio.SoundStream
+        From `esc50.predict.open_source`.
+    settings : TimelineSettings
+        Frames in a block, and the longest recording that is taken.
+    progress, on_block
+        As for `listen`.
+
+    Yields
+    ------
+    np.ndarray, shape (n_frames, 1024)
+        Embeddings of one block.
+
+    Raises
+    ------
+    AudioError
+        As `listen`.
+    """
+    blocks = _shown(_limited(stream, settings.max_seconds), stream, progress, on_block)
+    yield from map(yamnet.embed, overlapping_blocks(blocks, n_frames=settings.frames_per_block))
 
 
 def overlapping_blocks(blocks, *, n_frames):

@@ -1,0 +1,169 @@
+"""The commands that hear sounds: ``predict`` and ``embed``."""
+
+import sys
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import click
+
+from esc50 import answers
+from esc50.config import N_CLASSES, TimelineSettings, YamnetSettings
+from esc50.errors import AudioError
+from esc50.files import replacing
+
+FORMATS = ("table", "json", "csv", "audacity")
+OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILES…")
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1, N_CLASSES), help="Classes shown of each.")
+@click.option("--timeline", is_flag=True, help="Tell what is heard when, in recordings of any length.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--output", type=OUTPUT, help="File to write instead of the terminal.")
+@click.pass_context
+def predict(ctx, files, top, timeline, form, output):
+    """Say what sounds are, or what is heard when in long recordings.
+
+    FILES are wav, flac, ogg, mp3, aiff and the like (m4a and webm with ffmpeg), "-" for standard input, or
+    example:siren and other sounds that the package makes itself.
+
+    A file that is not sound is named on stderr and does not stop the rest; the exit code is then 1.
+
+    \b
+    Examples:
+      python -m esc50 predict dog.wav
+      python -m esc50 predict --format csv --output answers.csv *.wav
+      python -m esc50 predict --timeline garden.flac
+      python -m esc50 predict --timeline --format audacity --output labels.txt garden.flac
+    """  # noqa: D301  (click's \b keeps the lines of the examples)
+    _check_format(form, timeline, files)
+    make = _timelines if timeline else partial(_predictions, top=top, progress=_is_watched(output))
+    columns = answers.EVENT_COLUMNS if timeline else answers.TOP_COLUMNS
+    write = {
+        "table": answers.as_table,
+        "json": answers.as_json,
+        "csv": partial(answers.as_csv, columns=columns),
+        "audacity": answers.as_audacity,
+    }[form]
+    failed = []
+    with _destination(output) as out:
+        for text in write(_reported(make(files), failed)):
+            click.echo(text, file=out, nl=False)
+    ctx.exit(1 if failed else 0)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILES…")
+@click.option("--output", type=OUTPUT, required=True, help="The .npz file to write.")
+@click.pass_context
+def embed(ctx, files, output):
+    """Write the YAMNet embeddings of sounds of any length to one .npz file.
+
+    It holds one row for each frame of 0.96 s, every 0.48 s: embeddings (n, 1024), filename (n,), start_seconds (n,).
+
+    \b
+    Example:
+      python -m esc50 embed --output sounds.npz *.wav
+    """  # noqa: D301
+    import numpy as np
+
+    failed, parts = [], {"embeddings": [], "filename": [], "start_seconds": []}
+    for name, rows in _embeddings(files):
+        if isinstance(rows, AudioError):
+            _report(rows, failed)
+            continue
+        parts["embeddings"].append(rows)  # (n_frames, 1024)
+        parts["filename"].append(np.full(len(rows), name))
+        parts["start_seconds"].append(np.arange(len(rows)) * YamnetSettings().patch_hop_seconds)
+    if parts["filename"]:
+        with _replacing(output) as beside, beside.open("wb") as file:
+            np.savez_compressed(file, **{key: np.concatenate(values) for key, values in parts.items()})
+    ctx.exit(1 if failed else 0)
+
+
+def _check_format(form, timeline, files):
+    if form == "audacity" and not timeline:
+        raise click.UsageError("a label track is made of a timeline: add --timeline")
+    if form == "audacity" and len(files) > 1:
+        raise click.UsageError("a label track belongs to one recording: give one file")
+
+
+def _predictions(files, *, top, progress):
+    from esc50.predict import SoundClassifier
+
+    classifier = SoundClassifier.load()
+    sources = [_source(name) for name in files]
+    for name, (_, answer) in zip(files, classifier.predict_many(sources, progress=progress), strict=True):
+        is_error = isinstance(answer, AudioError)
+        yield answers.error_record(name, answer) if is_error else answers.prediction_record(name, answer, top=top)
+
+
+def _timelines(files):
+    from esc50.predict import SoundClassifier
+    from esc50.timeline import listen
+
+    classifier = SoundClassifier.load(warm_up=False)
+    for name in files:
+        try:
+            yield answers.timeline_record(name, listen(classifier, _source(name), progress=sys.stderr.isatty()))
+        except AudioError as error:
+            yield answers.error_record(name, error)
+
+
+def _embeddings(files):
+    import numpy as np
+
+    from esc50.predict import open_source
+    from esc50.timeline import hear
+    from esc50.yamnet import load_yamnet
+
+    yamnet = load_yamnet()
+    for name in files:
+        try:
+            with open_source(_source(name)) as stream:
+                heard = hear(yamnet, stream, settings=TimelineSettings(), progress=sys.stderr.isatty())
+                yield name, np.concatenate(list(heard))
+        except AudioError as error:
+            yield name, error
+
+
+def _source(name):
+    return sys.stdin.buffer.read() if name == "-" else name
+
+
+def _reported(records, failed):
+    for record in records:
+        if "error" in record:
+            _report(record["error"], failed)
+        yield record
+
+
+def _report(error, failed):
+    click.echo(f"Error: {error}", err=True)
+    failed.append(error)
+
+
+def _is_watched(output):
+    """Whether a progress bar would be seen, and not run through the answers."""
+    return sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
+
+
+@contextmanager
+def _destination(output):
+    """Give the text stream to write to; a file appears under its name only when all is written."""
+    if output is None:
+        yield sys.stdout
+        return
+    with _replacing(output) as beside, beside.open("w", encoding="utf-8", newline="") as out:
+        yield out
+
+
+@contextmanager
+def _replacing(output):
+    try:
+        with replacing(output) as beside:
+            yield beside
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written ({error.strerror}): choose another place") from error

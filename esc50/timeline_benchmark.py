@@ -1,0 +1,286 @@
+"""How well timelines tell what is in long recordings: measured on stitched clips that the heads never heard."""
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from esc50 import __version__
+from esc50.audio import load_sound
+from esc50.backend import quiet_tensorflow
+from esc50.config import FOLDS, RESULTS_DIR, HeadSettings, StitchingSettings, TimelineSettings
+from esc50.dataset import class_names, clip_path, find_dataset, load_clips, official_splits, validation_split
+from esc50.feature_files import load_features, parameters
+from esc50.models import build_head
+from esc50.results import write_json
+from esc50.stitching import segment_activity, segment_scores, stitch
+from esc50.timeline import find_events
+from esc50.training import set_seed, train
+from esc50.yamnet import audible_frames, load_yamnet
+
+TIMELINE_FILE = "timeline.json"
+HEAD_SETTINGS = HeadSettings()
+GRID = {
+    "smoothing_frames": (1, 3, 5),
+    "min_confidence": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    "max_gap_seconds": (0.5, 1.0, 2.0),
+    "min_event_seconds": (0.0, 0.9, 1.4),
+}
+MODULES = ("audio", "models", "stitching", "timeline", "timeline_benchmark", "training", "yamnet")
+
+
+@dataclass(frozen=True, eq=False)
+class HeardRecording:
+    """A stitched recording as YAMNet hears it.
+
+    Attributes
+    ----------
+    embeddings : np.ndarray, shape (n_frames, 1024)
+        Of all frames.
+    reference : np.ndarray of bool, shape (n_segments, 50)
+        Which classes truly sound in which segment.
+    duration_seconds : float
+        Length.
+    """
+
+    embeddings: np.ndarray
+    reference: np.ndarray
+    duration_seconds: float
+
+
+def run_timeline_benchmark(*, folds=FOLDS, settings=StitchingSettings(), seed=0, folder=RESULTS_DIR, progress=True):
+    """Measure timelines on recordings stitched from each fold in turn, and keep the result if it is whole.
+
+    For each fold the settings of the timeline are chosen on a validation fold inside the four training folds, by
+    a head trained on the other three; then a head trained on all four hears the reported fold. The settings in
+    use (``TimelineSettings``) are those that do best over all the validation folds together.
+
+    Parameters
+    ----------
+    folds : sequence of int
+        Official folds to report; the file is written only for all five.
+    settings : StitchingSettings
+        How recordings are stitched and scored.
+    seed : int
+        Of the heads; the recordings have the seed of the settings.
+    folder : path-like
+        Where ``timeline.json`` is written.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    dict
+        ``pooled`` scores over all folds, ``by_fold`` with the settings chosen for each, ``in_use`` settings, and
+        what made them.
+
+    Raises
+    ------
+    DatasetError
+        The recordings are missing.
+    """
+    from tqdm.auto import tqdm
+
+    quiet_tensorflow()
+    recordings = {fold: heard_recordings(fold, settings=settings, progress=progress) for fold in FOLDS}
+    by_fold, activities, validation = [], [], []
+    for fold in tqdm(folds, desc="folds", unit="fold", disable=not progress):
+        chosen, validated = choose_settings(fold, recordings, seed=seed)
+        head = train_head(official_splits(load_clips(), folds=[fold])[0].train, seed=seed)
+        reference, found = activity(frames_of(head, recordings[fold]), chosen)
+        by_fold.append({"fold": fold, **rounded(segment_scores(reference, found)), "settings": _choice(chosen)})
+        activities.append((reference, found))
+        validation.append(validated)
+    pooled = segment_scores(*map(np.concatenate, zip(*activities, strict=True)))
+    result = {"pooled": rounded(pooled), "by_fold": by_fold, "in_use": _choice(_best(validation))}
+    result |= _about(recordings, settings, seed)
+    if tuple(folds) == FOLDS:
+        write_json(result, Path(folder) / TIMELINE_FILE)
+    return result
+
+
+def heard_recordings(fold, *, settings=StitchingSettings(), n_recordings=None, progress=False):
+    """Stitch the clips of one fold, in a drawn order, and let YAMNet hear the recordings.
+
+    Parameters
+    ----------
+    fold : int
+        Official fold.
+    settings : StitchingSettings
+        Clips in a recording, gaps, levels, seed.
+    n_recordings : int, optional
+        Only the first so many; all by default.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of HeardRecording
+        Every clip of the fold is in one of them.
+    """
+    from tqdm.auto import tqdm
+
+    clips, root, yamnet = load_clips(), find_dataset(), load_yamnet()
+    clips = clips[clips["fold"] == fold].sample(frac=1, random_state=settings.seed + fold)
+    starts = range(0, len(clips), settings.clips_per_recording)[:n_recordings]
+    heard = []
+    for number, start in enumerate(tqdm(starts, desc=f"stitching fold {fold}", disable=not progress)):
+        part = clips.iloc[start : start + settings.clips_per_recording]
+        waveforms = [load_sound(clip_path(name, root)).waveform for name in part["filename"]]
+        seed = 1000 * settings.seed + 100 * fold + number
+        whole = stitch(waveforms, part["category"], seed=seed, settings=settings)
+        seconds = whole.duration_seconds
+        truth = segment_activity(
+            whole.reference, class_names(), duration_seconds=seconds, segment_seconds=settings.segment_seconds
+        )
+        heard.append(HeardRecording(yamnet.embed(whole.waveform), truth, seconds))
+    return heard
+
+
+def train_head(rows, *, seed=0):
+    """Train the dense head on the frames of some clips, as the study does.
+
+    Parameters
+    ----------
+    rows : np.ndarray, shape (n_clips,)
+        Rows of the clip table.
+    seed : int
+        Of weights and order.
+
+    Returns
+    -------
+    keras.Model
+        From (batch, 1024) to (batch, 50).
+    """
+    arrays = load_features("yamnet")
+    embeddings = arrays["embeddings"][rows]  # (n_clips, n_frames, 1024)
+    set_seed(seed)
+    model = build_head(settings=HEAD_SETTINGS)
+    labels = np.repeat(arrays["target"][rows], embeddings.shape[1])
+    return train(model, embeddings.reshape(len(labels), -1), labels, settings=HEAD_SETTINGS, seed=seed).model
+
+
+def choose_settings(fold, recordings, *, seed=0):
+    """Choose the timeline's settings for one reported fold, inside its training folds.
+
+    Parameters
+    ----------
+    fold : int
+        The fold that is reported: neither its clips nor its recordings are used.
+    recordings : dict of int to list of HeardRecording
+        By fold.
+    seed : int
+        Of the head.
+
+    Returns
+    -------
+    TimelineSettings
+        With the highest F1 on the validation fold.
+    dict of TimelineSettings to float
+        That F1 for every choice of the grid.
+    """
+    clips = load_clips()
+    split = validation_split(clips, official_splits(clips, folds=[fold])[0])
+    (validation_fold,) = set(clips["fold"].to_numpy()[split.test])
+    frames = frames_of(train_head(split.train, seed=seed), recordings[validation_fold])
+    validated = {choice: segment_scores(*activity(frames, choice))["f1"] for choice in grid()}
+    return _best([validated]), validated
+
+
+def grid():
+    """Every combination of the settings that are chosen by measurement.
+
+    Returns
+    -------
+    list of TimelineSettings
+        In the order of `GRID`.
+    """
+    return [replace(TimelineSettings(), **dict(zip(GRID, values, strict=True))) for values in product(*GRID.values())]
+
+
+def frames_of(head, recordings):
+    """What a head makes of recordings, frame by frame.
+
+    Parameters
+    ----------
+    head : keras.Model
+        From `train_head`.
+    recordings : list of HeardRecording
+        To be heard.
+
+    Returns
+    -------
+    list of tuple
+        Of each recording the probabilities (n_frames, 50), the audible frames (n_frames,) and the recording.
+    """
+    return [
+        (head.predict(r.embeddings, batch_size=2048, verbose=0), audible_frames(r.embeddings), r) for r in recordings
+    ]
+
+
+def activity(frames, settings, *, segment_seconds=StitchingSettings.segment_seconds):
+    """What truly sounds and what timelines say, segment by segment.
+
+    Parameters
+    ----------
+    frames : list of tuple
+        From `frames_of`.
+    settings : TimelineSettings
+        How events are made.
+    segment_seconds : float
+        Length of a segment.
+
+    Returns
+    -------
+    tuple of np.ndarray of bool, shape (n_segments, 50)
+        The reference and what was found, of all recordings one after the other.
+    """
+    found = []
+    for probabilities, audible, recording in frames:
+        seconds, names = recording.duration_seconds, class_names()
+        events = find_events(probabilities, audible, class_names=names, duration_seconds=seconds, settings=settings)
+        found.append(segment_activity(events, names, duration_seconds=seconds, segment_seconds=segment_seconds))
+    return np.concatenate([recording.reference for *_, recording in frames]), np.concatenate(found)
+
+
+def rounded(scores):
+    """Scores to four places, as the file has them.
+
+    Parameters
+    ----------
+    scores : dict of str to float
+        From `esc50.stitching.segment_scores`.
+
+    Returns
+    -------
+    dict of str to float
+        The same, rounded.
+    """
+    return {name: round(value, 4) for name, value in scores.items()}
+
+
+def _best(validations):
+    """Settings with the highest mean over validation folds; the first of equals."""
+    return max(validations[0], key=lambda choice: np.mean([validated[choice] for validated in validations]))
+
+
+def _choice(settings):
+    return {name: getattr(settings, name) for name in GRID}
+
+
+def _about(recordings, settings, seed):
+    sources = b"".join(Path(__file__).with_name(f"{module}.py").read_bytes() for module in MODULES)
+    every = [recording for fold in recordings.values() for recording in fold]
+    return {
+        "stitching": asdict(settings),
+        "grid": {name: list(values) for name, values in GRID.items()},
+        "head_settings": asdict(HEAD_SETTINGS),
+        "feature_parameters": parameters("yamnet"),
+        "seed": seed,
+        "n_recordings": len(every),
+        "hours": round(sum(recording.duration_seconds for recording in every) / 3600, 3),
+        "code_version": f"{__version__}+{hashlib.sha256(sources).hexdigest()[:12]}",
+        "command": "python -m esc50 timeline-benchmark",
+    }
