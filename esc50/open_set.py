@@ -383,10 +383,9 @@ def _rule(score, known, summary, settings):
     refused = summary[summary["score"] == score].set_index("unknown")["false_acceptance"]
     threshold = rejection.threshold_keeping(known[score], kept=settings.kept)
     meaning = (
-        f"A sound is called none of the classes when its score, the {rejection.describe(score, settings.neighbours)}, "
-        f"is below {threshold:.3f}: {100 * settings.kept:.0f} % of ESC-50's clips reach that, each asked of a head "
-        f"that was not trained on its fold. The rule is not tight: {100 * refused[LEFT_OUT]:.0f} % of the clips of "
-        f"classes that a head was never shown reach it too."
+        f"A sound is none of the classes where the {rejection.describe(score, settings.neighbours)} is below "
+        f"{threshold:.2f}. Of ESC-50's clips {100 * settings.kept:.0f} % reach that with heads that were not trained "
+        f"on them; so do {100 * refused[LEFT_OUT]:.0f} % of the clips of classes that a head was never shown."
     )
     return {
         "score": score,

@@ -203,12 +203,11 @@ def describe(score, k):
         Fits after "the".
     """
     return {
-        "max_probability": "probability of the most probable class, before calibration",
-        "energy": "mean over the frames of the log-sum-exp of the head's logits",
-        "neighbours": f"mean cosine between its mean embedding and those of the {k} nearest training clips",
+        "max_probability": "probability of the likeliest class, before calibration",
+        "energy": "log-sum-exp of the head's logits, averaged over the frames",
+        "neighbours": f"mean cosine between its embedding and those of the {k} nearest training clips",
         "class_neighbours": (
-            f"mean cosine between its mean embedding and those of the {k} nearest training clips of the class that "
-            "it is taken for"
+            f"mean cosine between its embedding and those of the {k} nearest training clips of the likeliest class"
         ),
     }[score]
 

@@ -1,5 +1,6 @@
 """Every picture of the study. ``plot_*(data, *, ax=None)`` draws on the axes it is given and returns them."""
 
+from esc50.plots.events import plot_events
 from esc50.plots.explanation import plot_explanation
 from esc50.plots.maps import plot_guesses, plot_map, plot_map_names, plot_map_part, plot_map_values
 from esc50.plots.prediction import plot_prediction, plot_sound, plot_timeline, plot_top_scores
@@ -22,6 +23,7 @@ from esc50.plots.sound import (
 )
 from esc50.plots.style import PART_PALETTE, THEME_PALETTE, blend_in, class_label, save_figure, set_style
 from esc50.plots.tables import plot_by_class, plot_histogram, plot_shares, plot_stacked, plot_two_shares
+from esc50.plots.trust import plot_reliability, plot_risk_coverage, plot_score_histogram
 
 __all__ = [
     "PART_PALETTE",
@@ -34,6 +36,7 @@ __all__ = [
     "plot_confusion",
     "plot_embeddings",
     "plot_envelope",
+    "plot_events",
     "plot_explanation",
     "plot_gallery",
     "plot_guesses",
@@ -47,6 +50,9 @@ __all__ = [
     "plot_per_class",
     "plot_prediction",
     "plot_protocols",
+    "plot_reliability",
+    "plot_risk_coverage",
+    "plot_score_histogram",
     "plot_shares",
     "plot_sound",
     "plot_stacked",

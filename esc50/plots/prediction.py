@@ -15,6 +15,7 @@ from esc50.plots.sound import plot_envelope, plot_log_mel, plot_waveform
 from esc50.plots.style import blend_in, class_label
 
 ENVELOPE_HOPS = 1_000  # about one for each pixel
+VERDICT_COLORS = {True: "0.15", False: "#b03a2e"}  # known; none of the classes
 WAVE_COLOR = "#4f8fd9"  # reads on white and on black
 
 
@@ -90,7 +91,7 @@ def plot_timeline(frame_scores, frame_seconds, names, *, top=5, labels=None, fra
 
 
 def plot_prediction(prediction, *, top=5):
-    """Draw what was heard and what was made of it: waveform, log-mel and timeline below each other, bars beside.
+    """Draw the verdict, what was heard and what was made of it: waveform, log-mel and timeline, bars beside.
 
     Parameters
     ----------
@@ -105,6 +106,7 @@ def plot_prediction(prediction, *, top=5):
         One time axis for the three panels on the left. It is not pyplot's, so any number of threads may draw.
     """
     figure = Figure(figsize=(12, 6), layout="constrained")
+    figure.suptitle(textwrap.fill(prediction.verdict, 100), color=VERDICT_COLORS[prediction.is_known], weight="bold")
     left, right = figure.subfigures(1, 2, width_ratios=[1.7, 1])
     wave, mel, timeline = left.subplots(3, height_ratios=[1, 1.6, 1.3])
     bars, facts = right.subplots(2, height_ratios=[3, 1.1])
@@ -115,7 +117,8 @@ def plot_prediction(prediction, *, top=5):
     frames, names = prediction.frame_probabilities, prediction.class_names
     plot_timeline(frames, prediction.frame_seconds, names, labels=best, ax=timeline)
     _share_time([wave, mel, timeline])
-    plot_top_scores(scores, names, top=top, ax=bars).set_title("what it is taken for")
+    title = "what it is taken for" if prediction.is_known else "what it would be, were it one of these"
+    plot_top_scores(scores, names, top=top, ax=bars).set_title(title)
     _write_facts(facts, prediction)
     return figure
 

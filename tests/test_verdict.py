@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from esc50.dataset import class_names
+from esc50.verdict import NO_ARTICLE, class_label, say, with_article
+
+NAMES = ("dog", "engine", "rain")
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "is_known", "is_silent", "sentence"),
+    [
+        ([0.96, 0.03, 0.01], True, False, "This sounds like a dog (96 %)."),
+        ([0.1, 0.8, 0.1], True, False, "This sounds like an engine (80 %)."),
+        ([0.1, 0.1, 0.8], True, False, "This sounds like rain (80 %)."),
+        ([0.2, 0.35, 0.45], True, False, "This may be rain (45 %) or an engine (35 %)."),
+        ([0.96, 0.03, 0.01], False, False, "None of the 3 classes: even dog, the likeliest, is too unlike this sound."),
+        ([0.96, 0.03, 0.01], False, True, "Nothing to hear: the recording is silent."),
+    ],
+)
+def test_the_verdict_in_words(probabilities, is_known, is_silent, sentence):
+    assert say(NAMES, np.array(probabilities), is_known=is_known, is_silent=is_silent) == sentence
+
+
+def test_every_class_that_goes_without_an_article_exists():
+    assert set(NO_ARTICLE) < set(class_names())
+
+
+def test_names_are_written_with_spaces():
+    assert class_label("door_wood_knock") == "door wood knock"
+    assert with_article("airplane") == "an airplane"
