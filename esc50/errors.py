@@ -27,3 +27,7 @@ class YamnetError(Esc50Error):
 
 class ResultsError(Esc50Error):
     """A results file or a saved model is missing, partial or made with other parameters."""
+
+
+class TeachingError(Esc50Error, ValueError):
+    """A new class cannot be taught from what was given."""

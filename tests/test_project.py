@@ -109,13 +109,13 @@ def imports_of(name):
 
 def test_imports_flow_one_way():
     order = [
-        "errors config published backend files",
-        "audio synthesis features evaluation augmentation models dataset notebooks calibration verdict",
+        "errors config published backend files recorder",
+        "audio synthesis features evaluation augmentation models dataset notebooks calibration verdict answers",
         "yamnet plots training results",
         "feature_files report foreign rejection saved",
-        "study predict benchmark",
-        "selection timeline stitching timeline_benchmark",
-        "widget",
+        "study predict benchmark space",
+        "selection timeline stitching timeline_benchmark app_benchmark explain teach",
+        "widget app commands",
         "__main__",
     ]
     level = {name: height for height, names in enumerate(order) for name in names.split()}
