@@ -1,16 +1,22 @@
 import datetime
+import html
 import io
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from matplotlib.figure import Figure
 
 from esc50 import dataset, plots, synthesis, widget
 from esc50.config import HeadSettings
+from esc50.errors import TeachingError
 from esc50.predict import SoundClassifier
 from esc50.saved import save_classifier
-from esc50.widget import CHOOSE, LISTENING, default_examples, prediction_widget
+from esc50.teach import Taught
+from esc50.widget import CHOOSE, LISTENING, START, TEACHING, TeachingPanel, default_examples, prediction_widget
 
 PNG, WAV = b"\x89PNG", b"RIFF"
 
@@ -37,15 +43,18 @@ def empty_widget(classifier):
 
 
 def upload(shell, name, content, size=None):
+    shell.upload.value = (sent(name, content, size),)
+
+
+def sent(name, content, size=None):
     """What a browser sends."""
-    file = {
+    return {
         "name": name,
         "type": "audio/wav",
         "size": len(content) if size is None else size,
         "last_modified": datetime.datetime(2025, 11, 1, tzinfo=datetime.UTC),
         "content": memoryview(content),
     }
-    shell.upload.value = (file,)
 
 
 def file_bytes(waveform, rate=16_000, form="WAV"):
@@ -56,21 +65,21 @@ def file_bytes(waveform, rate=16_000, form="WAV"):
 
 def shows(shell, name):
     """Whether a prediction is shown, complete, under this name."""
-    best = plots.class_label(shell.prediction.top(1)[0][0]) if shell.prediction else "nothing"
-    visible = {part.layout.display for part in (shell.player, shell.picture)} == {None}
+    best = html.escape(shell.prediction.verdict) if shell.prediction else "nothing"
+    visible = {part.layout.display for part in (shell.player, shell.picture, shell.why)} == {None}
     complete = bytes(shell.player.value[:4]) == WAV and bytes(shell.picture.value[:4]) == PNG
-    return visible and complete and f"{name} is taken for <b>{best}</b>" in shell.status.value
+    return visible and complete and best in shell.status.value and f"{name} · " in shell.status.value
 
 
 def shows_only(shell, message):
-    hidden = {part.layout.display for part in (shell.player, shell.picture)} == {"none"}
+    hidden = {part.layout.display for part in (shell.player, shell.picture, shell.reasons, shell.why)} == {"none"}
     cleared = shell.prediction is None and not shell.player.value and not shell.picture.value
     return hidden and cleared and message in shell.status.value and "Traceback" not in shell.status.value
 
 
 @pytest.mark.yamnet
 def test_nothing_is_shown_until_something_is_chosen(empty_widget):
-    assert shows_only(empty_widget, CHOOSE)
+    assert shows_only(empty_widget, START)
     assert empty_widget.choice.label == CHOOSE
     empty_widget.choice.value = "example:rain"
     assert shows(empty_widget, "rain")
@@ -84,7 +93,7 @@ def test_nothing_is_shown_until_something_is_chosen(empty_widget):
 def test_the_first_example_is_shown_at_once(classifier):
     shell = prediction_widget(classifier, examples={"a <siren>": "example:siren"})
     assert shows(shell, "a &lt;siren&gt;")
-    assert shows_only(prediction_widget(classifier, examples={}), "choose a sound")
+    assert shows_only(prediction_widget(classifier, examples={}), START)
 
 
 @pytest.mark.yamnet
@@ -119,7 +128,7 @@ def test_an_upload_is_predicted_and_the_same_file_can_come_again(classifier, emp
         ("notes.wav", b"not a sound at all", None, "notes.wav: the given recording is not sound, or damaged"),
         ("nothing.wav", b"", None, "nothing.wav: the given recording is empty (0 bytes)"),
         ("big.wav", b"", 12_345_678, "big.wav (12.3 MB) did not arrive whole"),
-        ("big.wav", b"RIFF", 12_345_678, "copy it to where the notebook runs"),
+        ("big.wav", b"RIFF", 12_345_678, "copy it to where the notebook runs and give its path"),
         ("cut.flac", file_bytes(synthesis.white_noise(), form="FLAC")[:90_000], None, "cut off after"),
         ("<script>.wav", b"?", None, "&lt;script&gt;.wav: "),
     ],
@@ -128,7 +137,7 @@ def test_a_bad_upload_is_explained_and_clears_what_was_shown(empty_widget, name,
     empty_widget.choice.value = "example:siren"
     upload(empty_widget, name, content, size)
     assert message.lower() in empty_widget.status.value.lower()
-    assert shows_only(empty_widget, "firebrick")
+    assert shows_only(empty_widget, "wrong")
 
 
 @pytest.mark.yamnet
@@ -136,6 +145,7 @@ def test_silence_gets_its_warning(empty_widget):
     upload(empty_widget, "silence.wav", file_bytes(synthesis.silence()))
     assert shows(empty_widget, "silence.wav")
     assert "The sound is silent" in empty_widget.status.value
+    assert "Nothing to hear" in empty_widget.status.value
 
 
 @pytest.mark.yamnet
@@ -148,6 +158,92 @@ def test_while_it_listens_the_last_answer_is_gone(empty_widget, monkeypatch):
     monkeypatch.setattr(SoundClassifier, "predict", lambda self, source: look(source))
     with pytest.raises(KeyboardInterrupt):
         empty_widget.choice.value = "example:siren"
+
+
+@pytest.mark.yamnet
+def test_a_recording_is_predicted_and_a_refused_microphone_explained(empty_widget):
+    empty_widget.recorder.recording = file_bytes(synthesis.example("rain"), 48_000)
+    assert shows(empty_widget, "your recording")
+    empty_widget.recorder.fault = "No microphone <here>."
+    assert shows_only(empty_widget, "No microphone &lt;here&gt;.")
+
+
+@pytest.mark.yamnet
+def test_a_file_on_the_notebooks_machine_is_predicted(empty_widget, tmp_path):
+    file = tmp_path / "my rain.wav"
+    file.write_bytes(file_bytes(synthesis.example("rain")))
+    empty_widget.path.value = f'"{file}"'
+    assert shows(empty_widget, "my rain.wav")
+    empty_widget.path.value = str(tmp_path / "missing.wav")
+    assert shows_only(empty_widget, "missing.wav: ")
+
+
+@pytest.mark.yamnet
+def test_why_is_drawn_when_asked_for_and_gone_with_the_answer(empty_widget):
+    empty_widget.choice.value = "example:rain"
+    assert empty_widget.reasons.layout.display == "none"
+    empty_widget.why.click()
+    assert bytes(empty_widget.reasons.value[:4]) == PNG
+    assert empty_widget.reasons.layout.display is None
+    assert (empty_widget.why.description, empty_widget.why.disabled) == ("Why?", False)
+    empty_widget.choice.value = "example:siren"
+    assert empty_widget.reasons.layout.display == "none"
+
+
+@pytest.fixture
+def panel(monkeypatch):
+    """A panel whose lessons are quick; what it hands over is kept in ``panel.taken``."""
+
+    def teach(classifier, name, clips, report):
+        if len(clips) < 3:
+            raise TeachingError("3 clips <or> more")
+        assert shell.learn.disabled
+        report("learning")
+        assert "Learning …" in shell.status.value
+        left_out = pd.DataFrame([(clip, "dog", False) for clip in clips], columns=["clip", "taken_for", "recognised"])
+        held_out = pd.DataFrame([("sea_waves", "sea_waves", name)], columns=["category", "before", "after"])
+        return Taught(SimpleNamespace(class_names=["dog", name]), name, left_out, held_out, 2.0)
+
+    monkeypatch.setattr(widget, "teach", teach)
+    taken = []
+    shell = TeachingPanel("untaught", taken.append)
+    shell.taken = taken
+    return shell
+
+
+def test_a_class_is_taught_from_uploads_and_recordings_and_forgotten(panel):
+    panel.upload.value = (sent("a.wav", b"a"), sent("<b>.wav", b"b"))
+    panel.recorder.recording = b"c"
+    assert panel.clips == {"a.wav": b"a", "<b>.wav": b"b", "recording 3": b"c"}
+    assert "3 clips: a.wav, &lt;b&gt;.wav, recording 3" in panel.status.value
+    panel.name.value = "bell"
+    panel.learn.click()
+    assert [c.class_names for c in panel.taken] == [["dog", "bell"]]
+    for words in ("100.0 % were named rightly before and 0.0 % now", "&lt;b&gt;.wav was taken for dog", "sea waves"):
+        assert words in panel.status.value
+    assert not panel.clips
+    panel.forget.click()
+    assert panel.taken[-1] == "untaught"
+    assert TEACHING in panel.status.value
+
+
+def test_what_is_wrong_with_a_lesson_is_said_and_the_clips_stay(panel):
+    panel.upload.value = (sent("a.wav", b"a"), sent("big.wav", b"", 20_000_000))
+    assert "big.wav (20.0 MB) did not arrive whole" in panel.status.value
+    panel.learn.click()
+    assert "3 clips &lt;or&gt; more" in panel.status.value
+    assert list(panel.clips) == ["a.wav"]
+    assert not panel.taken
+    assert not panel.learn.disabled
+
+
+@pytest.mark.yamnet
+def test_what_was_taught_answers_from_then_on(classifier, empty_widget):
+    other = replace(classifier, card=classifier.card | {"class_names": [f"x{i}" for i in range(50)]})
+    empty_widget.teacher.take_over(other)
+    assert shows_only(empty_widget, START)
+    empty_widget.choice.value = "example:rain"
+    assert empty_widget.prediction.class_names[0] == "x0"
 
 
 @pytest.mark.yamnet
