@@ -32,6 +32,7 @@ run: env ## execute notebooks 01 to 05, train the dense head for real, regenerat
 
 reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
 	$(ESC50) features
+	$(ESC50) select
 	$(ESC50) train
 	$(ESC50) bench
 	$(ESC50) run --retrain 04 --publish

@@ -383,6 +383,35 @@ def validation_split(clips, split, *, validation_fold=None):
     return _guarded(clips, name, split.train[~chosen], split.train[chosen])
 
 
+def left_out_split(clips, folds):
+    """Split with several official folds left out of the training at once.
+
+    Parameters
+    ----------
+    clips : pandas.DataFrame
+        Clip table.
+    folds : sequence of int
+        Official folds that make the test part.
+
+    Returns
+    -------
+    Split
+        The other folds are for training.
+
+    Raises
+    ------
+    LeakError
+        If a recording crosses the two parts.
+    ValueError
+        If the table has no such fold.
+    """
+    fold = clips["fold"].to_numpy()
+    _refuse_missing_folds(folds, np.unique(fold))
+    test = np.isin(fold, folds)  # (n_clips,)
+    name = f"folds {' and '.join(map(str, folds))}"
+    return _guarded(clips, name, np.flatnonzero(~test), np.flatnonzero(test))
+
+
 def grouped_random_splits(clips, *, n_splits=5, seed):
     """Split at random, but keep all takes of a recording on one side.
 

@@ -5,54 +5,71 @@ import numpy as np
 from esc50.config import N_CLASSES
 
 
-def mean_pool(scores):
+def mean_pool(scores, audible=None):
     """Average of the frames' probabilities.
 
     Parameters
     ----------
     scores : np.ndarray, shape (n_clips, n_frames, 50)
         Probabilities of each frame.
+    audible : np.ndarray of bool, shape (n_clips, n_frames), optional
+        The frames that count; all of a clip's where it has none. All by default.
 
     Returns
     -------
     np.ndarray, shape (n_clips, 50)
         Probabilities of each clip.
     """
-    return scores.mean(axis=1)
+    return np.einsum("cfk,cf->ck", scores, _weights(scores, audible))  # (n_clips, 50)
 
 
-def geometric_mean_pool(scores):
+def geometric_mean_pool(scores, audible=None):
     """Normalised geometric mean of the frames' probabilities: the softmax of their mean logits.
 
     Parameters
     ----------
     scores : np.ndarray, shape (n_clips, n_frames, 50)
         Probabilities of each frame.
+    audible : np.ndarray of bool, shape (n_clips, n_frames), optional
+        The frames that count; all of a clip's where it has none. All by default.
 
     Returns
     -------
     np.ndarray, shape (n_clips, 50)
         Probabilities of each clip.
     """
-    pooled = np.exp(np.log(np.maximum(scores, 1e-7)).mean(axis=1))  # (n_clips, 50)
+    pooled = np.exp(mean_pool(np.log(np.maximum(scores, 1e-7)), audible))  # (n_clips, 50)
     return pooled / pooled.sum(axis=1, keepdims=True)
 
 
-def max_pool(scores):
+def max_pool(scores, audible=None):
     """Normalised maximum over the frames: the most certain frame of each class decides.
 
     Parameters
     ----------
     scores : np.ndarray, shape (n_clips, n_frames, 50)
         Probabilities of each frame.
+    audible : np.ndarray of bool, shape (n_clips, n_frames), optional
+        The frames that count; all of a clip's where it has none. All by default.
 
     Returns
     -------
     np.ndarray, shape (n_clips, 50)
         Probabilities of each clip.
     """
-    pooled = scores.max(axis=1)  # (n_clips, 50)
+    counted = _weights(scores, audible) > 0  # (n_clips, n_frames)
+    pooled = np.where(counted[..., np.newaxis], scores, 0).max(axis=1)  # (n_clips, 50)
     return pooled / pooled.sum(axis=1, keepdims=True)
+
+
+# name -> function of (scores, audible); what a saved head's card may name
+POOLINGS = {
+    "mean": lambda scores, audible: mean_pool(scores),
+    "geometric_mean": lambda scores, audible: geometric_mean_pool(scores),
+    "max": lambda scores, audible: max_pool(scores),
+    "mean_of_sound": mean_pool,
+    "geometric_mean_of_sound": geometric_mean_pool,
+}
 
 
 def scores(targets, probabilities):
@@ -347,6 +364,12 @@ def nearest_neighbour(features, targets, train, test):
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     similarity = directions[test] @ directions[train].T  # (n_test, n_train)
     return targets[train][similarity.argmax(axis=1)]
+
+
+def _weights(scores, audible):
+    """Equal weights (n_clips, n_frames) of the frames that count, which sum to 1 in each clip."""
+    counted = np.ones(scores.shape[:2], bool) if audible is None else np.where(audible.any(1)[:, None], audible, True)
+    return counted / counted.sum(axis=1, keepdims=True, dtype=scores.dtype)
 
 
 def _in_top(targets, probabilities, k):

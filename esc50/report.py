@@ -17,8 +17,10 @@ MODELS = {
     "head_clip_mean": "dense head on the clip's mean embedding",
     "head_clip_mean_max": "dense head on the clip's mean and maximum",
     "head_frames_max": "dense head on frames, maximum over frames",
+    "head_frames_mean": "dense head on frames, mean over frames",
+    "head_frames_mean_of_sound": "dense head on frames, mean over frames with sound",
     "head_frames_geometric": "dense head on frames, geometric mean over frames",
-    "head_frames": "**dense head on frames, mean over frames**",
+    "head_frames": "**dense head on frames, geometric mean over frames with sound**",
 }
 
 

@@ -128,13 +128,14 @@ def fit_cnn(name, inputs, targets, split, *, settings, seed, progress=False):
     return Run({name: scores}, trained.history, trained.train_seconds)
 
 
-def fit_head(poolings, inputs, targets, split, *, settings, seed, progress=False):
+def fit_head(poolings, inputs, targets, split, *, settings, seed, audible=None, progress=False):
     """Train the dense head on single vectors and pool its scores over each test clip.
 
     Parameters
     ----------
     poolings : dict of str to callable
-        Model name -> function from (n_clips, n_vectors, 50) to (n_clips, 50).
+        Model name -> function from the scores (n_clips, n_vectors, 50) and the mask that `audible` makes, to
+        (n_clips, 50), as in `esc50.evaluation.POOLINGS`.
     inputs : np.ndarray, shape (n_clips, n_vectors, size)
         One vector a frame, or a single one for the clip; each is trained with its clip's label.
     targets : np.ndarray, shape (n_clips,)
@@ -145,6 +146,9 @@ def fit_head(poolings, inputs, targets, split, *, settings, seed, progress=False
         Training settings.
     seed : int
         Seed of weights and order.
+    audible : callable, optional
+        From inputs (n_clips, n_vectors, size) to the mask (n_clips, n_vectors) of those with sound in them. All
+        are trained on; poolings may leave the silent ones out.
     progress : bool
         Show a progress bar.
 
@@ -159,7 +163,8 @@ def fit_head(poolings, inputs, targets, split, *, settings, seed, progress=False
     trained = train(model, train_x, train_y, settings=settings, seed=seed, held_out=test, progress=progress)
     scores = model.predict(test[0], batch_size=2048, verbose=0)
     scores = scores.reshape(len(split.test), -1, N_CLASSES)  # (n_test_clips, n_vectors, 50)
-    return Run({name: pool(scores) for name, pool in poolings.items()}, trained.history, trained.train_seconds)
+    mask = audible and audible(inputs[split.test])  # (n_test_clips, n_vectors)
+    return Run({name: pool(scores, mask) for name, pool in poolings.items()}, trained.history, trained.train_seconds)
 
 
 def fit_classical(name, inputs, targets, split, *, settings=None, seed=0, progress=False):

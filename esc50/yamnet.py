@@ -49,6 +49,7 @@ FRAMES_PER_CALL = 384  # three minutes of sound, half a GB of activations: an ho
 CONNECT_SECONDS = 5.0  # also the longest silence of a server
 PIP_SECONDS = 600.0
 
+SILENCE_LIKENESS = 0.5  # cosine to the embedding of silence above which a frame is silent
 GOLDEN_FILE = config.MODELS_DIR / "yamnet_golden.npz"  # made by tests/make_golden.py
 GOLDEN_TOLERANCE = 1e-4
 GOLDEN_SECONDS = 3.0
@@ -339,9 +340,32 @@ def golden_embeddings():
     YamnetError
         If the golden file is missing.
     """
+    return _golden("embeddings")
+
+
+def audible_frames(embeddings):
+    """Tell frames with sound from digital silence, whose embedding is seven times as long as others.
+
+    Parameters
+    ----------
+    embeddings : np.ndarray, shape (..., 1024)
+        YAMNet's embeddings.
+
+    Returns
+    -------
+    np.ndarray of bool, shape (...)
+        False where the cosine to the embedding of silence is above 0.5, the valley between the two kinds of
+        frames that notebook 03 shows.
+    """
+    silent = _golden("silence")  # (1024,)
+    lengths = np.linalg.norm(embeddings, axis=-1) * np.linalg.norm(silent)
+    return embeddings @ silent <= SILENCE_LIKENESS * lengths
+
+
+def _golden(name):
     try:
         with np.load(GOLDEN_FILE) as golden:
-            return golden["embeddings"]
+            return golden[name]
     except FileNotFoundError:
         raise YamnetError(f"no golden values {GOLDEN_FILE}: restore the file with git") from None
 

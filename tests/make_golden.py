@@ -5,12 +5,12 @@ import sys
 import numpy as np
 import tensorflow_hub
 
-from esc50.yamnet import GOLDEN_FILE, Yamnet, check_yamnet, chirp, yamnet_fingerprint
+from esc50.yamnet import GOLDEN_FILE, Yamnet, check_yamnet, chirp, silence, yamnet_fingerprint
 
 
 def main(folder):
     yamnet = Yamnet(tensorflow_hub.load(folder))
-    np.savez_compressed(GOLDEN_FILE, embeddings=yamnet.embed(chirp()))
+    np.savez_compressed(GOLDEN_FILE, embeddings=yamnet.embed(chirp()), silence=yamnet.embed(silence())[0])
     check_yamnet(yamnet)
     print(f"{GOLDEN_FILE}: {GOLDEN_FILE.stat().st_size} bytes, fingerprint {yamnet_fingerprint()}")
 

@@ -39,6 +39,16 @@ def test_poolings_give_probabilities_and_keep_agreement(pool, rng):
     assert np.allclose(pool(same), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("pool", [evaluation.mean_pool, evaluation.geometric_mean_pool, evaluation.max_pool])
+def test_silent_frames_do_not_count_unless_there_are_no_others(pool, rng):
+    frames = rng.dirichlet(np.ones(50), size=(2, 6))
+    audible = np.array([[True, True, False, True, False, False], [False] * 6])
+    pooled = pool(frames, audible)
+    assert np.allclose(pooled[0], pool(frames[:1, [0, 1, 3]])[0])
+    assert np.allclose(pooled[1], pool(frames[1:])[0])
+    assert not np.allclose(pooled[0], pool(frames[:1])[0])
+
+
 def test_geometric_mean_is_vetoed_by_one_frame():
     frames = np.full((1, 2, 50), 1e-7)
     frames[0, 0, 3], frames[0, 1, 4] = 1.0, 1.0

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -71,6 +72,8 @@ def test_results_carry_what_made_them(name):
         assert made["splits"] == [f"fold {fold}" for fold in FOLDS]
         for key in ("settings", "features", "feature_parameters", "feature_sha256"):
             assert made[key] == expected[key], f"{model}: {key} changed: run `{made['command']}`"
+        by_split = {split: json.loads(json.dumps(dataclasses.asdict(s))) for split, s in experiment.by_split.items()}
+        assert made.get("settings_by_split", {}) == by_split
         assert pd.Series(made["code_version"]).str.fullmatch(r"\d+\.\d+\.\d+\+[0-9a-f]{12}").all()
         assert made["command"].endswith(name)
         assert {"keras", "tensorflow", "numpy"} <= set(made["machine"]["libraries"])
@@ -97,7 +100,8 @@ def test_the_curves_have_every_epoch():
     for name, experiment in study.EXPERIMENTS.items():
         if experiment.settings:
             rows = history[history["model"] == experiment.models[0]]
-            assert len(rows) == experiment.settings.epochs * len(FOLDS) * len(experiment.seeds), name
+            epochs = [experiment.by_split.get(f"fold {fold}", experiment.settings).epochs for fold in FOLDS]
+            assert len(rows) == sum(epochs) * len(experiment.seeds), name
 
 
 def test_leaking_protocols_claim_more():

@@ -65,6 +65,18 @@ def test_other_settings_do_not_use_old_runs(counted):
     assert len(counted[1]) == 4
 
 
+def test_each_split_is_trained_with_the_settings_chosen_for_it(counted, monkeypatch, clips):
+    other = replace(HeadSettings(), epochs=1)
+    experiment = replace(study.EXPERIMENTS["made_up"], by_split={"fold 2": other})
+    folds = dataset.official_splits(clips)
+    assert [study.settings_for(experiment, split).epochs for split in folds[:2]] == [HeadSettings().epochs, 1]
+    given = replace(HeadSettings(), epochs=7)
+    assert study.settings_for(experiment, folds[1], settings=given) == given
+    monkeypatch.setitem(study.EXPERIMENTS, "made_up", experiment)
+    assert run().manifest["made_up"]["settings_by_split"]["fold 2"]["epochs"] == 1
+    assert "settings_by_split" not in run(settings=given).manifest["made_up"]
+
+
 def test_finished_runs_are_read_back_as_they_were(counted):
     one, two = run(folds=[2]), run(folds=[2])
     assert one.cross_validation.equals(two.cross_validation)
@@ -87,7 +99,7 @@ def test_only_a_whole_run_is_saved(counted, monkeypatch):
 def test_without_retraining_the_committed_results_are_read():
     found = study.results_of("head_frames")
     assert set(found.out_of_fold) == set(study.FRAME_POOLINGS)
-    assert found.cross_validation["model"].nunique() == 3
+    assert found.cross_validation["model"].nunique() == len(study.FRAME_POOLINGS)
 
 
 def test_other_protocols_are_run_as_named(counted, clips):

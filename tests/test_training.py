@@ -21,7 +21,7 @@ def frames(rng):
 
 
 def fit(frames, seed):
-    poolings = {"mean": evaluation.mean_pool, "max": evaluation.max_pool}
+    poolings = {"mean": evaluation.POOLINGS["mean"], "max": evaluation.POOLINGS["max"]}
     return training.fit_head(poolings, *frames, settings=QUICK_HEAD, seed=seed)
 
 

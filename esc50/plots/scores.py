@@ -3,17 +3,20 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.ticker import MaxNLocator
 
 from esc50.plots.style import THEME_PALETTE, class_label
 
 
-def plot_training_curves(history, *, ax=None):
+def plot_training_curves(history, *, training="training (dropout on)", ax=None):
     """Draw accuracy over epochs: training and held-out, the mean over runs with the band from least to most.
 
     Parameters
     ----------
     history : pandas.DataFrame
         Columns epoch, accuracy, held_out_accuracy; several runs below each other.
+    training : str
+        What the legend calls the training examples, which the network met under harder conditions.
     ax : matplotlib.axes.Axes, optional
         Where to draw.
 
@@ -23,11 +26,12 @@ def plot_training_curves(history, *, ax=None):
         Epochs to the right, accuracy in percent upwards.
     """
     ax = ax or plt.gca()
-    names = {"accuracy": "training (augmented, dropout on)", "held_out_accuracy": "held out"}
+    names = {"accuracy": training, "held_out_accuracy": "held out"}
     long = history.melt("epoch", list(names), var_name="part", value_name="percent")
     long = long.assign(part=long["part"].map(names), percent=100 * long["percent"])
     sns.lineplot(long, x="epoch", y="percent", hue="part", errorbar=("pi", 100), ax=ax)
     ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 100))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(title="", loc="lower right")
     return ax
 
@@ -163,6 +167,8 @@ def plot_per_class(values, names, themes, *, label, ax=None):
 
 
 def _reference_lines(ax, references):
-    for name, percent in references.items():
-        ax.axvline(percent, color="0.25", linestyle="--", linewidth=1)
-        ax.text(percent, -0.65, f"{name} {percent:.1f}", rotation=35, fontsize=8, ha="left", va="bottom")
+    styles = zip(references.items(), ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1))), strict=False)
+    for (name, percent), style in styles:
+        ax.axvline(percent, color="0.15", linestyle=style, linewidth=1.4, label=f"{name} {percent:.1f}")
+    if references:
+        ax.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(references))

@@ -1,0 +1,71 @@
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from esc50 import results, selection, study
+from esc50.config import FOLDS
+from esc50.dataset import left_out_split
+
+
+@pytest.fixture(scope="module")
+def table():
+    return selection.load_selection()
+
+
+def test_every_candidate_is_validated_for_every_fold(table):
+    for name, candidates in selection.CANDIDATES.items():
+        rows = table[table["experiment"] == name]
+        assert len(rows) == len(candidates) * len(study.EXPERIMENTS[name].models) * 20
+        assert (rows["left_out"] != rows["validation"]).all()
+        assert (rows["n_clips"] == 400).all()
+
+
+def test_the_reported_settings_are_the_chosen_ones(table):
+    chosen = selection.choices(table).groupby("experiment")
+    for name, experiment in study.EXPERIMENTS.items():
+        if name in selection.CANDIDATES:
+            for choice in chosen.get_group(name).itertuples():
+                own = experiment.by_split.get(f"fold {choice.left_out}", experiment.settings)
+                assert selection.CANDIDATES[name][choice.candidate] == own, choice
+                assert choice.model == experiment.models[0], choice
+
+
+def test_a_choice_never_sees_its_own_fold():
+    rows = [
+        {"experiment": "e", "candidate": c, "model": "m", "left_out": t, "validation": v, "accuracy": 0.5}
+        for c in "ab"
+        for t in FOLDS
+        for v in FOLDS
+        if t != v
+    ]
+    made_up = pd.DataFrame(rows)
+    made_up.loc[(made_up["candidate"] == "b") & (made_up["validation"] == 2), "accuracy"] = 0.9
+    chosen = selection.choices(made_up).set_index("left_out")["candidate"]
+    assert chosen.to_dict() == {1: "b", 2: "a", 3: "b", 4: "b", 5: "b"}
+
+
+def test_pairs_of_folds_train_on_the_three_others(clips):
+    for pair in combinations(FOLDS, 2):
+        split = left_out_split(clips, pair)
+        assert set(clips["fold"].iloc[split.test]) == set(pair)
+        assert set(clips["fold"].iloc[split.train]) == set(FOLDS) - set(pair)
+
+
+def test_validation_writes_a_row_for_each_fold_of_a_pair(monkeypatch, tmp_path, clips):
+    def run(name, *, splits, seeds, settings, progress):
+        [split] = splits
+        part = clips.iloc[split.test][["filename", "fold", "target"]].reset_index(drop=True)
+        right = part["fold"] == part["fold"].min()  # of the pair's lower fold every clip is right, of the other none
+        scores = np.eye(50)[np.where(right, part["target"], (part["target"] + 1) % 50)]
+        table = part.join(pd.DataFrame(scores, columns=results.PROBABILITY_COLUMNS))
+        return results.Results(None, {"m": table}, None, None)
+
+    monkeypatch.setattr(selection, "run_experiment", run)
+    monkeypatch.setattr(selection, "EXPERIMENTS", {"e": study.Experiment("yamnet", None, None, ("m",))})
+    monkeypatch.setattr(selection, "CANDIDATES", {"e": {"one": None}})
+    monkeypatch.setattr(selection, "SELECTION_FILE", tmp_path / "selection.csv")
+    rows = selection.validate(progress=False)
+    assert len(rows) == 20
+    assert ((rows["validation"] < rows["left_out"]) == (rows["accuracy"] == 1)).all()
