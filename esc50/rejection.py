@@ -170,7 +170,7 @@ def class_neighbours(evidence, *, k=TrustSettings.neighbours):
     """
     taken_for = evidence.probabilities.argmax(axis=1)  # (n_sounds,)
     of_class = evidence.training_targets[np.newaxis] == taken_for[:, np.newaxis]  # (n_sounds, n_training)
-    return _mean_of_largest(np.where(of_class, evidence.similarity, -1), k)
+    return _mean_of_largest(np.where(of_class, evidence.similarity, -np.inf), k)
 
 
 SCORES = {
@@ -310,7 +310,11 @@ def auroc(known, unknown):
 
 
 def _mean_of_largest(values, k):
-    return np.sort(values, axis=1)[:, -k:].mean(axis=1)
+    """Mean of the k largest in each row, of all that are finite where those are fewer; -1 where none is."""
+    largest = np.sort(values, axis=1)[:, -k:]
+    counted = np.isfinite(largest)
+    means = np.where(counted, largest, 0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+    return np.where(counted.any(axis=1), means, -1)
 
 
 def _counted(audible):

@@ -36,6 +36,12 @@ def test_scores_by_hand(evidence, score, expected):
     assert rejection.describe(score, 7)
 
 
+def test_a_class_with_few_clips_is_judged_by_those_it_has(evidence):
+    np.testing.assert_allclose(rejection.class_neighbours(evidence, k=3), [0.8, 0.45])
+    unheard = replace(evidence, training_targets=np.array([0, 2, 2, 0]))
+    np.testing.assert_allclose(rejection.class_neighbours(unheard, k=3), [0.8, -1])
+
+
 def test_energy_of_a_sound_without_any_audible_frame_is_that_of_all(evidence):
     silent = replace(evidence, audible=np.array([[False, False], [True, True]]))
     np.testing.assert_allclose(rejection.energy(silent)[0], (np.log(3) + np.log(3 * np.exp(9))) / 2)
