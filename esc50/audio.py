@@ -154,7 +154,8 @@ class SoundStream:
         if not self._n_read:
             raise AudioError(f"{self.name} holds no samples (0 s), or is cut off: record or copy it again")
         if not n_out:
-            raise AudioError(f"{self.name} lasts {self.facts.duration_seconds:.6f} s, less than one sample at 16 kHz")
+            seconds = self.facts.duration_seconds
+            raise AudioError(f"{self.name} lasts {seconds:.6f} s, less than one sample at 16 kHz: record a longer one")
 
     def _counted(self):
         last = np.zeros(1, np.float32)
@@ -285,7 +286,7 @@ def _on_disk(source):
     """Yield the path of a sound file, made for the moment where bytes were given, and its name for messages."""
     if isinstance(source, str | os.PathLike):
         _check_file(Path(source))
-        yield str(source), str(source)
+        yield str(source), _printable(source)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recording"
@@ -302,17 +303,29 @@ def _all_bytes(source):
     return data
 
 
+def _printable(path):
+    """On one line, whatever characters a name is made of."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
 def _check_file(path):
+    name = _printable(path)
     try:
-        if path.exists() and not path.is_file():
-            raise AudioError(f"{path} is a folder or a device: give a sound file")
-        path.open("rb").close()
+        is_other = path.exists() and not path.is_file()
+        if not is_other:
+            path.open("rb").close()
     except FileNotFoundError as error:
-        raise AudioError(f"no such file: {path}; check its name and folder (now in {Path.cwd()})") from error
+        raise AudioError(f"no such file: {name}; check its name and folder (now in {Path.cwd()})") from error
     except PermissionError as error:
-        raise AudioError(f"{path} may not be read by this user: change its permissions") from error
+        raise AudioError(f"{name} may not be read by this user: change its permissions") from error
     except (OSError, ValueError) as error:
-        raise AudioError(f"{str(path)!r} cannot be opened ({error}): check the path") from error
+        raise AudioError(f"{str(path)!r} cannot be opened ({_reason(error)}): check the path") from error
+    if is_other:
+        raise AudioError(f"{name} is a folder or a device: give a sound file")
+
+
+def _reason(error):
+    return getattr(error, "strerror", None) or str(error)  # an OSError's text would repeat the path
 
 
 class _StraightThrough(soundfile.SoundFile):
@@ -329,7 +342,7 @@ def _open_file(path, name):
     if path.lower().endswith(".raw"):
         raise AudioError(f"{name} has no header: read it with numpy.fromfile and give the array and its rate")
     try:
-        sound = _StraightThrough(path)
+        sound = _StraightThrough(os.fsencode(path) if os.name == "posix" else path)  # no name need be UTF-8
     except soundfile.LibsndfileError:
         with _open_with_audioread(path, name) as stream:
             yield stream

@@ -50,7 +50,7 @@ def predict(ctx, files, top, timeline, form, output):
     failed = []
     with _destination(output) as out:
         for text in write(_reported(make(files), failed)):
-            click.echo(text, file=out, nl=False)
+            click.echo(_writable(text), file=out, nl=False)
     ctx.exit(1 if failed else 0)
 
 
@@ -131,6 +131,11 @@ def _embeddings(files):
 
 def _source(name):
     return sys.stdin.buffer.read() if name == "-" else name
+
+
+def _writable(text):
+    """As UTF-8 can hold it: a byte of a file's name that is none becomes an escape, which JSON reads as that name."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _reported(records, failed):
