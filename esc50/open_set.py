@@ -233,7 +233,7 @@ def save_trust(trust, *, folder=RESULTS_DIR):
         The JSON.
     """
     folder = Path(folder)
-    write_csv(trust.sounds, folder / "trust_sounds.csv.gz", float_format="%.5g")
+    write_csv(trust.sounds, folder / "trust_sounds.csv.gz", float_format="%.7g")
     write_csv(trust.summary, folder / "trust_summary.csv", float_format="%.4f")
     write_csv(trust.neighbours, folder / "trust_neighbours.csv", float_format="%.4f")
     write_json(trust.card, folder / "trust.json")
@@ -261,6 +261,30 @@ def load_trust(*, folder=RESULTS_DIR):
     folder = Path(folder)
     tables = [read_csv(folder / name) for name in ("trust_sounds.csv.gz", "trust_summary.csv", "trust_neighbours.csv")]
     return Trust(*tables, json.loads((folder / "trust.json").read_text(encoding="utf-8")))
+
+
+def accepted(sounds, score, *, kept=SETTINGS.kept):
+    """Which sounds reach the threshold that keeps a share of the known sounds of the other folds.
+
+    Parameters
+    ----------
+    sounds : pandas.DataFrame
+        Rows of `Trust`, with the known sounds of at least two folds.
+    score : str
+        A key of `esc50.rejection.SCORES`.
+    kept : float
+        The share.
+
+    Returns
+    -------
+    pandas.Series of bool
+        One a row.
+    """
+    found, known = pd.Series(False, index=sounds.index), sounds["kind"] == KNOWN
+    for (left_out, fold), rows in sounds.groupby(["left_out", "fold"]):
+        others = known & (sounds["fold"] != fold) & (sounds["left_out"] == left_out)
+        found[rows.index] = rows[score] >= rejection.threshold_keeping(sounds.loc[others, score], kept=kept)
+    return found
 
 
 def _score_all(settings, pooling, trust_settings, folds, progress):
@@ -336,23 +360,13 @@ class _Run:
 
 
 def _told_apart(table, score, kept):
-    known, accepted = table["kind"] == KNOWN, _accepted(table, score, kept)
+    known, taken = table["kind"] == KNOWN, accepted(table, score, kept=kept)
     return {
         "auroc": _mean_auroc(table, score),
-        "false_acceptance": accepted[~known].mean(),
-        "kept": accepted[known].mean(),
+        "false_acceptance": taken[~known].mean(),
+        "kept": taken[known].mean(),
         "n_unknown": int((~known).sum()),
     }
-
-
-def _accepted(table, score, kept):
-    """Whether each sound reaches the threshold (n_sounds,) that keeps the known sounds of the other folds."""
-    accepted = pd.Series(False, index=table.index)
-    known = table["kind"] == KNOWN
-    for (_, fold), rows in table.groupby(["left_out", "fold"]):
-        others = known & (table["fold"] != fold) & (table["left_out"] == rows["left_out"].iloc[0])
-        accepted[rows.index] = rows[score] >= rejection.threshold_keeping(table.loc[others, score], kept=kept)
-    return accepted
 
 
 def _mean_auroc(table, score):

@@ -60,7 +60,7 @@ def test_sounds_with_nothing_to_hear_need_no_score(rng):
 def test_the_threshold_comes_from_the_other_folds(rng):
     sounds = made_up(rng, shift=0)
     sounds.loc[sounds["fold"] == 1, list(SCORES)] += 100.0  # so that fold 1 passes every threshold of fold 2
-    kept = open_set._accepted(sounds, SCORES[0], 0.95).groupby(sounds["fold"]).mean()
+    kept = open_set.accepted(sounds, SCORES[0], kept=0.95).groupby(sounds["fold"]).mean()
     assert kept[1] == 1
     assert kept[2] == 0
 

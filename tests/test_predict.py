@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from esc50 import evaluation, synthesis
+from esc50 import evaluation, rejection, synthesis
+from esc50.calibration import temper
 from esc50.config import N_CLASSES, HeadSettings
-from esc50.dataset import class_names
+from esc50.dataset import class_names, clip_path
 from esc50.errors import AudioError
 from esc50.predict import Prediction, SoundClassifier, load_source
 from esc50.saved import save_classifier
@@ -127,6 +128,57 @@ def test_warnings(classifier, waveform, rate, warnings):
         assert sentence.endswith(".")
 
 
+# --- trust
+
+
+@pytest.mark.yamnet
+def test_silence_is_never_a_class(classifier):
+    prediction = classifier.predict(synthesis.silence(), sample_rate_hz=RATE)
+    assert not prediction.is_known
+    assert prediction.verdict == "Nothing to hear: the recording is silent."
+    assert prediction.nearest == ()
+
+
+@pytest.mark.yamnet
+def test_probabilities_have_the_card_s_temperature_and_frames_have_not(classifier):
+    plain = classifier.predict("example:rain")
+    cooler = replace(classifier, card=classifier.card | {"temperature": 0.5}).predict("example:rain")
+    np.testing.assert_allclose(cooler.probabilities, temper(plain.probabilities, 0.5), atol=1e-6)
+    assert cooler.probabilities.max() > plain.probabilities.max()
+    np.testing.assert_array_equal(cooler.frame_probabilities, plain.frame_probabilities)
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize("score", rejection.SCORES)
+def test_below_the_threshold_it_is_none_of_the_classes(classifier, score):
+    rule = classifier.card["rejection"] | {"score": score}
+    embeddings = classifier.yamnet.embed(synthesis.example("rain"))
+    found = replace(classifier, card=classifier.card | {"rejection": rule}).judge(embeddings).score
+    for step, is_known in ((-1e-6, True), (1e-6, False)):
+        card = classifier.card | {"rejection": rule | {"threshold": found + step}}
+        prediction = replace(classifier, card=card).predict("example:rain")
+        assert prediction.is_known == is_known
+        assert prediction.verdict.startswith("None of the 50 classes") != is_known
+
+
+@pytest.mark.yamnet
+@pytest.mark.audio
+def test_a_training_clip_is_its_own_nearest(classifier, dataset_root):
+    nearest = classifier.predict(clip_path("1-100032-A-0.wav", dataset_root)).nearest
+    assert nearest[0].filename == "1-100032-A-0.wav"
+    assert nearest[0].category == "dog"
+    assert nearest[0].similarity == pytest.approx(1, abs=0.01)
+    assert len(nearest) == 5
+    assert sorted((n.similarity for n in nearest), reverse=True) == [n.similarity for n in nearest]
+
+
+def test_the_theme_is_that_of_the_best_class():
+    made_up = by_hand([0.1, 0.9])
+    assert made_up.theme == ""  # a class of the user's own
+    assert replace(made_up, class_names=("rain", "dog")).theme == "Animals"
+    assert replace(made_up, class_names=("dog", "rain")).theme == "Natural soundscapes & water"
+
+
 # --- what it takes
 
 
@@ -173,3 +225,11 @@ def test_import_is_light():
     program = "import sys, esc50.predict; print(*{'tensorflow', 'keras', 'librosa', 'ipywidgets'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ""
+
+
+@pytest.mark.yamnet
+def test_the_shipped_rule_refuses_tones_and_keeps_the_examples():
+    classifier = SoundClassifier.load()
+    assert all(classifier.predict(f"example:{name}").is_known for name in synthesis.EXAMPLES)
+    for hz in (220, 440, 880):
+        assert not classifier.predict(synthesis.sine(hz), sample_rate_hz=RATE).is_known

@@ -89,5 +89,5 @@ def plot_score_histogram(scores, *, label, threshold=None, ax=None):
     if threshold is not None:
         ax.axvline(threshold, color="0.2", linestyle="--", label=f"threshold {threshold:.2f}")
     ax.set(xlabel=label, ylabel="share of its kind (%)")
-    ax.legend(fontsize=8, loc="upper left")
+    ax.legend(fontsize=8)
     return ax
