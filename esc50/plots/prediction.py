@@ -117,7 +117,7 @@ def plot_prediction(prediction, *, top=5):
     frames, names = prediction.frame_probabilities, prediction.class_names
     plot_timeline(frames, prediction.frame_seconds, names, labels=best, ax=timeline)
     _share_time([wave, mel, timeline])
-    title = "what it is taken for" if prediction.is_known else "what it would be, were it one of these"
+    title = "what it is taken for" if prediction.is_known else "if it had to be one of these"
     plot_top_scores(scores, names, top=top, ax=bars).set_title(title)
     _write_facts(facts, prediction)
     return figure
