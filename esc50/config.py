@@ -113,16 +113,16 @@ class CnnSettings:
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """The dense head on the frames' YAMNet embeddings; chosen on validation folds, see notebook 04."""
+    """The dense head on YAMNet's frames; epochs and weight decay as chosen by nested validation, see notebook 04."""
 
     units: tuple[int, ...] = (256, 128)
     input_dropout: float = 0.3
     dropout: float = 0.3
-    epochs: int = 20
+    epochs: int = 30
     batch_size: int = 512
     learning_rate: float = 2e-3
     warmup_epochs: int = 1
-    weight_decay: float = 0.01
+    weight_decay: float = 0.1
 
 
 @dataclass(frozen=True)
