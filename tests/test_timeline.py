@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -125,6 +127,40 @@ def test_sounds_between_silences_are_found_where_they_are(shipped):
     for event, start in zip(heard.events, (3.0, 11.0), strict=True):
         assert event.start_seconds == pytest.approx(start, abs=0.75)
         assert event.end_seconds == pytest.approx(start + 5.0, abs=0.75)
+
+
+# Memory
+
+MEMORY = """
+import re, sys
+from pathlib import Path
+from esc50.predict import SoundClassifier
+from esc50.timeline import listen
+
+classifier = SoundClassifier.load(warm_up=False)
+for path in sys.argv[1:]:
+    seconds = listen(classifier, path).duration_seconds
+    status = Path("/proc/self/status").read_text()  # getrusage would count the parent's memory too
+    print(seconds, 1024 * int(re.search(r"VmHWM:\\s*(\\d+) kB", status)[1]))
+"""
+
+
+@pytest.mark.yamnet
+@pytest.mark.skipif(sys.platform != "linux", reason="the largest resident memory is read from /proc")
+def test_memory_is_bounded_and_does_not_grow_with_length(tmp_path):
+    minute = np.random.default_rng(0).uniform(-0.5, 0.5, (60 * 44_100, 2))
+    for minutes in (1, 6):  # six minutes of samples would take 127 MB
+        with soundfile.SoundFile(tmp_path / f"{minutes}.wav", "w", 44_100, 2) as file:
+            for _ in range(minutes):
+                file.write(minute)
+    command = [sys.executable, "-c", MEMORY, tmp_path / "1.wav", tmp_path / "6.wav"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (short_seconds, short_bytes), (long_seconds, long_bytes) = (
+        map(float, line.split()) for line in answer.splitlines()
+    )
+    assert (short_seconds, long_seconds) == (60.0, 360.0)
+    assert long_bytes - short_bytes < 30e6
+    assert long_bytes < 2**30
 
 
 # Events
