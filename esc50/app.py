@@ -25,11 +25,11 @@ ABOUT = "Give it a sound, and see which of 50 classes it is taken for: dog, rain
 WELCOME = "Upload a sound, record one, or choose an example."
 NO_SOUND = "There is no sound yet: upload a file, record one with the microphone, or choose an example."
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
-COLUMNS = ("from (s)", "to (s)", "class", "probability")
+COLUMNS = ("from", "to", "class", "confidence")
 EXPORTS = {"csv": Timeline.to_csv, "json": Timeline.to_json, "txt": Timeline.to_audacity}  # ending -> how it is written
 LABELS = ("CSV", "JSON", "Audacity labels")
 CSS = """
-.gradio-container {max-width: 1180px !important; margin: auto}
+.gradio-container {max-width: min(1180px, 100%) !important; margin: auto}
 #title h1 {font-size: 2rem; margin-bottom: 0}
 #title p, #limits p, .card .facts, .heading h3 {color: var(--body-text-color-subdued)}
 #title p {margin-top: .3rem}
@@ -46,11 +46,16 @@ CSS = """
 .card.unknown {border-left-color: #d99a2b}
 .card.wrong {border-left-color: #d9534f}
 .nearest {list-style: none; margin: 0; padding: 0}
-.nearest li {display: grid; grid-template-columns: minmax(6rem, 1fr) minmax(7rem, 1fr) minmax(3rem, 1fr) 2.5rem;
+.nearest li {display: grid; grid-template-columns: minmax(5rem, 1fr) 9rem minmax(2rem, 1fr) 2.5rem;
              gap: .6rem; align-items: center; margin: 0; padding: .3rem 0}
 .nearest li > span:nth-child(2), .nearest i {color: var(--body-text-color-subdued); font-style: normal}
 .nearest .track {background: var(--border-color-primary); border-radius: 3px; height: 6px}
 .nearest .track span {background: var(--color-accent); border-radius: 3px; display: block; height: 6px}
+.events {max-height: 300px; overflow-y: auto}
+.events table {width: 100%; border: none !important; border-collapse: collapse; margin: 0}
+.events th, .events td {border: none; border-bottom: 1px solid var(--border-color-primary); padding: .3rem 0;
+                        text-align: left}
+.events th {color: var(--body-text-color-subdued); font-weight: 500}
 #scores * {font-family: var(--font)}
 .bare .html-container {padding: 0 !important}
 """
@@ -82,7 +87,7 @@ class Page:
         All of the following; hidden where the sound is short.
     events : gradio.Plot
         What is heard, and when.
-    table : gradio.Dataframe
+    table : gradio.HTML
         The same as a table.
     downloads : list of gradio.DownloadButton
         The same as files, in the order of `EXPORTS`.
@@ -98,7 +103,7 @@ class Page:
     nearest: gr.HTML
     timeline: gr.Column
     events: gr.Plot
-    table: gr.Dataframe
+    table: gr.HTML
     downloads: list
 
     @property
@@ -234,19 +239,19 @@ def _lay_out(settings):
             sound = gr.Audio(type="filepath", sources=["upload", "microphone"], label="sound", buttons=[])
             button = gr.Button("What is it?", variant="primary")
             _offer_examples(sound)
-            gr.Markdown(_limits(settings), elem_id="limits")
         with gr.Column(scale=3, min_width=300):
             verdict = gr.HTML(_card("start", WELCOME), elem_classes="bare")
             with gr.Column(visible=False) as details:
                 _heading("Most probable of the 50 classes")
                 scores = gr.Label(show_label=False, show_heading=False, elem_id="scores")
                 _heading("Waveform and log-mel spectrogram")
-                picture = gr.Plot(show_label=False)
+                picture = gr.Plot(show_label=False, elem_id="picture")
                 ask_why = gr.Button("Why? Show what in the sound spoke for it", size="sm")
-                why = gr.Plot(show_label=False, visible=False)
+                why = gr.Plot(show_label=False, visible=False, elem_id="why")
                 timeline = _lay_out_timeline()
                 _heading("Most similar training clips")
                 nearest = gr.HTML(elem_classes="bare")
+    gr.Markdown(_limits(settings), elem_id="limits")
     return Page(sound, verdict, details, scores, picture, ask_why, why, nearest, *timeline), button
 
 
@@ -254,7 +259,7 @@ def _lay_out_timeline():
     with gr.Column(visible=False) as timeline:
         _heading("Timeline: what is heard, and when")
         events = gr.Plot(show_label=False)
-        table = gr.Dataframe(headers=list(COLUMNS), interactive=False, show_label=False, max_height=300, buttons=[])
+        table = gr.HTML(elem_classes="bare")
         with gr.Row():
             downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
     return timeline, events, table, downloads
@@ -340,7 +345,7 @@ def _show_timeline(page, classifier, settings, prediction, path):
     return {
         page.timeline: gr.Column(visible=True),
         page.events: _draw_events(timeline),
-        page.table: timeline.table().set_axis(COLUMNS, axis=1).replace({"class": "_"}, " ", regex=True),
+        page.table: _table(timeline.events),
         **dict(zip(page.downloads, files, strict=True)),
     }
 
@@ -352,9 +357,20 @@ def _explain(classifier, path):
     return gr.Plot(plots.blend_in(figure), visible=True)
 
 
+def _table(events):
+    head = "".join(f"<th>{column}</th>" for column in COLUMNS)
+    rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(event))}</tr>" for event in events)
+    return f'<div class="events"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _cells(event):
+    times = (answers.clock(seconds) for seconds in (event.start_seconds, event.end_seconds))
+    return [*times, plots.class_label(event.class_name), f"{100 * event.confidence:.0f} %"]
+
+
 def _draw_events(timeline):
     figure = Figure(figsize=(6.6, 2.8), layout="constrained", dpi=200)
-    plots.plot_events(timeline, ax=figure.subplots())
+    plots.plot_events(timeline, cmap=plots.BLEND_SHADES, ax=figure.subplots())
     return plots.blend_in(figure)
 
 

@@ -287,7 +287,7 @@ def test_an_example_is_answered_in_light_and_dark_wide_and_narrow(page, served, 
         assert "siren" in verdict(page)
         page.locator("#scores").get_by_text("siren").wait_for()
         page.locator("#picture img").wait_for()
-        assert page.evaluate("document.body.scrollWidth") <= width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.screenshot(path=screenshots / f"app_answer_{theme}_{width}.png", full_page=True)
 
 
@@ -313,6 +313,7 @@ def test_too_large_an_upload_is_explained_on_the_page(page, bad_files, screensho
     toast = page.get_by_test_id("toast-body")
     toast.wait_for()
     assert 'exceed the maximum allowed size of 100.0 Mb: "200 MB.wav"' in toast.inner_text()
+    page.wait_for_timeout(500)  # it fades in
     page.screenshot(path=screenshots / "app_too_large.png")
 
 
@@ -342,7 +343,10 @@ def test_a_long_recording_shows_its_timeline_to_download(page, classifier, sound
     timeline = listen(classifier, sounds["long.wav"])
     written = [write(timeline, tmp_path / f"expected.{ending}") for ending, write in app.EXPORTS.items()]
     assert [file.read_text() for file in files] == [file.read_text() for file in written]
-    page.get_by_role("gridcell", name="siren").wait_for()
+    page.get_by_role("cell", name="siren", exact=True).wait_for()
+    page.set_viewport_size({"width": 420, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.screenshot(path=screenshots / "app_timeline.png", full_page=True)
 
 

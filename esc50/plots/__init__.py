@@ -21,11 +21,12 @@ from esc50.plots.sound import (
     plot_waveform,
     plot_yamnet_log_mel,
 )
-from esc50.plots.style import PART_PALETTE, THEME_PALETTE, blend_in, class_label, save_figure, set_style
+from esc50.plots.style import BLEND_SHADES, PART_PALETTE, THEME_PALETTE, blend_in, class_label, save_figure, set_style
 from esc50.plots.tables import plot_by_class, plot_histogram, plot_shares, plot_stacked, plot_two_shares
 from esc50.plots.trust import plot_reliability, plot_risk_coverage, plot_score_histogram
 
 __all__ = [
+    "BLEND_SHADES",
     "PART_PALETTE",
     "THEME_PALETTE",
     "TICK_HZ",

@@ -1,7 +1,9 @@
 """The look of every figure, how it is saved, and what is written on axes."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
+from matplotlib.colors import ListedColormap, to_rgba
 
 from esc50.config import FIGURES_DIR, PROJECT_DIR
 from esc50.dataset import THEMES
@@ -11,6 +13,7 @@ from esc50.verdict import class_label as class_label
 THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
 PART_PALETTE = sns.color_palette("tab10")
 BLEND_COLOR = "#7c8593"  # contrast about 4 : 1 with white and 5 : 1 with near-black
+BLEND_SHADES = ListedColormap([to_rgba("#4f8fd9", opacity) for opacity in np.linspace(0, 1, 128)], name="blend")
 
 
 def set_style():
