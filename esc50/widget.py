@@ -25,6 +25,7 @@ TEACHING = "Give the class a name, and three or more recordings of it."
 UPLOAD_MEGABYTES = 10  # what Jupyter's server lets through unless told otherwise; it drops more without a word
 PICTURE_DPI = 100
 STYLE = """<style>
+.esc50-widget img {border-radius: 8px}
 .esc50-card {border: 1px solid #8884; border-left: 5px solid #8888; border-radius: 8px; padding: 10px 16px;
   margin: 6px 0; line-height: 1.45; overflow-wrap: anywhere}
 .esc50-card p {margin: 2px 0}
@@ -88,7 +89,7 @@ class PredictionWidget(ipywidgets.VBox):
         self.upload = _upload_button(f"Upload (up to {UPLOAD_MEGABYTES} MB)", multiple=False)
         self.recorder = Recorder()
         placeholder = "or the path of a file where this notebook runs, of any size"
-        self.path = ipywidgets.Text(placeholder=placeholder, continuous_update=False, layout=_width("100%"))
+        self.path = ipywidgets.Text(placeholder=placeholder, continuous_update=False, layout=_width("auto"))
         self.status = ipywidgets.HTML()
         self.player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
         self.picture, self.reasons = (ipywidgets.Image(format="png", layout=_width("100%")) for _ in range(2))
@@ -99,6 +100,7 @@ class PredictionWidget(ipywidgets.VBox):
         heard = ipywidgets.HBox([self.player, self.why], layout=ipywidgets.Layout(align_items="center"))
         parts = [_html(STYLE), inputs, self.path, self.status, heard, self.picture, self.reasons, folded]
         super().__init__(parts, layout=ipywidgets.Layout(max_width="1080px"))
+        self.add_class("esc50-widget")
         self._clear(_card("start", START))
         self.choice.observe(self._on_choice, "value")
         self.upload.observe(self._on_upload, "value")
@@ -306,7 +308,10 @@ def _html(text):
 
 
 def _upload_button(label, *, multiple):
-    return ipywidgets.FileUpload(accept=ACCEPT, multiple=multiple, description=label, layout=_width("auto"))
+    tooltip = "wav, flac, ogg, mp3, aiff and others"
+    return ipywidgets.FileUpload(
+        accept=ACCEPT, multiple=multiple, description=label, tooltip=tooltip, layout=_width("auto")
+    )
 
 
 @contextmanager

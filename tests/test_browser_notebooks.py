@@ -88,7 +88,7 @@ def _wait_for(url, server, log):
 
 @contextmanager
 def page_at(browser, url):
-    context = browser.new_context(viewport={"width": 1280, "height": 1000}, permissions=["microphone"])
+    context = browser.new_context(viewport={"width": 1280, "height": 1700}, permissions=["microphone"])
     context.set_default_timeout(1_000 * PATIENCE_SECONDS)
     page = context.new_page()
     page.goto(url)
@@ -100,7 +100,7 @@ def answer_to(page, card, file):
     """Upload a file into the widget and wait for what its card says, once it is no longer busy."""
     before = card.inner_text()
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Upload").click()
+        page.locator(".esc50-widget .widget-upload").first.click()
     chooser.value.set_files(file)
     page.wait_for_function("([card, before]) => card.innerText !== before", arg=[card.element_handle(), before])
     card.filter(has_not_text="Listening").wait_for()
@@ -117,8 +117,7 @@ def use_the_widget(page, folder, picture):
     assert page.locator(".jupyter-widgets img.widget-image").first.is_visible()
     page.get_by_role("button", name="Why?").click()
     page.locator("img.widget-image").nth(1).wait_for()
-    page.locator(".esc50-record").first.scroll_into_view_if_needed()
-    page.screenshot(path=picture)
+    page.locator(".esc50-widget").screenshot(path=picture)
     record = page.locator(".esc50-record").first
     record.click()
     page.get_by_text("Stop (3 s)").click()
