@@ -26,7 +26,7 @@ GRID = {
     "smoothing_frames": (1, 3, 5, 7, 9),
     "min_confidence": (0.2, 0.25, 0.3, 0.35, 0.4, 0.5),
     "max_gap_seconds": (0.5, 1.0, 2.0, 3.0),
-    "min_event_seconds": (0.0, 0.9, 1.4, 1.9),
+    "min_event_seconds": (0.0, 0.9, 1.4),  # a click is in three frames: 1.44 s, and more would drop it
 }
 MODULES = ("audio", "models", "stitching", "timeline", "timeline_benchmark", "training", "yamnet")
 
@@ -239,9 +239,9 @@ def activity(frames, settings, *, segment_seconds=StitchingSettings.segment_seco
     tuple of np.ndarray of bool, shape (n_segments, 50)
         The reference and what was found, of all recordings one after the other.
     """
-    found = []
+    names, found = class_names(), []
     for probabilities, audible, recording in frames:
-        seconds, names = recording.duration_seconds, class_names()
+        seconds = recording.duration_seconds
         events = find_events(probabilities, audible, class_names=names, duration_seconds=seconds, settings=settings)
         found.append(segment_activity(events, names, duration_seconds=seconds, segment_seconds=segment_seconds))
     return np.concatenate([recording.reference for *_, recording in frames]), np.concatenate(found)
