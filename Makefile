@@ -8,7 +8,7 @@ ESC50 := $(BIN)/python -m esc50
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
-.PHONY: help env data features run reproduce test lint format bench lab readme clean
+.PHONY: help env data features run reproduce test browser lint format bench app lab readme clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,7 +26,7 @@ data: env ## download ESC-50 (646 MB) into data/raw; not needed for `make run`
 features: env ## compute data/features from the recordings (2 minutes)
 	$(ESC50) features
 
-run: env ## execute notebooks 01 to 05, train the dense head for real, regenerate every figure
+run: env ## execute notebooks 01 to 06, train the dense head for real, regenerate every figure
 	$(ESC50) run --retrain 04 --publish
 	$(ESC50) readme
 
@@ -34,11 +34,20 @@ reproduce: env ## everything from audio: features, every training, results, figu
 	$(ESC50) features
 	$(ESC50) select
 	$(ESC50) train
+	$(ESC50) trust
+	$(ESC50) timeline-benchmark
 	$(ESC50) bench
 	$(ESC50) run --retrain 04 --publish
+	$(ESC50) app-benchmark
 	$(ESC50) readme
 
-test: env ## run all tests, the notebooks by nbval included
+browser: env ## find a Chromium for the browser tests, or install one
+	@for name in chromium chromium-browser google-chrome; do command -v $$name && exit 0; done; \
+	timeout 300 $(BIN)/python -m playwright install chromium || \
+	{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } || \
+	echo "no browser can be had here: the tests that need one will be skipped"
+
+test: env browser ## run all tests, in the browser too, the notebooks by nbval included
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
@@ -52,8 +61,12 @@ format: env ## mend style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: env ## time the embedding of all clips against the plain loop
+bench: env ## time the embedding of all clips against the plain loop, and the app under load
 	$(ESC50) bench
+	$(ESC50) app-benchmark
+
+app: env ## serve the app for the browser on http://127.0.0.1:7860
+	$(BIN)/python main.py
 
 lab: env ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks --ServerApp.tornado_settings="{'websocket_max_message_size': 268435456}"

@@ -1,6 +1,4 @@
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from esc50.errors import DatasetError
 NO_RECORDINGS = f"the ESC-50 recordings are not here: run `make data` or set {DATASET_VARIABLE}"
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-NO_BROWSER = "no Chromium is here and Playwright could not install one: apt-get install chromium"
+NO_BROWSER = "no Chromium is here: run `make browser`, or install one"
 SCREENSHOTS_DIR = BUILD_DIR / "screenshots"
 MICROPHONE_EXAMPLE = "siren"  # what the browser's fake microphone hears, again and again
 
@@ -87,17 +85,11 @@ def browser(tmp_path_factory):
 
 
 def find_browser(playwright):
-    """The system's Chromium, or Playwright's own, installed where it is missing; else skip."""
-    if found := next(filter(None, map(shutil.which, BROWSERS)), None):
-        return found
+    """The system's Chromium, or Playwright's own; else skip."""
     own = playwright.chromium.executable_path
-    if not Path(own).exists():
-        try:
-            command = [sys.executable, "-m", "playwright", "install", "chromium"]
-            subprocess.run(command, capture_output=True, timeout=300, check=True)
-        except subprocess.SubprocessError as error:
-            pytest.skip(f"{NO_BROWSER} ({error})")
-    return own
+    if not (found := next(filter(None, map(shutil.which, BROWSERS)), None) or (Path(own).exists() and own)):
+        pytest.skip(NO_BROWSER)
+    return found
 
 
 @pytest.fixture(scope="session")
