@@ -20,6 +20,7 @@ FILES = (
     "LICENSE",
     "esc50",
     "data/features/yamnet.npz",
+    "data/meta/esc50.csv",
     "data/models/audio-classifier.json",
     "data/models/audio-classifier.keras",
     "data/models/yamnet_golden.npz",
