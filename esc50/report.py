@@ -1,11 +1,15 @@
-"""The README's results table: written from the results files, so that it cannot say anything else."""
+"""The README's tables: written from the results files, so that they cannot say anything else."""
+
+import json
+
+import pandas as pd
 
 from esc50.config import PROJECT_DIR, RESULTS_DIR
 from esc50.errors import ResultsError
 from esc50.files import replacing
 from esc50.results import summarise
 
-START, END = "<!-- results: written by `python -m esc50 readme` -->", "<!-- end of results -->"
+START, END = "<!-- {name}: written by `python -m esc50 readme` -->", "<!-- end of {name} -->"
 
 MODELS = {
     "mfcc_knn": "k-NN on MFCC statistics",
@@ -63,8 +67,26 @@ def headline(summary):
     return {"protocol": "official 5 folds, each clip tested once, 3 seeds averaged, 95 % intervals", **figures}
 
 
+def measures_table(*, folder=RESULTS_DIR):
+    """Make the Markdown table of what was measured beside the models' accuracy.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    str
+        One row a question: what, how much, and the command that measures it.
+    """
+    rows = [*_trust_rows(folder), *_timeline_rows(folder), *_speed_rows(folder)]
+    head = ["| | measured | `python -m esc50 …` |", "| --- | --- | --- |"]
+    return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
+
+
 def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
-    """Write the table between the README's markers.
+    """Write the tables between the README's markers.
 
     Parameters
     ----------
@@ -84,7 +106,8 @@ def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
         The README lacks the markers.
     """
     text = path.read_text(encoding="utf-8")
-    new = with_table(text, results_table(folder=folder))
+    new = with_table(text, "results", results_table(folder=folder))
+    new = with_table(new, "measures", measures_table(folder=folder))
     if new == text:
         return False
     with replacing(path) as beside:
@@ -92,13 +115,15 @@ def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
     return True
 
 
-def with_table(text, table):
-    """Put a table between the markers of a text.
+def with_table(text, name, table):
+    """Put a table between its markers in a text.
 
     Parameters
     ----------
     text : str
         Holds both markers.
+    name : str
+        What the markers call the table.
     table : str
         Markdown.
 
@@ -112,11 +137,45 @@ def with_table(text, table):
     ResultsError
         A marker is missing.
     """
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
+    first, last = START.format(name=name), END.format(name=name)
+    before, start, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not (start and end):
-        raise ResultsError(f"README.md lacks the markers {START} and {END}: put them where the table belongs")
-    return f"{before}{start}\n{table}\n{end}{after}"
+        raise ResultsError(f"README.md lacks the markers {first} and {last}: put them where the table belongs")
+    return f"{before}{first}\n{table}\n{last}{after}"
+
+
+def _trust_rows(folder):
+    rule = _read(folder / "trust.json")["rejection"]
+    summary = pd.read_csv(folder / "trust_summary.csv")
+    summary = summary[summary["score"] == rule["score"]].set_index("unknown")
+    kept = f"at the threshold that keeps {100 * rule['kept']:.0f} % of the known"
+    for unknown, what in {"left out": "classes left out of the training", "foreign": "tones, noise, speech …"}.items():
+        row = summary.loc[unknown]
+        accepted = f"{100 * row['false_acceptance']:.0f} % accepted {kept}; AUROC {row['auroc']:.2f}"
+        yield f'"None of these": {what}', accepted, "`trust`"
+
+
+def _timeline_rows(folder):
+    found = _read(folder / "timeline.json")
+    what = f"timelines of {found['n_recordings']} stitched recordings ({found['hours']:.1f} hours), unheard clips"
+    yield what, f"segment-based F1 {found['pooled']['f1']:.2f} (1 s segments)", "`timeline-benchmark`"
+
+
+def _speed_rows(folder):
+    found = _read(folder / "benchmark_embedding.json")
+    batch, loop = found["batch_ms_per_clip"], found["hub_loop_ms_per_clip"]
+    speed = f"{batch:.1f} ms a clip, {found['ratio']:.2f} times as fast as one by one ({loop:.1f} ms)"
+    yield f"embedding all clips, {found['cores']} cores", speed, "`bench`"
+    found = _read(folder / "app_load.json")
+    alone, many = found["alone"], found["together"]
+    waits = f"half of the answers within {many['p50_seconds']:.1f} s, 95 % within {many['p95_seconds']:.1f} s"
+    waits += f"; {alone['p50_seconds']:.1f} s for one alone"
+    yield f"the app, {many['n_clients']} asking at once, {found['cores']} cores", waits, "`app-benchmark`"
+
+
+def _read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _row(title, row):
