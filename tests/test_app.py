@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import soundfile
@@ -15,7 +16,7 @@ from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from esc50 import app, synthesis
+from esc50 import app, plots, synthesis
 from esc50.app_benchmark import Answer, ask_together, summarise
 from esc50.config import PROJECT_DIR, AppSettings
 from esc50.dataset import clip_path
@@ -241,6 +242,14 @@ def test_the_summary_of_a_load():
         "p95_seconds": 95.0,
         "longest_seconds": 100.0,
     }
+
+
+def test_the_picture_reads_on_any_page_and_leaves_no_figure_behind(classifier, sounds):
+    figure = plots.plot_sound(classifier.predict(sounds["a click.wav"]))
+    wave, mel = figure.axes
+    assert wave.get_xlim() == mel.get_xlim() == (0, pytest.approx(0.1))
+    assert figure.get_facecolor()[3] == wave.get_facecolor()[3] == 0  # transparent
+    assert not plt.get_fignums()
 
 
 # --- in the browser
