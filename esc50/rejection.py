@@ -183,7 +183,7 @@ SCORE_NAMES = {
     "max_probability": "maximum probability",
     "energy": "energy",
     "neighbours": "similarity to the nearest training clips",
-    "class_neighbours": "similarity to the nearest of the class named",
+    "class_neighbours": "similarity to the named class's nearest training clips",
 }
 
 
