@@ -131,10 +131,10 @@ class TimelineSettings:
 
     frames_per_block: int = 16  # eight seconds at once; twice as many take 50 MB more and save a quarter of the time
     max_seconds: float = 86_400.0  # longest recording that is taken
-    smoothing_frames: int = 3  # each frame is averaged with its neighbours
-    min_confidence: float = 0.4  # a frame whose most probable class has less is no event
-    max_gap_seconds: float = 1.0  # pauses up to this do not end an event
-    min_event_seconds: float = 0.9
+    smoothing_frames: int = 5  # each frame is averaged with two on each side; this and the rest: see timeline.json
+    min_confidence: float = 0.3  # a frame whose most probable class has less is no event
+    max_gap_seconds: float = 2.0  # pauses up to this do not end an event
+    min_event_seconds: float = 1.4  # of frames, of which three hold even a click
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,25 @@ def test_the_theme_is_that_of_the_best_class():
     assert replace(made_up, class_names=("dog", "rain")).theme == "Natural soundscapes & water"
 
 
+@pytest.mark.yamnet
+def test_many_are_predicted_one_by_one_and_a_bad_one_does_not_stop_the_rest(classifier, capsys):
+    asked = []
+
+    def sources():
+        for source in ("example:siren", b"no sound", "example:rain"):
+            asked.append(source)
+            yield source
+
+    answers = classifier.predict_many(sources(), progress=True)
+    source, first = next(answers)
+    assert (source, asked) == ("example:siren", ["example:siren"])
+    (_, error), (_, last) = answers
+    assert isinstance(error, AudioError)
+    np.testing.assert_array_equal(first.probabilities, classifier.predict("example:siren").probabilities)
+    assert isinstance(last, Prediction)
+    assert "predicting" in capsys.readouterr().err
+
+
 # --- what it takes
 
 

@@ -166,6 +166,13 @@ def test_memory_is_bounded_and_does_not_grow_with_length(tmp_path):
 # Events
 
 
+def test_a_single_click_in_silence_is_an_event():
+    labels = [None] * 5 + [2, 2, 2] + [None] * 5  # half a second of sound is in three frames
+    audible = [label is not None for label in labels]
+    [event] = events_of(labels, audible=audible, settings=TimelineSettings())
+    assert event.class_name == "siren"
+
+
 def test_equal_neighbours_make_one_event_up_to_the_middle_of_the_overlap():
     assert spans(events_of([0, 0, 0, 2, 2])) == [("dog", 0.0, 1.68), ("siren", 1.68, 2.88)]
     assert spans(events_of([None, 1, 1, None])) == [("rain", 0.72, 1.68)]
