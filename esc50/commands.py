@@ -37,7 +37,23 @@ def predict(ctx, files, top, timeline, form, output):
       python -m esc50 predict --format csv --output answers.csv *.wav
       python -m esc50 predict --timeline garden.flac
       python -m esc50 predict --timeline --format audacity --output labels.txt garden.flac
-    """  # noqa: D301  (click's \b keeps the lines of the examples)
+    \f
+
+    Parameters
+    ----------
+    ctx : click.Context
+        Takes the exit code.
+    files : tuple of str
+        Names, as given.
+    top : int
+        Classes shown of each.
+    timeline : bool
+        Whether events are wanted.
+    form : str
+        One of `FORMATS`.
+    output : Path or None
+        Where to write; standard output by default.
+    """  # noqa: D301  (click's \b keeps the lines of the examples, its \f ends the help text)
     _check_format(form, timeline, files)
     make = _timelines if timeline else partial(_predictions, top=top, progress=_is_watched(output))
     columns = answers.EVENT_COLUMNS if timeline else answers.TOP_COLUMNS
@@ -66,6 +82,16 @@ def embed(ctx, files, output):
     \b
     Example:
       python -m esc50 embed --output sounds.npz *.wav
+    \f
+
+    Parameters
+    ----------
+    ctx : click.Context
+        Takes the exit code.
+    files : tuple of str
+        Names, as given.
+    output : Path
+        The file to write.
     """  # noqa: D301
     import numpy as np
 
