@@ -114,7 +114,7 @@ def test_imports_flow_one_way():
         "yamnet plots training results",
         "feature_files report foreign rejection saved",
         "study predict benchmark space",
-        "selection timeline stitching timeline_benchmark app_benchmark explain teach",
+        "selection open_set timeline stitching timeline_benchmark app_benchmark explain teach",
         "widget app commands",
         "__main__",
     ]
