@@ -132,7 +132,7 @@ class TimelineSettings:
     frames_per_block: int = 16  # eight seconds at once; twice as many take 50 MB more and save a quarter of the time
     max_seconds: float = 86_400.0  # longest recording that is taken
     smoothing_frames: int = 5  # each frame is averaged with two on each side; this and the rest: see timeline.json
-    min_confidence: float = 0.3  # a frame whose most probable class has less is no event
+    min_confidence: float = 0.35  # a frame whose most probable class has less is no event
     max_gap_seconds: float = 2.0  # pauses up to this do not end an event
     min_event_seconds: float = 1.4  # of frames, of which three hold even a click
 
@@ -180,6 +180,7 @@ class AppSettings:
     host: str = "127.0.0.1"
     port: int = 7860
     max_file_megabytes: int = 100
+    max_timeline_seconds: float = 3_600.0  # by /timeline; the page takes what one answer is given for
     timeline_from_seconds: float = 10.0  # longer recordings get a timeline beside the one answer
     top: int = 5
     predictions_at_once: int = 2
