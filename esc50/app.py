@@ -13,7 +13,7 @@ import soundfile
 from matplotlib.figure import Figure
 
 from esc50 import answers, plots, synthesis
-from esc50.config import AppSettings, AudioSettings
+from esc50.config import AppSettings, AudioSettings, TimelineSettings
 from esc50.errors import AudioError, Esc50Error
 from esc50.explain import explain
 from esc50.predict import SoundClassifier
@@ -24,6 +24,7 @@ TITLE = "What do we hear?"
 ABOUT = "Give it a sound, and see which of 50 classes it is taken for: dog, rain, siren, chainsaw and others."
 WELCOME = "Upload a sound, record one, or choose an example."
 NO_SOUND = "There is no sound yet: upload a file, record one with the microphone, or choose an example."
+GONE = "The sound has been deleted from the app meanwhile: give it again."
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
 COLUMNS = ("from", "to", "class", "confidence")
 EXPORTS = {"csv": Timeline.to_csv, "json": Timeline.to_json, "txt": Timeline.to_audacity}  # ending -> how it is written
@@ -53,8 +54,8 @@ CSS = """
 .nearest .track span {background: var(--color-accent); border-radius: 3px; display: block; height: 6px}
 .events {max-height: 300px; overflow-y: auto}
 .events table {width: 100%; border: none !important; border-collapse: collapse; margin: 0}
-.events th, .events td {border: none; border-bottom: 1px solid var(--border-color-primary); padding: .3rem 0;
-                        text-align: left}
+.events th, .events td {border-width: 0 0 1px !important; border-color: var(--border-color-primary) !important;
+                        padding: .3rem 0; text-align: left}
 .events th {color: var(--body-text-color-subdued); font-weight: 500}
 #scores * {font-family: var(--font)}
 .bare .html-container {padding: 0 !important}
@@ -199,13 +200,14 @@ def build_app(classifier, *, settings=SETTINGS):
         for event, none in ((page.sound.change, WELCOME), (button.click, NO_SOUND)):
             respond = partial(_respond, page, classifier, settings, none)
             event(respond, page.sound, page.outputs, api_visibility="private", show_progress_on=page.verdict, **limit)
-        page.ask_why.click(partial(_explain, classifier), page.sound, page.why, api_visibility="private", **limit)
+        explanation = partial(_or_refuse, partial(_draw_why, classifier))
+        page.ask_why.click(explanation, page.sound, page.why, api_visibility="private", **limit)
 
         def predict(sound: gr.FileData) -> dict:
             return _or_refuse(partial(_record, classifier, settings), sound["path"])
 
         def timeline(sound: gr.FileData) -> dict:
-            return _or_refuse(partial(_timeline_record, classifier), sound["path"])
+            return _or_refuse(partial(_timeline_record, classifier, settings), sound["path"])
 
         gr.api(predict, api_name="predict", api_description="Classify one sound file.", **limit)
         gr.api(timeline, api_name="timeline", api_description="Say what is heard when in a sound file.", **limit)
@@ -270,15 +272,12 @@ def _heading(text):
 
 
 def _offer_examples(sound):
-    with tempfile.TemporaryDirectory() as folder:
-        files = write_examples(folder)
-        gr.Examples(
-            [[str(path)] for path in files.values()],
-            sound,
-            example_labels=list(files),
-            label="examples, made by code",
-            api_visibility="private",
-        )
+    folder = Path(sound.GRADIO_CACHE) / "examples"
+    folder.mkdir(parents=True, exist_ok=True)
+    gr.set_static_paths([folder])  # else they would be swept as what users upload is
+    files = write_examples(folder)
+    paths = [[str(path)] for path in files.values()]
+    gr.Examples(paths, sound, example_labels=list(files), label="examples, made by code", api_visibility="private")
 
 
 def _limits(settings):
@@ -291,15 +290,17 @@ def _limits(settings):
 
 def _named(hear, path):
     """Hear a file; an error names it as its owner does, not by its place on the server."""
+    if not Path(path).exists():
+        raise AudioError(GONE)
     try:
         return hear(path)
     except AudioError as error:
         raise AudioError(str(error).replace(str(path), Path(path).name)) from error
 
 
-def _or_refuse(make_record, path):
+def _or_refuse(hear, path):
     try:
-        return _named(make_record, path)
+        return _named(hear, path)
     except AudioError as error:
         raise gr.Error(str(error), print_exception=False) from error
 
@@ -310,8 +311,9 @@ def _record(classifier, settings, path):
     return answers.prediction_record(Path(path).name, prediction, top=settings.top) | {"probabilities": every}
 
 
-def _timeline_record(classifier, path):
-    return answers.timeline_record(Path(path).name, listen(classifier, path))
+def _timeline_record(classifier, settings, path):
+    limit = TimelineSettings(max_seconds=settings.max_timeline_seconds)
+    return answers.timeline_record(Path(path).name, listen(classifier, path, settings=limit))
 
 
 def _respond(page, classifier, settings, none, path):
@@ -350,7 +352,7 @@ def _show_timeline(page, classifier, settings, prediction, path):
     }
 
 
-def _explain(classifier, path):
+def _draw_why(classifier, path):
     prediction = classifier.predict(path)
     figure = Figure(figsize=(6.6, 3.2), layout="constrained", dpi=200)
     plots.plot_explanation(prediction, explain(classifier, prediction), ax=figure.subplots())
