@@ -53,7 +53,8 @@ CSS = """
 .nearest .track {background: var(--border-color-primary); border-radius: 3px; height: 6px}
 .nearest .track span {background: var(--color-accent); border-radius: 3px; display: block; height: 6px}
 .events {max-height: 300px; overflow-y: auto}
-.events table {width: 100%; border: none !important; border-collapse: collapse; margin: 0}
+.events table, .events tr, .events thead, .events tbody {border: none !important}
+.events table {width: 100%; border-collapse: collapse; margin: 0}
 .events th, .events td {border-width: 0 0 1px !important; border-color: var(--border-color-primary) !important;
                         padding: .3rem 0; text-align: left}
 .events th {color: var(--body-text-color-subdued); font-weight: 500}
