@@ -25,7 +25,7 @@ TEACHING = "Give the class a name, and three or more recordings of it."
 UPLOAD_MEGABYTES = 10  # what Jupyter's server lets through unless told otherwise; it drops more without a word
 PICTURE_DPI = 100
 STYLE = """<style>
-.esc50-widget img {border-radius: 8px}
+.esc50-widget .widget-image {border-radius: 8px}
 .esc50-card {border: 1px solid #8884; border-left: 5px solid #8888; border-radius: 8px; padding: 10px 16px;
   margin: 6px 0; line-height: 1.45; overflow-wrap: anywhere}
 .esc50-card p {margin: 2px 0}
