@@ -76,8 +76,8 @@ def test_confusion_of_a_class_that_does_not_occur_is_empty(ax):
 def test_models_are_compared_with_intervals_and_references(ax):
     summary = pd.DataFrame({"accuracy": [0.5], "accuracy_low": [0.4], "accuracy_high": [0.6]}, index=["some model"])
     plots.plot_model_comparison(summary, references={"others": 81.3}, ax=ax)
-    texts = [text.get_text() for text in ax.texts]
-    assert texts == ["50.0 %", "others 81.3"]
+    assert [text.get_text() for text in ax.texts] == ["50.0 %"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["others 81.3"]
     assert tick_labels(ax.yaxis) == ["some model"]
 
 

@@ -26,12 +26,18 @@ def test_the_table_has_a_row_for_each_model():
 
 def test_the_readme_is_written_between_its_markers(tmp_path):
     path = tmp_path / "README.md"
-    blocks = [f"{report.START.format(name=name)}\nold\n{report.END.format(name=name)}" for name in TABLES]
+    blocks = [f"{report.START.format(name=name)}\nstale line\n{report.END.format(name=name)}" for name in TABLES]
     path.write_text("\n".join(["before", *blocks, "after\n"]))
     assert report.update_readme(path=path)
     assert not report.update_readme(path=path)
     assert path.read_text().startswith("before\n") and path.read_text().endswith("after\n")
-    assert "old" not in path.read_text()
+    assert "stale line" not in path.read_text()
+
+
+def test_the_pictures_of_the_readme_exist():
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
+    assert len(pictures) >= 2
+    assert all((PROJECT_DIR / picture).is_file() for picture in pictures)
 
 
 def test_a_readme_without_markers_is_left_alone(tmp_path):
@@ -46,6 +52,7 @@ def test_the_headline_states_its_protocol():
     found = report.headline(results.summarise(["head_frames"]).loc["head_frames"])
     assert "official 5 folds" in found["protocol"]
     assert found["accuracy_low"] < found["accuracy"] < found["accuracy_high"]
+    assert found["run_accuracy"] < found["accuracy"]
 
 
 def test_every_percentage_in_the_readme_outside_the_table_has_a_source():

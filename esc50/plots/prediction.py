@@ -103,7 +103,7 @@ def plot_prediction(prediction, *, top=5):
     Returns
     -------
     matplotlib.figure.Figure
-        One time axis for the three panels on the left. It is not pyplot's, so any number of threads may draw.
+        One time axis for the three panels on the left. It is not pyplot's: nothing is kept after it is let go.
     """
     figure = Figure(figsize=(12, 6), layout="constrained")
     figure.suptitle(textwrap.fill(prediction.verdict, 100), color=VERDICT_COLORS[prediction.is_known], weight="bold")
@@ -134,7 +134,7 @@ def plot_sound(prediction):
     Returns
     -------
     matplotlib.figure.Figure
-        One time axis for both panels. It is not pyplot's, so any number of threads may draw.
+        One time axis for both panels. It is not pyplot's: nothing is kept after it is let go.
     """
     figure = Figure(figsize=(6.6, 3.6), layout="constrained", dpi=200)
     wave, mel = figure.subplots(2, height_ratios=[1, 1.8])
