@@ -19,6 +19,7 @@ YAMNET = YamnetSettings()
 HOP_SAMPLES = round(YAMNET.patch_hop_seconds * YAMNET.sample_rate_hz)
 PATCH_SAMPLES = round(YAMNET.min_waveform_seconds * YAMNET.sample_rate_hz)
 FRAME_SECONDS, HOP_SECONDS = YAMNET.patch_window_seconds, YAMNET.patch_hop_seconds
+OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # where the length is not known beforehand
 NOTHING = -1  # label of a frame in which no class is heard
 
 
@@ -323,7 +324,8 @@ def _limited(stream, max_seconds):
 def _shown(blocks, stream, progress, on_block):
     from tqdm.auto import tqdm
 
-    form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
+    of_known_length = stream.expected_seconds is not None
+    form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]" if of_known_length else OPEN_END_BAR
     with tqdm(total=stream.expected_seconds, desc="listening", bar_format=form, disable=not progress) as bar:
         for block in blocks:
             yield block

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from esc50 import synthesis, timeline
-from esc50.audio import n_patches
+from esc50.audio import SoundStream, n_patches
 from esc50.config import HeadSettings, TimelineSettings
 from esc50.errors import AudioError
 from esc50.predict import SoundClassifier
@@ -102,6 +102,18 @@ def test_progress_is_told_block_by_block(classifier):
     assert list(heard) == sorted(heard)
     assert heard[-1] == expected[-1] == 40.0
     assert len(told) > 5
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize(("expected", "told"), [(12.0, "12/12 s"), (None, "listening: 12 s [")])
+def test_the_progress_bar_needs_no_length(classifier, monkeypatch, capsys, expected, told):
+    class Stream(SoundStream):
+        def __init__(self, *arguments):
+            super().__init__(*arguments[:3], expected)
+
+    monkeypatch.setattr("esc50.audio.SoundStream", Stream)
+    listen(classifier, np.zeros(12 * RATE), sample_rate_hz=RATE, progress=True)
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.yamnet
