@@ -24,7 +24,7 @@ class Answer:
     path : path-like
         The file that was sent.
     found : dict
-        The app's answer, as `esc50.app.describe` gives it.
+        The app's answer to ``/predict``, a JSON object.
     seconds : float
         From the start of the upload to the answer.
     """

@@ -29,5 +29,9 @@ class ResultsError(Esc50Error):
     """A results file or a saved model is missing, partial or made with other parameters."""
 
 
+class NotebookError(Esc50Error):
+    """No notebook, or more than one, has the name that was given."""
+
+
 class TeachingError(Esc50Error, ValueError):
     """A new class cannot be taught from what was given."""

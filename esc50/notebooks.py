@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 from esc50.config import BUILD_DIR, NOTEBOOKS_DIR, PROJECT_DIR
+from esc50.errors import NotebookError
 from esc50.files import replacing
 
 EXECUTED_DIR = BUILD_DIR / "notebooks"
 AUDIO_TAG = "audio"  # cells that play recordings: their output is not kept, ESC-50 must not be republished
-PROGRESS_TAG = "progress"  # cells with progress bars: only the last state would be kept, so none is
 
 
 def list_notebooks():
@@ -124,11 +124,11 @@ def resolve(name):
 
     Raises
     ------
-    FileNotFoundError
+    NotebookError
         None or several fit; the message lists those there are.
     """
     stem = Path(name).stem
     found = [path for path in list_notebooks() if path.stem == stem or path.stem.split("_")[0] == stem]
     if len(found) != 1:
-        raise FileNotFoundError(f"no notebook {name!r}; there are {', '.join(p.stem for p in list_notebooks())}")
+        raise NotebookError(f"no notebook {name!r}: choose from {', '.join(p.stem for p in list_notebooks())}")
     return found[0]

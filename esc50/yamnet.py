@@ -340,7 +340,7 @@ def golden_embeddings():
     YamnetError
         If the golden file is missing.
     """
-    return _golden("embeddings")
+    return _golden(GOLDEN_FILE)["embeddings"].copy()  # the cached array stays as it is
 
 
 def audible_frames(embeddings):
@@ -357,17 +357,18 @@ def audible_frames(embeddings):
         False where the cosine to the embedding of silence is above 0.5, the valley between the two kinds of
         frames that notebook 03 shows.
     """
-    silent = _golden("silence")  # (1024,)
+    silent = _golden(GOLDEN_FILE)["silence"]  # (1024,)
     lengths = np.linalg.norm(embeddings, axis=-1) * np.linalg.norm(silent)
     return embeddings @ silent <= SILENCE_LIKENESS * lengths
 
 
-def _golden(name):
+@functools.cache
+def _golden(path):
     try:
-        with np.load(GOLDEN_FILE) as golden:
-            return golden[name]
+        with np.load(path) as golden:
+            return dict(golden)
     except FileNotFoundError:
-        raise YamnetError(f"no golden values {GOLDEN_FILE}: restore the file with git") from None
+        raise YamnetError(f"no golden values {path}: restore the file with git") from None
 
 
 def silence():
@@ -524,7 +525,7 @@ def _fetch_into_cache(download):
 
 
 def _download_from_hub(scratch):
-    """Without `tensorflow_hub.resolve`, which waits for ever on a silent server and keeps its files in /tmp."""
+    """Without `tensorflow_hub.resolve`, which waits for ever on a silent server and litters the system's temporary folder."""
     folder = scratch / "hub"
     try:
         with (

@@ -1,8 +1,11 @@
 import nbformat
 import papermill
 import pytest
+from click.testing import CliRunner
 
 from esc50 import notebooks
+from esc50.__main__ import cli
+from esc50.errors import NotebookError
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
@@ -70,8 +73,15 @@ def test_notebooks_are_found_by_number_and_name():
 
 
 def test_an_unknown_notebook_lists_those_there_are():
-    with pytest.raises(FileNotFoundError, match="04_train_head"):
+    with pytest.raises(NotebookError, match="no notebook '99': choose from 01_.* 04_train_head"):
         notebooks.resolve("99")
+
+
+@pytest.mark.parametrize("arguments", [["99"], ["--retrain", "99", "04"]])
+def test_the_command_line_names_the_notebooks_in_one_line(arguments):
+    result = CliRunner().invoke(cli, ["run", *arguments])
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("Error: no notebook '99': choose from 01_")
 
 
 def test_the_cnn_notebook_trains_for_real_when_told_to(tmp_path, monkeypatch):
