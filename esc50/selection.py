@@ -101,4 +101,4 @@ def choices(selection):
     keys = ["experiment", "left_out", "candidate", "model"]
     means = selection.groupby(keys, sort=False)["accuracy"].mean().reset_index()
     best = means.groupby(["experiment", "left_out"], sort=False)["accuracy"].idxmax()
-    return means.loc[best].reset_index(drop=True)
+    return means.loc[best].sort_values(["experiment", "left_out"]).reset_index(drop=True)
