@@ -8,7 +8,7 @@ ESC50 := $(BIN)/python -m esc50
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
-.PHONY: help env data features run reproduce test browser lint format bench app lab readme clean
+.PHONY: help env data features run reproduce test browser lint format bench app lab voila readme clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ app: env ## serve the app for the browser on http://127.0.0.1:7860
 
 lab: env ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks --ServerApp.tornado_settings="{'websocket_max_message_size': 268435456}"
+
+voila: env ## serve notebook 05's widget as a page of its own
+	cd notebooks && $(abspath $(BIN))/voila 05_predict.ipynb --Voila.tornado_settings="{'websocket_max_message_size': 268435456}"
 
 readme: env ## write the results table into README.md
 	$(ESC50) readme
