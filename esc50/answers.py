@@ -4,8 +4,10 @@ import csv
 import io
 import json
 
+from esc50.verdict import event_label
+
 TOP_COLUMNS = ("file", "rank", "class_name", "probability", "is_known")
-EVENT_COLUMNS = ("file", "start_seconds", "end_seconds", "class_name", "confidence")
+EVENT_COLUMNS = ("file", "start_seconds", "end_seconds", "class_name", "confidence", "is_known")
 BAR_CELLS = 20
 
 
@@ -149,7 +151,8 @@ def as_audacity(records):
         Pieces of the text.
     """
     for row in (row for record in records for row in _rows(record)):
-        yield f"{row['start_seconds']:.6f}\t{row['end_seconds']:.6f}\t{row['class_name']}\n"
+        name = event_label(row["class_name"], is_known=row["is_known"])
+        yield f"{row['start_seconds']:.6f}\t{row['end_seconds']:.6f}\t{name}\n"
 
 
 def clock(seconds):
@@ -198,4 +201,5 @@ def _event_lines(record):
     yield f"{record['file']} ({clock(record['duration_seconds'])}): {count}"
     for event in events:
         name, span = event["class_name"].replace("_", " "), (event["start_seconds"], event["end_seconds"])
-        yield f"  {clock(span[0]):>10} – {clock(span[1]):<10}  {name:<17}{100 * event['confidence']:4.0f} %"
+        doubt = "" if event["is_known"] else "  none of these?"
+        yield f"  {clock(span[0]):>10} – {clock(span[1]):<10}  {name:<17}{100 * event['confidence']:4.0f} %{doubt}"

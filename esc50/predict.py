@@ -57,6 +57,8 @@ class Prediction:
         One sentence for people: what it is, or that it is none of these.
     nearest : tuple of esc50.rejection.Neighbour
         The most similar training clips, the nearest first; none for silence.
+    embeddings : np.ndarray, shape (n_frames, 1024)
+        Of the frames, as YAMNet gives them.
     """
 
     class_names: tuple
@@ -69,6 +71,7 @@ class Prediction:
     is_known: bool
     verdict: str
     nearest: tuple
+    embeddings: np.ndarray
 
     @property
     def theme(self) -> str:
@@ -214,6 +217,7 @@ class SoundClassifier:
             is_known=is_known,
             verdict=say(self.class_names, judgement.probabilities, is_known=is_known, is_silent=sound.is_silent),
             nearest=nearest,
+            embeddings=analysis.embeddings,
         )
 
     def judge(self, embeddings):

@@ -1,7 +1,9 @@
 """Recordings of any length: read in blocks, heard frame by frame, told as a timeline of events."""
 
-from dataclasses import asdict, astuple, dataclass, field
+import tempfile
+from dataclasses import asdict, astuple, dataclass, field, replace
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from esc50.errors import AudioError
 from esc50.files import replacing
 from esc50.predict import faults, open_source
 from esc50.results import write_csv, write_json
+from esc50.verdict import event_label
 from esc50.yamnet import audible_frames
 
 YAMNET = YamnetSettings()
@@ -20,6 +23,8 @@ HOP_SAMPLES = round(YAMNET.patch_hop_seconds * YAMNET.sample_rate_hz)
 PATCH_SAMPLES = round(YAMNET.min_waveform_seconds * YAMNET.sample_rate_hz)
 FRAME_SECONDS, HOP_SECONDS = YAMNET.patch_window_seconds, YAMNET.patch_hop_seconds
 OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # where the length is not known beforehand
+STORED = np.float16  # of the frames' embeddings, until the events are judged: 15 MB an hour, on disk
+MOST_JUDGED = 1_250  # frames, ten minutes of them: of a longer event so many, evenly spread
 NOTHING = -1  # label of a frame in which no class is heard
 
 
@@ -32,15 +37,20 @@ class Event:
     start_seconds, end_seconds : float
         From the start of the recording, to about a quarter of a second.
     class_name : str
-        What it is taken for.
+        What it is taken for; the best guess where it is not known.
     confidence : float
-        Mean probability of the class over the event's frames, smoothed over neighbours.
+        Mean frame score: what the head gives the class, smoothed over neighbours, over the event's frames. Not
+        calibrated, unlike the probabilities of a `esc50.predict.Prediction`.
+    is_known : bool
+        False where the event is none of the classes: by the classifier's rule for whole sounds, whose threshold
+        was set on clips of five seconds.
     """
 
     start_seconds: float
     end_seconds: float
     class_name: str
     confidence: float
+    is_known: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +66,7 @@ class Timeline:
     class_names : tuple of str
         In label order.
     probabilities : np.ndarray, shape (n_frames, n_classes)
-        Of each YAMNet frame of 0.96 s, every 0.48 s; not smoothed.
+        Of each YAMNet frame of 0.96 s, every 0.48 s; neither smoothed nor calibrated.
     audible : np.ndarray of bool, shape (n_frames,)
         False where a frame is silent.
     facts : esc50.audio.SoundFacts
@@ -89,7 +99,7 @@ class Timeline:
         Returns
         -------
         pandas.DataFrame
-            Columns start_seconds, end_seconds, class_name, confidence: one row an event.
+            Columns start_seconds, end_seconds, class_name, confidence, is_known: one row an event.
         """
         columns = list(Event.__dataclass_fields__)
         table = pd.DataFrame([astuple(event) for event in self.events], columns=columns)
@@ -154,9 +164,10 @@ class Timeline:
         -------
         Path
             The same. One line an event: start, end and class, separated by tabs (Audacity's manual, Importing and
-            Exporting Labels).
+            Exporting Labels); or such as ``none of these (clock alarm?)`` for the class.
         """
-        lines = [f"{e.start_seconds:.6f}\t{e.end_seconds:.6f}\t{e.class_name}\n" for e in self.events]
+        named = [(e, event_label(e.class_name, is_known=e.is_known)) for e in self.events]
+        lines = [f"{e.start_seconds:.6f}\t{e.end_seconds:.6f}\t{name}\n" for e, name in named]
         with replacing(Path(path)) as beside:
             beside.write_text("".join(lines), encoding="utf-8")
         return Path(path)
@@ -192,15 +203,64 @@ def listen(classifier, source, *, sample_rate_hz=None, settings=TimelineSettings
         The source is not sound, is damaged, or is longer than ``settings.max_seconds``.
     """
     probabilities, audible = [], []
-    with open_source(source, sample_rate_hz=sample_rate_hz) as stream:
+    with tempfile.TemporaryFile() as store, open_source(source, sample_rate_hz=sample_rate_hz) as stream:
         for embeddings in hear(classifier.yamnet, stream, settings=settings, progress=progress, on_block=on_block):
             probabilities.append(classifier.apply_head(embeddings))  # (n_frames, n_classes)
             audible.append(audible_frames(embeddings))
-        facts = stream.facts
-    probabilities, audible = np.concatenate(probabilities), np.concatenate(audible)
-    names, seconds = classifier.class_names, facts.duration_seconds
-    events = find_events(probabilities, audible, class_names=names, duration_seconds=seconds, settings=settings)
-    return Timeline(events, seconds, names, probabilities, audible, facts, settings)
+            store.write(embeddings.astype(STORED).tobytes())
+        store.flush()
+        stored = np.memmap(store, STORED, mode="r").reshape(-1, YAMNET.embedding_size)  # (n_frames, 1024)
+        frames = np.concatenate(probabilities), np.concatenate(audible), stored
+        return _told(classifier, *frames, facts=stream.facts, settings=settings)
+
+
+def timeline_of(prediction, *, classifier, settings=TimelineSettings()):
+    """Make the timeline that `listen` makes, of a sound that has been heard already.
+
+    Parameters
+    ----------
+    prediction : esc50.predict.Prediction
+        Of the sound.
+    classifier : esc50.predict.SoundClassifier
+        What made it.
+    settings : TimelineSettings
+        How frames are smoothed and joined to events.
+
+    Returns
+    -------
+    Timeline
+        Events in order of time.
+    """
+    embeddings = prediction.embeddings
+    frames = prediction.frame_probabilities, audible_frames(embeddings), embeddings.astype(STORED)
+    return _told(classifier, *frames, facts=prediction.sound, settings=settings)
+
+
+def judge_events(events, embeddings, *, classifier, duration_seconds):
+    """Say of each event whether it is any of the classes, as if it were a sound of its own.
+
+    Parameters
+    ----------
+    events : sequence of Event
+        From `find_events`.
+    embeddings : np.ndarray, shape (n_frames, 1024)
+        Of all frames of the recording.
+    classifier : esc50.predict.SoundClassifier
+        Its `judge` decides.
+    duration_seconds : float
+        Length of the recording.
+
+    Returns
+    -------
+    tuple of Event
+        The same events with their ``is_known``.
+    """
+    borders, judged = _borders(len(embeddings), duration_seconds), []
+    for event in events:
+        first, end = np.searchsorted(borders, (event.start_seconds, event.end_seconds))
+        frames = embeddings[first : end : ceil((end - first) / MOST_JUDGED)].astype(np.float32)
+        judged.append(replace(event, is_known=bool(classifier.judge(frames).is_known)))
+    return tuple(judged)
 
 
 def hear(yamnet, stream, *, settings=TimelineSettings(), progress=False, on_block=None):
@@ -277,7 +337,7 @@ def find_events(probabilities, audible, *, class_names, duration_seconds, settin
     Returns
     -------
     tuple of Event
-        In order of time.
+        In order of time; whether they are known is left to `judge_events`.
     """
     smooth = smooth_probabilities(probabilities, audible, n_frames=settings.smoothing_frames)
     labels = np.where(smooth.max(axis=1) >= settings.min_confidence, smooth.argmax(axis=1), NOTHING)
@@ -312,6 +372,13 @@ def smooth_probabilities(probabilities, audible, *, n_frames):
 
     heard = np.where(audible[:, np.newaxis], probabilities, 0.0)
     return uniform_filter1d(heard, n_frames, axis=0, mode="nearest")
+
+
+def _told(classifier, probabilities, audible, embeddings, *, facts, settings):
+    names, seconds = classifier.class_names, facts.duration_seconds
+    events = find_events(probabilities, audible, class_names=names, duration_seconds=seconds, settings=settings)
+    events = judge_events(events, embeddings, classifier=classifier, duration_seconds=seconds)
+    return Timeline(events, seconds, names, probabilities, audible, facts, settings)
 
 
 def _limited(stream, max_seconds):

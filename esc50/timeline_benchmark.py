@@ -55,7 +55,8 @@ def run_timeline_benchmark(*, folds=FOLDS, settings=StitchingSettings(), seed=0,
 
     For each fold the settings of the timeline are chosen on a validation fold inside the four training folds, by
     a head trained on the other three; then a head trained on all four hears the reported fold. The settings in
-    use (``TimelineSettings``) are those that do best over all the validation folds together.
+    use (``TimelineSettings``) are those that do best over all the validation folds together. Events are taken as
+    `esc50.timeline.find_events` gives them: the rule for what is none of the classes is no part of these scores.
 
     Parameters
     ----------

@@ -60,6 +60,24 @@ def with_article(name):
     return f"{'an' if name[0] in 'aeiou' else 'a'} {class_label(name)}"
 
 
+def event_label(name, *, is_known):
+    """Name an event of a timeline where there is no room for a sentence.
+
+    Parameters
+    ----------
+    name : str
+        Class that it is taken for.
+    is_known : bool
+        Whether it is any of the classes.
+
+    Returns
+    -------
+    str
+        The class name as it is, or such as ``none of these (clock alarm?)``.
+    """
+    return name if is_known else f"none of these ({class_label(name)}?)"
+
+
 def class_label(name):
     """Readable form of a class name.
 

@@ -18,7 +18,13 @@ TOP = {
     "top": [{"class_name": "dog", "probability": 0.8}, {"class_name": "door_wood_knock", "probability": 0.2}],
     "warnings": ["The recording was too loud."],
 }
-EVENT = {"start_seconds": 0.72, "end_seconds": 3661.5, "class_name": "door_wood_knock", "confidence": 0.5123}
+EVENT = {
+    "start_seconds": 0.72,
+    "end_seconds": 3661.5,
+    "class_name": "door_wood_knock",
+    "confidence": 0.5123,
+    "is_known": True,
+}
 EVENTS = {"file": "long.wav", "duration_seconds": 3662.0, "events": [EVENT], "warnings": []}
 FAILED = error_record("bad.wav", ValueError("bad.wav is not sound"))
 
@@ -51,8 +57,8 @@ def test_csv_has_a_row_for_each_class():
 
 def test_csv_has_a_row_for_each_event_and_a_header_without_any():
     text = "".join(as_csv([EVENTS], columns=EVENT_COLUMNS))
-    header = "file,start_seconds,end_seconds,class_name,confidence\n"
-    assert text == header + "long.wav,0.72,3661.5,door_wood_knock,0.5123\n"
+    header = "file,start_seconds,end_seconds,class_name,confidence,is_known\n"
+    assert text == header + "long.wav,0.72,3661.5,door_wood_knock,0.5123,True\n"
     assert "".join(as_csv([FAILED], columns=EVENT_COLUMNS)) == header
 
 
@@ -78,6 +84,13 @@ def test_a_table_of_events_is_aligned():
 
 def test_a_label_track_has_tabs():
     assert "".join(as_audacity([EVENTS])) == "0.720000\t3661.500000\tdoor_wood_knock\n"
+
+
+def test_an_event_that_is_none_of_the_classes_is_marked():
+    unknown = {**EVENTS, "events": [{**EVENT, "is_known": False}]}
+    assert "".join(as_table([unknown])).splitlines()[1].endswith(" 51 %  none of these?")
+    assert "".join(as_audacity([unknown])).endswith("\tnone of these (door wood knock?)\n")
+    assert "".join(as_csv([unknown], columns=EVENT_COLUMNS)).endswith(",0.5123,False\n")
 
 
 @pytest.mark.parametrize(

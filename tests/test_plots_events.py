@@ -45,6 +45,13 @@ def test_surer_is_darker(ax):
     assert dark < pale
 
 
+def test_none_of_the_classes_is_hatched_and_the_title_says_so(ax):
+    draw(ax, Event(0, 1, "rain", 0.9), Event(1, 2, "rain", 0.9, is_known=False), seconds=2.0)
+    assert [bool(bar.get_hatch()) for bar in ax.patches] == [False, True]
+    assert ax.get_title() == "2 events; hatched: none of these?"
+    assert ax.figure.axes[1].get_ylabel() == "frame score (%), not calibrated"
+
+
 def test_a_click_in_an_hour_is_seen_and_times_are_minutes(ax):
     draw(ax, Event(1800, 1800.5, "mouse_click", 0.9), seconds=3600.0)
     assert ax.patches[0].get_width() == pytest.approx(12.0)

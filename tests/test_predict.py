@@ -33,7 +33,7 @@ def write_wav(path, samples, rate=RATE, subtype="FLOAT"):
 def by_hand(probabilities):
     """A prediction of these probabilities, without a sound."""
     names = tuple("abcdefgh"[: len(probabilities)])
-    return Prediction(names, np.array(probabilities), None, None, None, None, (), True, "", ())
+    return Prediction(names, np.array(probabilities), None, None, None, None, (), True, "", (), None)
 
 
 # --- the answer

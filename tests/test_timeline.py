@@ -16,7 +16,15 @@ from esc50.config import HeadSettings, TimelineSettings
 from esc50.errors import AudioError
 from esc50.predict import SoundClassifier
 from esc50.saved import save_classifier
-from esc50.timeline import Event, find_events, listen, overlapping_blocks, smooth_probabilities
+from esc50.timeline import (
+    Event,
+    find_events,
+    judge_events,
+    listen,
+    overlapping_blocks,
+    smooth_probabilities,
+    timeline_of,
+)
 
 RATE = 16_000
 NAMES = ("dog", "rain", "siren")
@@ -134,11 +142,39 @@ def test_silence_has_no_events(shipped):
 def test_sounds_between_silences_are_found_where_they_are(shipped):
     pause = synthesis.silence(seconds=3.0)
     parts = [pause, synthesis.example("siren"), pause, synthesis.example("church_bells"), pause]
-    heard = listen(shipped, np.concatenate(parts), sample_rate_hz=RATE)
+    whole = np.concatenate(parts)
+    heard = listen(shipped, whole, sample_rate_hz=RATE)
     assert [event.class_name for event in heard.events] == ["siren", "church_bells"]
+    same = timeline_of(shipped.predict(whole, sample_rate_hz=RATE), classifier=shipped).events
+    assert list(heard.events) == [replace(event, confidence=pytest.approx(event.confidence)) for event in same]
     for event, start in zip(heard.events, (3.0, 11.0), strict=True):
         assert event.start_seconds == pytest.approx(start, abs=0.75)
         assert event.end_seconds == pytest.approx(start + 5.0, abs=0.75)
+
+
+@pytest.mark.yamnet
+def test_each_event_is_judged_by_its_own_frames_as_a_sound_of_its_own(shipped, monkeypatch):
+    parts = [synthesis.example(name, seconds=6.24) for name in ("siren", "clock_tick", "church_bells")]
+    whole, seconds = np.concatenate(parts), 3 * 6.24
+    embeddings = shipped.predict(whole, sample_rate_hz=RATE).embeddings
+    rules = [shipped.judge(embeddings[first : first + 12]).score for first in (0, 13, 26)]
+    middle = sorted(rules)[1]
+    card = {**shipped.card, "rejection": {**shipped.card["rejection"], "threshold": middle}}
+    borders = timeline._borders(len(embeddings), seconds)
+    events = [Event(borders[first], borders[first + 12], "dog", 0.5) for first in (0, 13, 26)]
+    judged = judge_events(events, embeddings, classifier=replace(shipped, card=card), duration_seconds=seconds)
+    assert [event.is_known for event in judged] == [score >= middle for score in rules]
+    assert sum(event.is_known for event in judged) == 2
+
+
+@pytest.mark.yamnet
+def test_what_reaches_no_threshold_is_none_of_the_classes_in_either_timeline(shipped):
+    strict = replace(shipped, card={**shipped.card, "rejection": {**shipped.card["rejection"], "threshold": 1.1}})
+    siren = synthesis.example("siren")
+    heard = listen(strict, siren, sample_rate_hz=RATE)
+    assert [(event.class_name, event.is_known) for event in heard.events] == [("siren", False)]
+    [event] = timeline_of(strict.predict(siren, sample_rate_hz=RATE), classifier=strict).events
+    assert not event.is_known
 
 
 # Memory
@@ -233,7 +269,7 @@ def test_smoothing_averages_neighbours_and_counts_silence_as_nothing():
 
 @pytest.fixture
 def heard():
-    events = (Event(0.72, 1.68, "door_wood_knock", 0.51234567), Event(2.0, 3661.5, "rain", 1.0))
+    events = (Event(0.72, 1.68, "door_wood_knock", 0.51234567, is_known=False), Event(2.0, 3661.5, "rain", 1.0))
     facts = timeline.SoundFacts(
         source_sample_rate_hz=44_100.0, source_channels=2, duration_seconds=3662.0, peak=0.5, clipped_fraction=0.0
     )
@@ -243,23 +279,25 @@ def heard():
 def test_csv(heard, tmp_path):
     rows = list(csv.reader(heard.to_csv(tmp_path / "events.csv").open()))
     assert rows == [
-        ["start_seconds", "end_seconds", "class_name", "confidence"],
-        ["0.72", "1.68", "door_wood_knock", "0.5123"],
-        ["2.0", "3661.5", "rain", "1.0"],
+        ["start_seconds", "end_seconds", "class_name", "confidence", "is_known"],
+        ["0.72", "1.68", "door_wood_knock", "0.5123", "False"],
+        ["2.0", "3661.5", "rain", "1.0", "True"],
     ]
 
 
 def test_json(heard, tmp_path):
     content = json.loads(heard.to_json(str(tmp_path / "events.json")).read_text())
     assert content["duration_seconds"] == 3662.0
-    assert content["events"][1] == {"start_seconds": 2, "end_seconds": 3661.5, "class_name": "rain", "confidence": 1}
+    rain = {"start_seconds": 2, "end_seconds": 3661.5, "class_name": "rain", "confidence": 1, "is_known": True}
+    assert content["events"][1] == rain
+    assert content["events"][0]["is_known"] is False
     assert content["settings"]["min_confidence"] == TimelineSettings().min_confidence
     assert "resampled from 44100" in content["warnings"][0]
 
 
 def test_an_audacity_label_track_has_start_end_and_label_between_tabs(heard, tmp_path):
     text = heard.to_audacity(tmp_path / "labels.txt").read_text()
-    assert text == "0.720000\t1.680000\tdoor_wood_knock\n2.000000\t3661.500000\train\n"
+    assert text == "0.720000\t1.680000\tnone of these (door wood knock?)\n2.000000\t3661.500000\train\n"
 
 
 @pytest.mark.parametrize("export", ["to_csv", "to_json", "to_audacity"])

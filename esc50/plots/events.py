@@ -8,11 +8,14 @@ from esc50.plots.style import class_label
 
 SHORTEST_BAR = 1 / 300  # of the recording: a click in an hour is to be seen
 MOST_ROWS = 20
+UNKNOWN = {"facecolor": "none", "edgecolor": "0.55", "hatch": "////", "linewidth": 0.5}  # reads on white and on black
 MINUTE_STEPS = (1, 1.5, 3, 6, 10)  # so that ticks fall on quarters and halves of minutes and hours
 
 
 def plot_events(timeline, *, top=MOST_ROWS, cmap="Blues", ax=None):
     """Draw what is heard when: a row for each class, in order of its first event, darker is surer.
+
+    An event that is none of the classes is hatched, in the row of the best guess.
 
     Parameters
     ----------
@@ -37,12 +40,11 @@ def plot_events(timeline, *, top=MOST_ROWS, cmap="Blues", ax=None):
     colors = plt.get_cmap(cmap)([0.25 + 0.75 * event.confidence for event in events])
     for event, color in zip(events, colors, strict=True):
         width = max(event.end_seconds - event.start_seconds, shortest)
-        ax.barh(
-            rows.index(event.class_name), width, left=event.start_seconds, height=0.7, color=color, edgecolor="none"
-        )
+        style = {"color": color, "edgecolor": "none"} if event.is_known else UNKNOWN
+        ax.barh(rows.index(event.class_name), width, left=event.start_seconds, height=0.7, **style)
     ax.set_yticks(range(len(rows)), [class_label(name) for name in rows])
     ax.set(ylim=(max(len(rows), 1) - 0.4, -0.6), xlim=(0, timeline.duration_seconds))
-    ax.set_title(_title(len(timeline.events), n_hidden))
+    ax.set_title(_title(timeline.events, n_hidden))
     if not timeline.events:
         ax.text(0.5, 0.5, "nothing was recognised", transform=ax.transAxes, ha="center", va="center")
     ax.grid(axis="y", visible=False)
@@ -60,9 +62,10 @@ def _rows(events, top):
     return [name for name in seconds if name in longest], len(seconds) - len(longest)
 
 
-def _title(n_events, n_hidden):
-    count = f"{n_events} event{'' if n_events == 1 else 's'}"
-    return count if not n_hidden else f"{count}; {n_hidden} briefer class{'' if n_hidden == 1 else 'es'} not shown"
+def _title(events, n_hidden):
+    title = f"{len(events)} event{'' if len(events) == 1 else 's'}"
+    title += "" if all(event.is_known for event in events) else "; hatched: none of these?"
+    return title if not n_hidden else f"{title}; {n_hidden} briefer class{'' if n_hidden == 1 else 'es'} not shown"
 
 
 def _write_times(ax, seconds):
@@ -79,4 +82,6 @@ def _explain_colours(ax, cmap):
     from matplotlib.colors import ListedColormap, Normalize
 
     shades = ListedColormap(plt.get_cmap(cmap)(np.linspace(0.25, 1, 128)))
-    ax.figure.colorbar(ScalarMappable(Normalize(0, 100), shades), ax=ax, label="confidence (%)", pad=0.01)
+    ax.figure.colorbar(
+        ScalarMappable(Normalize(0, 100), shades), ax=ax, label="frame score (%), not calibrated", pad=0.01
+    )
