@@ -75,7 +75,7 @@ class Taught:
 
     @property
     def sentences(self) -> tuple:
-        """What was learnt, what it costs, and how both were measured, for people."""
+        """What was learnt, what it costs, and what was not measured anew, for people."""
         label, n_clips = class_label(self.class_name), len(self.left_out)
         return (
             f"It learnt the class “{label}” from {n_clips} clips. Left out of the lesson in turn, "
@@ -83,6 +83,8 @@ class Taught:
             f"The cost: of {len(self.held_out)} clips of ESC-50 that were not trained on, "
             f"{100 * self.accuracy_before:.1f} % were named rightly before and {100 * self.accuracy_after:.1f} % now; "
             f"{self.n_taken} of them {'is' if self.n_taken == 1 else 'are'} taken for “{label}”.",
+            "How sure it says it is, and from where on it refuses a sound, was measured before the lesson, without "
+            f"“{label}”.",
         )
 
     def costs(self):
@@ -238,6 +240,7 @@ def _with_class(classifier, head, class_name, new):
         np.append(known.filenames, list(new)),
     )
     card = classifier.card | {"class_names": [*classifier.class_names, class_name]}
+    card.pop("cross_validated", None)  # accuracies of a head without the new class
     return replace(classifier, head=head, card=card, training=training)
 
 

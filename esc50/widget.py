@@ -3,6 +3,7 @@
 import html
 import io
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 
 import ipywidgets
@@ -23,11 +24,13 @@ START = "Choose an example, upload a file, record a sound, or give the path of a
 LISTENING = "Listening …"
 TEACHING = "Give the class a name, and three or more recordings of it."
 UPLOAD_MEGABYTES = 10  # what Jupyter's server lets through unless told otherwise; it drops more without a word
+LARGER = f"An upload above {UPLOAD_MEGABYTES} MB may be lost without a word: give the path of such a file instead."
 PICTURE_DPI = 100
 STYLE = """<style>
 .esc50-widget .widget-image {border-radius: 8px}
 .esc50-card {border: 1px solid #8884; border-left: 5px solid #8888; border-radius: 8px; padding: 10px 16px;
   margin: 6px 0; line-height: 1.45; overflow-wrap: anywhere}
+.esc50-hint {opacity: .75}
 .esc50-card p {margin: 2px 0}
 .esc50-card .main {font-size: 1.25em; font-weight: 600}
 .esc50-card .minor {opacity: .75}
@@ -59,7 +62,8 @@ class PredictionWidget(ipywidgets.VBox):
     choice : ipywidgets.Dropdown
         The examples, and an empty string at the top. Setting its value predicts.
     upload : ipywidgets.FileUpload
-        Takes one file, which is predicted at once; then it is empty again and ready for the next.
+        Takes one file, which is predicted at once; then it is empty again and ready for the next. Where the server
+        drops an upload above 10 MB nothing arrives, not even that there was one: `LARGER` can only warn of it.
     recorder : esc50.recorder.Recorder
         The browser's microphone; what it hears is predicted at once.
     path : ipywidgets.Text
@@ -98,7 +102,8 @@ class PredictionWidget(ipywidgets.VBox):
         folded = ipywidgets.Accordion([self.teacher], titles=["Teach it a new class"], selected_index=None)
         inputs = ipywidgets.HBox([self.choice, self.upload, self.recorder], layout=ipywidgets.Layout(flex_flow="wrap"))
         heard = ipywidgets.HBox([self.player, self.why], layout=ipywidgets.Layout(align_items="center"))
-        parts = [_html(STYLE), inputs, self.path, self.status, heard, self.picture, self.reasons, folded]
+        hint = ipywidgets.HTML(f'<small class="esc50-hint">{LARGER}</small>')
+        parts = [_html(STYLE), inputs, self.path, hint, self.status, heard, self.picture, self.reasons, folded]
         super().__init__(parts, layout=ipywidgets.Layout(max_width="1080px"))
         self.add_class("esc50-widget")
         self._clear(_card("start", START))
@@ -133,7 +138,12 @@ class PredictionWidget(ipywidgets.VBox):
     def _on_path(self, change):
         if path := change["new"].strip().strip("\"'"):
             self.choice.value = ""
-            self._show(Path(path).expanduser(), Path(path).name)
+            try:
+                file = Path(path).expanduser()
+            except RuntimeError:  # ~ and a name that is no user's
+                self._clear(_card("wrong", f"{path}: there is no such user here; give the whole path."))
+            else:
+                self._show(file, file.name)
 
     def _on_why(self, button):
         if self.prediction is None:
@@ -186,7 +196,7 @@ class TeachingPanel(ipywidgets.VBox):
     recorder : esc50.recorder.Recorder
         Adds what the microphone hears.
     clips : dict of str to bytes
-        What was given so far.
+        What was given so far, by name. Another sound of the same name gets a number; the same file is kept once.
     learn, forget : ipywidgets.Button
         Teach the class; give all clips and taught classes back.
     status : ipywidgets.HTML
@@ -216,7 +226,9 @@ class TeachingPanel(ipywidgets.VBox):
         files = change["new"]
         if not files:
             return
-        self.clips |= {file["name"]: bytes(file["content"]) for file in files if not _is_lost(file)}
+        for file in files:
+            if not _is_lost(file):
+                self._add(file["name"], bytes(file["content"]))
         lost = [_lost(file) for file in files if _is_lost(file)]
         self.status.value = _card("wrong" if lost else "start", *lost, self._list())
         self.upload.value = ()
@@ -227,8 +239,12 @@ class TeachingPanel(ipywidgets.VBox):
         if change["name"] == "fault":
             self.status.value = _card("wrong", change["new"])
             return
-        self.clips[f"recording {len(self.clips) + 1}"] = bytes(change["new"])
+        self._add(f"recording {len(self.clips) + 1}", bytes(change["new"]))
         self.status.value = _card("start", self._list())
+
+    def _add(self, name, content):
+        if content not in self.clips.values():
+            self.clips[_unused(name, self.clips)] = content
 
     def _on_learn(self, button):
         with _busy(button):
@@ -323,6 +339,11 @@ def _busy(button):
         button.description, button.disabled = words, False
 
 
+def _unused(name, taken):
+    """The name, or where it is taken the first free one of "name (2)", "name (3)", …."""
+    return next(new for new in chain([name], (f"{name} ({n})" for n in count(2))) if new not in taken)
+
+
 def _is_lost(file):
     return len(file["content"]) < file["size"]
 
@@ -346,14 +367,14 @@ def _answer(prediction, name):
 
 
 def _lesson(taught):
-    learnt, cost = taught.sentences
+    learnt, cost, calibration = taught.sentences
     table = taught.costs().rename(columns=lambda name: name.replace("_", " ")).rename(index=plots.class_label)
     changed = table.rename_axis("class").reset_index().to_html(index=False, border=0) if len(table) else ""
     missed = taught.left_out[~taught.left_out["recognised"]]
     missed = [f"Left out, {clip} was taken for {plots.class_label(found)}." for clip, found, _ in missed.to_numpy()]
     measured = "Measured on a fold of ESC-50 with a head that heard the other four and the new clips."
     closing = f"It took {taught.seconds:.0f} s. It now answers with {len(taught.classifier.class_names)} classes."
-    return _card("known", learnt, cost, minor=[*missed, measured, closing], table=changed)
+    return _card("known", learnt, cost, minor=[*missed, measured, calibration, closing], table=changed)
 
 
 def _card(kind, main, *more, minor=(), warnings=(), table=""):

@@ -525,7 +525,7 @@ def _fetch_into_cache(download):
 
 
 def _download_from_hub(scratch):
-    """Without `tensorflow_hub.resolve`, which waits for ever on a silent server and litters the system's temporary folder."""
+    """Without `tensorflow_hub.resolve`, which waits for ever on a silent server and fills the temporary folder."""
     folder = scratch / "hub"
     try:
         with (

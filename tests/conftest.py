@@ -63,6 +63,22 @@ def trust():
     return {"temperature": 1.0, "rejection": rule}
 
 
+@pytest.fixture(scope="session")
+def classifier():
+    """The classifier that comes with the project, loaded once for all tests: they must not change it."""
+    from esc50.predict import SoundClassifier
+
+    return SoundClassifier.load()
+
+
+@pytest.fixture
+def loaded(classifier, monkeypatch):
+    """Let what asks for the shipped classifier have the one that is loaded already."""
+    from esc50.predict import SoundClassifier
+
+    monkeypatch.setattr(SoundClassifier, "load", classmethod(lambda *_, **__: classifier))
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(2015)

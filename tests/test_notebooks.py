@@ -73,7 +73,7 @@ def test_notebooks_are_found_by_number_and_name():
 
 
 def test_an_unknown_notebook_lists_those_there_are():
-    with pytest.raises(NotebookError, match="no notebook '99': choose from 01_.* 04_train_head"):
+    with pytest.raises(NotebookError, match=r"no notebook '99': choose from 01_.* 04_train_head"):
         notebooks.resolve("99")
 
 

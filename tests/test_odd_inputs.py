@@ -21,7 +21,6 @@ from esc50 import app
 from esc50.__main__ import cli
 from esc50.config import N_CLASSES
 from esc50.errors import AudioError
-from esc50.predict import SoundClassifier
 from esc50.timeline import listen
 
 pytestmark = [pytest.mark.yamnet, pytest.mark.timeout(300)]  # a way in that hangs fails
@@ -36,11 +35,6 @@ DECODER_NOTE = re.compile(r"^$|Note: |Warning: |warning: |\[src/libmpg123")  # o
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     return make_all(tmp_path_factory.mktemp("odd"))
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return SoundClassifier.load()
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +156,7 @@ def test_the_command_line_says_one_line_for_each_bad_file_and_no_more(program):
 
 @pytest.mark.parametrize("form", ["table", "csv"])
 @pytest.mark.parametrize("name", [BYTE_NAME, "two\nlines.wav", "emoji 🐕 and 漢字 and ‮right to left.wav"], ids=ascii)
-def test_a_name_of_any_characters_can_be_written(files, classifier, name, form, monkeypatch):
-    monkeypatch.setattr(SoundClassifier, "load", classmethod(lambda *_, **__: classifier))
+def test_a_name_of_any_characters_can_be_written(files, loaded, name, form):
     result = CliRunner().invoke(cli, ["predict", "--format", form, str(files[name])])
     assert (result.exit_code, result.exception, result.stderr) == (0, None, "")
     assert result.stdout

@@ -16,7 +16,6 @@ from esc50 import app, synthesis
 from esc50.__main__ import cli
 from esc50.config import N_CLASSES
 from esc50.dataset import clip_path
-from esc50.predict import SoundClassifier
 from esc50.timeline import listen
 from esc50.widget import PredictionWidget
 
@@ -35,17 +34,6 @@ FORMS = {  # name -> rate, channels, subtype
     "layer 3.mp3": (44_100, 1, "MPEG_LAYER_III"),
     "big endian.aiff": (32_000, 2, "PCM_16"),
 }
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return SoundClassifier.load()
-
-
-@pytest.fixture
-def loaded(classifier, monkeypatch):
-    """Let the command line have the classifier that is loaded already."""
-    monkeypatch.setattr(SoundClassifier, "load", classmethod(lambda *_, **__: classifier))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import soundfile
 from esc50 import dataset, synthesis, teach
 from esc50.config import HeadSettings
 from esc50.errors import TeachingError
-from esc50.predict import CLASSIFIER_FILE, SoundClassifier
+from esc50.predict import CLASSIFIER_FILE
 from esc50.teach import Taught
 
 RATE = 16_000
@@ -24,11 +24,6 @@ def whistle(seed):
 
 
 WHISTLES = {f"whistle {seed}": whistle(seed) for seed in range(4)}
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return SoundClassifier.load()
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +53,10 @@ def test_the_other_classes_keep_their_odds(classifier, lesson, rng):
     assert after.shape == (len(embeddings), 51)
     np.testing.assert_allclose(after[:, :50] / after[:, :50].sum(axis=1, keepdims=True), before, atol=1e-5)
     assert len(classifier.class_names) == 50, "the classifier that was taught is as it was"
+
+
+def test_the_card_makes_no_claim_of_the_head_before(classifier, lesson):
+    assert set(classifier.card) - set(lesson.classifier.card) == {"cross_validated"}
 
 
 def test_clips_are_judged_by_lessons_without_them(lesson):
@@ -92,6 +91,7 @@ def test_what_it_costs_is_said_in_numbers():
     assert "66.7 %" in taught.sentences[1]
     assert "33.3 %" in taught.sentences[1]
     assert "2 of them are taken for “bell”" in taught.sentences[1]
+    assert "measured before the lesson, without “bell”" in taught.sentences[2]
     assert taught.costs().loc["dog"].tolist() == [2, 2, 1, 1]
 
 

@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 from types import SimpleNamespace
 
+import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
@@ -176,6 +177,24 @@ def test_a_file_on_the_notebooks_machine_is_predicted(empty_widget, tmp_path):
     assert shows(empty_widget, "my rain.wav")
     empty_widget.path.value = str(tmp_path / "missing.wav")
     assert shows_only(empty_widget, "missing.wav: ")
+    empty_widget.path.value = "~no such user/rain.wav"
+    assert shows_only(empty_widget, "~no such user/rain.wav: there is no such user here; give the whole path.")
+
+
+def test_what_gets_lost_without_a_word_is_said_beforehand(empty_widget):
+    shown = [child.value for child in empty_widget.children if isinstance(child, ipywidgets.HTML)]
+    [hint] = [text for text in shown if "esc50-hint" in text and "<style>" not in text]
+    assert "above 10 MB may be lost" in hint and "path" in hint
+    assert "10 MB" in empty_widget.upload.description
+
+
+def test_clips_of_one_name_are_numbered_and_the_same_clip_is_kept_once(panel):
+    for content in (b"a", b"b", b"a", b"c"):
+        panel.upload.value = (sent("audio.wav", content),)
+    assert panel.clips == {"audio.wav": b"a", "audio.wav (2)": b"b", "audio.wav (3)": b"c"}
+    panel.upload.value = (sent("recording 5", b"d"), sent("recording 6", b"e"))
+    panel.recorder.recording = b"f"
+    assert list(panel.clips)[3:] == ["recording 5", "recording 6", "recording 6 (2)"]
 
 
 @pytest.mark.yamnet
@@ -221,6 +240,7 @@ def test_a_class_is_taught_from_uploads_and_recordings_and_forgotten(panel):
     assert [c.class_names for c in panel.taken] == [["dog", "bell"]]
     for words in ("100.0 % were named rightly before and 0.0 % now", "&lt;b&gt;.wav was taken for dog", "sea waves"):
         assert words in panel.status.value
+    assert "measured before the lesson, without “bell”" in panel.status.value
     assert not panel.clips
     panel.forget.click()
     assert panel.taken[-1] == "untaught"

@@ -344,6 +344,16 @@ def test_golden_file(monkeypatch, tmp_path):
         yamnet.yamnet_fingerprint()
 
 
+def test_golden_values_are_read_once_and_stay_as_they_are(monkeypatch, tmp_path):
+    file = tmp_path / "golden.npz"
+    file.write_bytes(yamnet.GOLDEN_FILE.read_bytes())
+    monkeypatch.setattr(yamnet, "GOLDEN_FILE", file)
+    first = yamnet.golden_embeddings()
+    first[:] = 0
+    file.unlink()
+    assert yamnet.golden_embeddings().any()
+
+
 # Fetching
 
 
