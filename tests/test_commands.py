@@ -32,6 +32,7 @@ def run(*arguments, **options):
 
 
 @pytest.mark.yamnet
+@pytest.mark.usefixtures("loaded")
 def test_a_bad_file_is_named_on_stderr_and_does_not_stop_the_rest(files):
     result = run("predict", "--format", "json", "--top", 2, *files)
     first, second, third = json.loads(result.stdout)
@@ -44,6 +45,7 @@ def test_a_bad_file_is_named_on_stderr_and_does_not_stop_the_rest(files):
 
 
 @pytest.mark.yamnet
+@pytest.mark.usefixtures("loaded")
 def test_csv_into_a_file(files, tmp_path):
     result = run("predict", "--format", "csv", "--output", tmp_path / "answers.csv", files[0])
     assert (result.exit_code, result.output) == (0, "")
@@ -53,6 +55,7 @@ def test_csv_into_a_file(files, tmp_path):
 
 
 @pytest.mark.yamnet
+@pytest.mark.usefixtures("loaded")
 def test_a_table_shows_the_verdict(files):
     result = run("predict", files[0])
     assert result.exit_code == 0
@@ -60,6 +63,7 @@ def test_a_table_shows_the_verdict(files):
 
 
 @pytest.mark.yamnet
+@pytest.mark.usefixtures("loaded")
 def test_standard_input(files):
     result = run("predict", "--format", "json", "-", input=Path(files[0]).read_bytes())
     assert json.loads(result.stdout)[0]["top"][0]["class_name"] == "siren"
@@ -67,6 +71,7 @@ def test_standard_input(files):
 
 
 @pytest.mark.yamnet
+@pytest.mark.usefixtures("loaded")
 def test_a_timeline_in_every_format(files):
     table = run("predict", "--timeline", files[0])
     assert table.exit_code == 0
@@ -116,6 +121,7 @@ def test_wrong_usage_ends_with_2(arguments, message):
 
 
 @pytest.mark.yamnet
+@pytest.mark.usefixtures("loaded")
 def test_a_place_that_cannot_be_written_is_named(files, tmp_path):
     (tmp_path / "file").write_text("")
     result = run("predict", "--output", tmp_path / "file" / "answers", files[0])
