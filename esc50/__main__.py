@@ -164,6 +164,7 @@ def app(host, port, share):
 @click.option("--clients", default=20, show_default=True, type=click.IntRange(1, 100), help="How many ask at once.")
 def app_benchmark(clients):
     """Let many clients ask the app at once, and write how long they waited to data/results."""
+    import os
     import tempfile
 
     from esc50.app import launch, write_examples
@@ -171,9 +172,12 @@ def app_benchmark(clients):
     from esc50.predict import SoundClassifier
 
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # what the clients send goes with it
         served = launch(SoundClassifier.load(), port=None)
-        found = run_app_benchmark(served.local_url, list(write_examples(folder).values()), n_clients=clients)
-        served.close(verbose=False)
+        try:
+            found = run_app_benchmark(served.local_url, list(write_examples(folder).values()), n_clients=clients)
+        finally:
+            served.close(verbose=False)
     click.echo("\n".join(f"{key}: {value}" for key, value in found.items()))
 
 

@@ -14,27 +14,31 @@ from matplotlib.figure import Figure
 
 from esc50 import answers, plots, synthesis
 from esc50.config import AppSettings, AudioSettings, TimelineSettings
-from esc50.errors import AudioError, Esc50Error
+from esc50.errors import AudioError, Esc50Error, TooLongError
 from esc50.explain import explain
 from esc50.predict import SoundClassifier
-from esc50.timeline import Timeline, listen
+from esc50.timeline import Timeline, listen, timeline_of
+from esc50.verdict import event_label
 
 SETTINGS = AppSettings()
 TITLE = "What do we hear?"
 ABOUT = "Give it a sound, and see which of 50 classes it is taken for: dog, rain, siren, chainsaw and others."
 WELCOME = "Upload a sound, record one, or choose an example."
 NO_SOUND = "There is no sound yet: upload a file, record one with the microphone, or choose an example."
+LONG = "A long recording: here is what is heard when."
+TOP, FORCED = "Most probable of the 50 classes", "If it had to be one of the 50 classes"
 GONE = "The sound has been deleted from the app meanwhile: give it again."
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
-COLUMNS = ("from", "to", "class", "confidence")
+COLUMNS = ("from", "to", "class", "frame score")
+SCORES = "Frame scores are not calibrated, unlike the probabilities of one answer to a whole sound."
 EXPORTS = {"csv": Timeline.to_csv, "json": Timeline.to_json, "txt": Timeline.to_audacity}  # ending -> how it is written
 LABELS = ("CSV", "JSON", "Audacity labels")
 CSS = """
 .gradio-container {max-width: min(1180px, 100%) !important; margin: auto}
 #title h1 {font-size: 2rem; margin-bottom: 0}
-#title p, #limits p, .card .facts, .heading h3 {color: var(--body-text-color-subdued)}
+#title p, #limits p, .note p, .card .facts, .heading h3 {color: var(--body-text-color-subdued)}
 #title p {margin-top: .3rem}
-#limits p {font-size: .85rem}
+#limits p, .note p {font-size: .85rem}
 .heading h3 {font-size: .95rem; font-weight: 600; margin: .4rem 0 -.5rem}
 .card {border: 1px solid var(--border-color-primary); border-left: 5px solid var(--color-accent); border-radius: 10px;
        background: var(--block-background-fill); padding: 14px 18px}
@@ -74,7 +78,9 @@ class Page:
     verdict : gradio.HTML
         The answer in words, what is known of the sound, warnings; or what is wrong with it.
     details : gradio.Column
-        All of the following; hidden where there is no answer.
+        All of the following up to the nearest clips; hidden where there is no answer to the whole sound.
+    heading : gradio.Markdown
+        What the next means.
     scores : gradio.Label
         The most probable classes as bars.
     picture : gradio.Plot
@@ -98,6 +104,7 @@ class Page:
     sound: gr.Audio
     verdict: gr.HTML
     details: gr.Column
+    heading: gr.Markdown
     scores: gr.Label
     picture: gr.Plot
     ask_why: gr.Button
@@ -111,7 +118,7 @@ class Page:
     @property
     def outputs(self) -> list:
         """Every part that an answer fills."""
-        answer = [self.verdict, self.details, self.scores, self.picture, self.why, self.nearest]
+        answer = [self.verdict, self.details, self.heading, self.scores, self.picture, self.why, self.nearest]
         return [*answer, self.timeline, self.events, self.table, *self.downloads]
 
 
@@ -198,11 +205,12 @@ def build_app(classifier, *, settings=SETTINGS):
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=cache) as app:
         page, button = _lay_out(settings)
         limit = {"concurrency_limit": settings.predictions_at_once, "concurrency_id": "classifier"}
+        explanation = partial(_or_refuse, partial(_draw_why, classifier))
+        why = page.ask_why.click(explanation, page.sound, page.why, api_visibility="private", **limit)
+        private = {"api_visibility": "private", "show_progress_on": page.verdict}
         for event, none in ((page.sound.change, WELCOME), (button.click, NO_SOUND)):
             respond = partial(_respond, page, classifier, settings, none)
-            event(respond, page.sound, page.outputs, api_visibility="private", show_progress_on=page.verdict, **limit)
-        explanation = partial(_or_refuse, partial(_draw_why, classifier))
-        page.ask_why.click(explanation, page.sound, page.why, api_visibility="private", **limit)
+            event(respond, page.sound, page.outputs, cancels=why, **private, **limit)  # else it could come after this
 
         def predict(sound: gr.FileData) -> dict:
             return _or_refuse(partial(_record, classifier, settings), sound["path"])
@@ -245,17 +253,17 @@ def _lay_out(settings):
         with gr.Column(scale=3, min_width=300):
             verdict = gr.HTML(_card("start", WELCOME), elem_classes="bare")
             with gr.Column(visible=False) as details:
-                _heading("Most probable of the 50 classes")
+                heading = _heading(TOP)
                 scores = gr.Label(show_label=False, show_heading=False, elem_id="scores")
                 _heading("Waveform and log-mel spectrogram")
                 picture = gr.Plot(show_label=False, elem_id="picture")
                 ask_why = gr.Button("Why? Show what in the sound spoke for it", size="sm")
                 why = gr.Plot(show_label=False, visible=False, elem_id="why")
-                timeline = _lay_out_timeline()
                 _heading("Most similar training clips")
                 nearest = gr.HTML(elem_classes="bare")
+            timeline = _lay_out_timeline()
     gr.Markdown(_limits(settings), elem_id="limits")
-    return Page(sound, verdict, details, scores, picture, ask_why, why, nearest, *timeline), button
+    return Page(sound, verdict, details, heading, scores, picture, ask_why, why, nearest, *timeline), button
 
 
 def _lay_out_timeline():
@@ -263,13 +271,14 @@ def _lay_out_timeline():
         _heading("Timeline: what is heard, and when")
         events = gr.Plot(show_label=False)
         table = gr.HTML(elem_classes="bare")
+        gr.Markdown(SCORES, elem_classes="note")
         with gr.Row():
             downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
     return timeline, events, table, downloads
 
 
 def _heading(text):
-    gr.Markdown(f"### {text}", elem_classes="heading")
+    return gr.Markdown(f"### {text}", elem_classes="heading")
 
 
 def _offer_examples(sound):
@@ -282,10 +291,11 @@ def _offer_examples(sound):
 
 
 def _limits(settings):
-    minutes = AudioSettings().max_loaded_seconds / 60
+    minutes, longest = AudioSettings().max_loaded_seconds / 60, settings.max_timeline_seconds / 60
     return (
-        f"Up to {settings.max_file_megabytes} MB and {minutes:g} minutes. Your sound is classified where this app "
-        f"runs, and deleted after {settings.keep_files_seconds / 60:g} minutes."
+        f"Up to {settings.max_file_megabytes} MB and {longest:g} minutes; over {minutes:g} minutes there is only a "
+        f"timeline. Your sound is classified where this app runs, and deleted after "
+        f"{settings.keep_files_seconds / 60:g} minutes."
     )
 
 
@@ -307,43 +317,69 @@ def _or_refuse(hear, path):
 
 
 def _record(classifier, settings, path):
-    prediction = classifier.predict(path)
+    try:
+        prediction = classifier.predict(path)
+    except TooLongError as error:
+        minutes = AudioSettings().max_loaded_seconds / 60
+        raise AudioError(f"{path} lasts longer than {minutes:g} minutes: ask for its timeline instead") from error
     every = dict(zip(prediction.class_names, prediction.probabilities.tolist(), strict=True))
     return answers.prediction_record(Path(path).name, prediction, top=settings.top) | {"probabilities": every}
 
 
 def _timeline_record(classifier, settings, path):
-    limit = TimelineSettings(max_seconds=settings.max_timeline_seconds)
-    return answers.timeline_record(Path(path).name, listen(classifier, path, settings=limit))
+    return answers.timeline_record(Path(path).name, _listen(classifier, settings, path))
+
+
+def _listen(classifier, settings, path):
+    return listen(classifier, path, settings=TimelineSettings(max_seconds=settings.max_timeline_seconds))
+
+
+def _hear(classifier, settings, path):
+    """The prediction, None where the sound is too long for one; and the timeline, None where it is short."""
+    try:
+        prediction = classifier.predict(path)
+    except TooLongError:
+        return None, _listen(classifier, settings, path)
+    is_short = prediction.sound.duration_seconds <= settings.timeline_from_seconds
+    return prediction, None if is_short else timeline_of(prediction, classifier=classifier)
 
 
 def _respond(page, classifier, settings, none, path):
     if not path:
         return _without_answer(page, _card("start" if none == WELCOME else "wrong", none))
     try:
-        prediction = _named(classifier.predict, path)
+        prediction, timeline = _named(partial(_hear, classifier, settings), path)
     except AudioError as error:
         return _without_answer(page, _card("wrong", str(error)))
+    told = _show_timeline(page, timeline, path)
+    return told | (_show_answer(page, classifier, settings, prediction) if prediction else _show_long(page, timeline))
+
+
+def _show_answer(page, classifier, settings, prediction):
     top = {plots.class_label(name): probability for name, probability in prediction.top(settings.top)}
     return {
-        page.verdict: _answer(prediction),
+        page.verdict: _answer(prediction, classifier.card["rejection"]["meaning"]),
         page.details: gr.Column(visible=True),
+        page.heading: f"### {TOP if prediction.is_known else FORCED}",
         page.scores: top,
         page.picture: plots.plot_sound(prediction),
         page.why: gr.Plot(visible=False),
         page.nearest: _neighbours(prediction),
-        **_show_timeline(page, classifier, settings, prediction, path),
     }
 
 
-def _without_answer(page, card):
+def _show_long(page, timeline):
+    card = _card("known", LONG, facts=_facts(timeline.facts), warnings=timeline.warnings)
     return {page.verdict: card, page.details: gr.Column(visible=False)}
 
 
-def _show_timeline(page, classifier, settings, prediction, path):
-    if prediction.sound.duration_seconds <= settings.timeline_from_seconds:
+def _without_answer(page, card):
+    return {page.verdict: card, page.details: gr.Column(visible=False), page.timeline: gr.Column(visible=False)}
+
+
+def _show_timeline(page, timeline, path):
+    if timeline is None:
         return {page.timeline: gr.Column(visible=False)}
-    timeline = listen(classifier, path)
     files = _export(timeline, page.sound.GRADIO_CACHE, Path(path).stem)
     return {
         page.timeline: gr.Column(visible=True),
@@ -368,7 +404,8 @@ def _table(events):
 
 def _cells(event):
     times = (answers.clock(seconds) for seconds in (event.start_seconds, event.end_seconds))
-    return [*times, plots.class_label(event.class_name), f"{100 * event.confidence:.0f} %"]
+    name = plots.class_label(event_label(event.class_name, is_known=event.is_known))
+    return [*times, name, f"{100 * event.confidence:.0f} %"]
 
 
 def _draw_events(timeline):
@@ -384,9 +421,11 @@ def _export(timeline, cache, stem):
     return [write(timeline, folder / f"{stem}_timeline.{ending}") for ending, write in EXPORTS.items()]
 
 
-def _answer(prediction):
-    kind = "known" if prediction.is_known else "unknown"
-    return _card(kind, prediction.verdict, facts=_facts(prediction.sound), warnings=prediction.warnings)
+def _answer(prediction, meaning):
+    facts, warnings = _facts(prediction.sound), prediction.warnings
+    if prediction.is_known or prediction.sound.is_silent:
+        return _card("known" if prediction.is_known else "unknown", prediction.verdict, facts=facts, warnings=warnings)
+    return _card("unknown", prediction.verdict, facts=facts, meaning=meaning, warnings=warnings)
 
 
 def _neighbours(prediction):
@@ -406,9 +445,9 @@ def _facts(sound):
     return f"{sound.duration_seconds:.2f} s, {channels}, {sound.source_sample_rate_hz:g} Hz"
 
 
-def _card(kind, sentence, *, facts="", warnings=()):
+def _card(kind, sentence, *, facts="", meaning="", warnings=()):
     lines = [f'<p class="sentence">{html.escape(sentence)}</p>']
-    lines += [f'<p class="facts">{html.escape(facts)}</p>'] if facts else []
+    lines += [f'<p class="facts">{html.escape(quiet)}</p>' for quiet in (facts, meaning) if quiet]
     items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
     lines += [f"<ul>{items}</ul>"] if items else []
     return f'<div class="card {kind}" role="status">{"".join(lines)}</div>'

@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 from esc50.config import AudioSettings, YamnetSettings
-from esc50.errors import AudioError
+from esc50.errors import AudioError, TooLongError
 
 AUDIO = AudioSettings()
 YAMNET = YamnetSettings()
@@ -485,7 +485,7 @@ def _resampled(blocks, rate):
 def _no_longer_than(max_seconds, stream):
     for block in stream:
         if stream.facts.duration_seconds > max_seconds:
-            raise AudioError(
+            raise TooLongError(
                 f"{stream.name} lasts longer than {max_seconds / 60:g} minutes, too long to be classified as one "
                 "sound: make a timeline of it (`python -m esc50 predict --timeline`) or cut it"
             )

@@ -180,7 +180,7 @@ class AppSettings:
     host: str = "127.0.0.1"
     port: int = 7860
     max_file_megabytes: int = 100
-    max_timeline_seconds: float = 3_600.0  # by /timeline; the page takes what one answer is given for
+    max_timeline_seconds: float = 3_600.0  # what is too long for one answer gets a timeline alone
     timeline_from_seconds: float = 10.0  # longer recordings get a timeline beside the one answer
     top: int = 5
     predictions_at_once: int = 2

@@ -13,6 +13,10 @@ class AudioError(Esc50Error, ValueError):
     """A file or an array is not sound that can be classified."""
 
 
+class TooLongError(AudioError):
+    """A sound is longer than what is taken; a timeline takes longer ones."""
+
+
 class LeakError(Esc50Error, ValueError):
     """A split would put takes of one recording on both sides."""
 

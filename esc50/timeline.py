@@ -11,7 +11,7 @@ import pandas as pd
 
 from esc50.audio import SoundFacts
 from esc50.config import TimelineSettings, YamnetSettings
-from esc50.errors import AudioError
+from esc50.errors import TooLongError
 from esc50.files import replacing
 from esc50.predict import faults, open_source
 from esc50.results import write_csv, write_json
@@ -384,7 +384,8 @@ def _told(classifier, probabilities, audible, embeddings, *, facts, settings):
 def _limited(stream, max_seconds):
     for block in stream:
         if stream.facts.duration_seconds > max_seconds:
-            raise AudioError(f"{stream.name} lasts longer than {max_seconds / 3600:g} hours: cut it into parts")
+            hours = f"{max_seconds / 3600:g} hour{'' if max_seconds == 3600 else 's'}"
+            raise TooLongError(f"{stream.name} lasts longer than {hours}: cut it into parts")
         yield block
 
 

@@ -1,26 +1,35 @@
 """The browser app: its parts called directly, its HTTP interface, and the page in a real browser."""
 
+import html
 import os
 import re
 import socket
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 
+import gradio as gr
 import httpx
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from esc50 import app, plots, synthesis
+from esc50.__main__ import cli
 from esc50.app_benchmark import Answer, ask_together, summarise
 from esc50.config import PROJECT_DIR, AppSettings, TimelineSettings
 from esc50.dataset import clip_path
-from esc50.errors import Esc50Error
+from esc50.errors import AudioError, Esc50Error
+from esc50.explain import explain
 from esc50.predict import SoundClassifier
 from esc50.timeline import listen
 
@@ -197,12 +206,12 @@ BAD = [
     ("notes.wav", "notes.wav is not sound, or damaged"),
     ("nothing.wav", "nothing.wav is empty (0 bytes)"),
     ("no samples.wav", "no samples.wav holds no samples"),
-    ("cut.mp3", "cut.mp3 "),
-    ("eleven minutes.flac", "eleven minutes.flac lasts longer than 10 minutes"),
+    ("cut.mp3", "cut.mp3 is not sound, or damaged"),
 ]
+TOO_LONG = ("eleven minutes.flac", "eleven minutes.flac lasts longer than 10 minutes: ask for its timeline")
 
 
-@pytest.mark.parametrize(("name", "message"), BAD)
+@pytest.mark.parametrize(("name", "message"), [*BAD, TOO_LONG])
 def test_what_is_not_sound_is_refused_with_a_sentence(client, bad_files, name, message):
     with pytest.raises(AppError) as refusal:
         ask(client, bad_files[name])
@@ -219,9 +228,51 @@ def test_too_large_a_file_is_refused(served, client, bad_files):
     assert "maximum allowed size" in refusal.text
 
 
-def test_files_of_the_server_cannot_be_asked_for(client):
-    with pytest.raises(AppError):
-        client.predict({"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}, api_name="/predict")
+def test_files_of_the_server_cannot_be_asked_for(served, sounds):
+    cache = Path(os.environ["GRADIO_TEMP_DIR"])
+    inside, outside = next((cache / "examples").glob("siren.wav")), sounds["96 kHz.flac"]  # both are sound
+    assert "siren" in ask_by_path(served, inside)
+    refusal = ask_by_path(served, outside)
+    assert "event: error" in refusal and "siren" not in refusal
+
+
+def ask_by_path(served, path):
+    """Ask without a client of Gradio, which would upload the file first."""
+    url = f"{served.local_api_url}call/predict"
+    data = [{"path": str(path), "meta": {"_type": "gradio.FileData"}}]
+    event = httpx.post(url, json={"data": data}, timeout=60).json()["event_id"]
+    return httpx.get(f"{url}/{event}", timeout=60).text
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+@pytest.mark.parametrize("none", [app.WELCOME, app.NO_SOUND])
+def test_a_microphone_that_sends_nothing_is_answered_kindly(classifier, nothing, none):
+    with gr.Blocks():
+        page, _ = app._lay_out(AppSettings())
+    shown = app._respond(page, classifier, AppSettings(), none, nothing)
+    assert none in shown[page.verdict]
+    assert not shown[page.details].visible and not shown[page.timeline].visible
+
+
+def test_the_benchmark_leaves_no_file_and_closes_the_app_when_it_fails(monkeypatch):
+    class Served(SimpleNamespace):
+        local_url, closed = "http://127.0.0.1:1", False
+
+        def close(self, *, verbose):
+            self.closed = True
+
+    def launch(*_, **__):
+        served.folder = Path(os.environ["GRADIO_TEMP_DIR"])
+        return served
+
+    served = Served()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "elsewhere")
+    monkeypatch.setattr(SoundClassifier, "load", lambda: None)
+    monkeypatch.setattr(app, "launch", launch)
+    monkeypatch.setattr("esc50.app_benchmark.run_app_benchmark", lambda *_, **__: served.folder.joinpath("x").touch(2))
+    assert CliRunner().invoke(cli, ["app-benchmark"]).exit_code == 1
+    assert served.closed
+    assert served.folder.name != "elsewhere" and not served.folder.exists()
 
 
 def test_twenty_users_at_once_get_their_own_answers(served, classifier, tmp_path):
@@ -346,6 +397,41 @@ def test_a_sound_that_is_none_of_the_classes_is_called_so(page, classifier, soun
     assert "The sound is silent" in verdict(page)
 
 
+def test_an_unknown_sound_is_explained_and_its_bars_are_called_forced(classifier, sounds):
+    with gr.Blocks():
+        page, _ = app._lay_out(AppSettings())
+    for threshold, is_known in ((-1.0, True), (1.1, False)):
+        rule = {**classifier.card["rejection"], "threshold": threshold}
+        judge = replace(classifier, card={**classifier.card, "rejection": rule})
+        shown = app._respond(page, judge, AppSettings(), app.WELCOME, str(sounds["8 bit.wav"]))
+        assert (html.escape(rule["meaning"]) in shown[page.verdict]) is not is_known
+        assert (app.FORCED in shown[page.heading], app.TOP in shown[page.heading]) == (not is_known, is_known)
+
+
+def test_a_timeline_of_the_page_is_made_of_what_was_heard_already(classifier, sounds, monkeypatch):
+    monkeypatch.setattr(app, "listen", None)
+    prediction, timeline = app._hear(classifier, AppSettings(), sounds["long.wav"])
+    assert prediction.is_known is not None
+    assert [event.class_name for event in timeline.events] == ["siren", "rain"]
+    strict = replace(timeline, events=tuple(replace(event, is_known=False) for event in timeline.events))
+    assert "none of these (siren?)" in app._table(strict.events)
+
+
+def test_what_is_too_long_for_one_answer_gets_only_its_timeline(page, bad_files, screenshots):
+    upload(page, bad_files["eleven minutes.flac"])
+    assert app.LONG in verdict(page)
+    page.get_by_role("button", name="CSV", exact=True).wait_for()
+    assert not page.locator("#scores").is_visible()
+    page.screenshot(path=screenshots / "app_too_long.png", full_page=True)
+
+
+def test_what_is_too_long_for_a_timeline_is_refused_in_words_for_the_page(classifier, bad_files):
+    with pytest.raises(AudioError, match=r"^eleven minutes\.flac lasts longer than 0\.175 hours: cut it into parts$"):
+        app._named(
+            partial(app._hear, classifier, AppSettings(max_timeline_seconds=630)), bad_files["eleven minutes.flac"]
+        )
+
+
 def test_a_long_recording_shows_its_timeline_to_download(page, classifier, sounds, screenshots, tmp_path):
     upload(page, sounds["long.wav"])
     buttons = [page.get_by_role("button", name=label, exact=True) for label in app.LABELS]
@@ -376,6 +462,28 @@ def test_why_is_drawn_when_asked_for(page, sounds, screenshots):
     page.get_by_role("button", name="Why?").click()
     page.locator("#why img").wait_for()
     page.screenshot(path=screenshots / "app_why.png", full_page=True)
+
+
+def test_a_why_that_comes_late_is_not_shown_beside_another_sound(page, sounds, monkeypatch):
+    asked, answered = Event(), Event()
+
+    def late(*_):
+        asked.set()
+        page_answered.wait(20)
+        answered.set()
+        return explain(*_)
+
+    page_answered = Event()
+    monkeypatch.setattr(app, "explain", late)
+    upload(page, sounds["8 bit.wav"])
+    page.get_by_role("button", name="Why?").click()
+    assert asked.wait(20)
+    page.get_by_role("button", name="siren", exact=True).click()
+    page.locator(".card").get_by_text("sounds like a siren").wait_for()
+    page_answered.set()
+    assert answered.wait(20)
+    page.wait_for_timeout(4_000)
+    assert not page.locator("#why").is_visible()
 
 
 def test_what_the_microphone_hears_is_answered(page, screenshots):
