@@ -14,9 +14,7 @@ from esc50.backend import quiet_tensorflow
 from esc50.config import FEATURES_DIR, FOLDS, N_CLASSES, RESULTS_DIR, TrustSettings
 from esc50.dataset import load_clips, official_splits, validation_split
 from esc50.feature_files import load_features
-from esc50.models import build_head
 from esc50.results import read_csv, write_csv, write_json
-from esc50.training import set_seed, train
 from esc50.yamnet import audible_frames
 
 MODEL = "head_frames"  # the experiment of esc50.study whose recipe is shipped
@@ -208,11 +206,8 @@ def fit_logits(embeddings, targets, foreign, *, train_rows, test_rows, settings,
     foreign_logits : np.ndarray, shape (n_foreign_frames, 50)
         Of the foreign frames.
     """
-    set_seed(seed)
     n_frames, size = embeddings.shape[1:]
-    labels = np.repeat(targets[train_rows], n_frames)
-    frames = embeddings[train_rows].reshape(-1, size)
-    head = train(build_head(input_size=size, settings=settings), frames, labels, settings=settings, seed=seed).model
+    head = study.train_head_on(embeddings[train_rows], targets[train_rows], settings=settings, seed=seed)
     clip_logits = rejection.head_logits(head, embeddings[test_rows].reshape(-1, size))
     return clip_logits.reshape(len(test_rows), n_frames, N_CLASSES), rejection.head_logits(head, foreign)
 

@@ -292,12 +292,35 @@ def train_final_head(*, settings=HeadSettings(), seed=0, progress=True):
         From (batch, 1024) to (batch, 50).
     """
     arrays = load_features("yamnet")
-    embeddings = arrays["embeddings"]  # (n_clips, n_frames, 1024)
+    return train_head_on(arrays["embeddings"], arrays["target"], settings=settings, seed=seed, progress=progress)
+
+
+def train_head_on(embeddings, targets, *, settings=HeadSettings(), seed=0, progress=False):
+    """Train the dense head on the frames of some clips, each of which has the label of its clip.
+
+    Parameters
+    ----------
+    embeddings : np.ndarray, shape (n_clips, n_frames, 1024)
+        Of the clips to train on.
+    targets : np.ndarray, shape (n_clips,)
+        Their labels, 0 to 49.
+    settings : HeadSettings
+        Of the head and its training.
+    seed : int
+        Seed of weights and order.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    keras.Model
+        From (batch, 1024) to (batch, 50).
+    """
     quiet_tensorflow()
     set_seed(seed)
-    model = build_head(settings=settings)
-    frames = embeddings.reshape(-1, embeddings.shape[2])
-    labels = np.repeat(arrays["target"], embeddings.shape[1])
+    n_frames, size = embeddings.shape[1:]
+    model = build_head(input_size=size, settings=settings)
+    frames, labels = embeddings.reshape(-1, size), np.repeat(targets, n_frames)
     return train(model, frames, labels, settings=settings, seed=seed, progress=progress).model
 
 

@@ -16,10 +16,9 @@ from esc50.dataset import load_clips, official_splits
 from esc50.errors import AudioError, TeachingError
 from esc50.evaluation import POOLINGS
 from esc50.feature_files import load_features
-from esc50.models import build_head
 from esc50.predict import SoundClassifier, load_source
 from esc50.rejection import TrainingClips, clip_vectors
-from esc50.training import set_seed, train
+from esc50.study import train_head_on
 from esc50.verdict import class_label
 from esc50.yamnet import audible_frames
 
@@ -274,12 +273,7 @@ def _head_without(fold, settings, seed):
     """A head that never heard one official fold; trained once in a process."""
     known, (split,) = load_features("yamnet"), official_splits(load_clips(), folds=(fold,))
     embeddings, targets = (known[key][split.train] for key in ("embeddings", "target"))
-    n_clips, n_frames, size = embeddings.shape
-    set_seed(seed)
-    inputs = embeddings.reshape(n_clips * n_frames, size)
-    return train(
-        build_head(settings=settings), inputs, np.repeat(targets, n_frames), settings=settings, seed=seed
-    ).model
+    return train_head_on(embeddings, targets, settings=settings, seed=seed)
 
 
 def _head_settings(card):

@@ -13,11 +13,10 @@ from esc50.backend import quiet_tensorflow
 from esc50.config import FOLDS, RESULTS_DIR, HeadSettings, StitchingSettings, TimelineSettings
 from esc50.dataset import class_names, clip_path, find_dataset, load_clips, official_splits, validation_split
 from esc50.feature_files import load_features, parameters
-from esc50.models import build_head
 from esc50.results import write_json
 from esc50.stitching import segment_activity, segment_scores, stitch
+from esc50.study import train_head_on
 from esc50.timeline import find_events
-from esc50.training import set_seed, train
 from esc50.yamnet import audible_frames, load_yamnet
 
 TIMELINE_FILE = "timeline.json"
@@ -28,7 +27,7 @@ GRID = {
     "max_gap_seconds": (0.5, 1.0, 2.0, 3.0),
     "min_event_seconds": (0.0, 0.9, 1.4),  # a click is in three frames: 1.44 s, and more would drop it
 }
-MODULES = ("audio", "models", "stitching", "timeline", "timeline_benchmark", "training", "yamnet")
+MODULES = ("audio", "models", "stitching", "study", "timeline", "timeline_benchmark", "training", "yamnet")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,11 +157,7 @@ def train_head(rows, *, seed=0):
         From (batch, 1024) to (batch, 50).
     """
     arrays = load_features("yamnet")
-    embeddings = arrays["embeddings"][rows]  # (n_clips, n_frames, 1024)
-    set_seed(seed)
-    model = build_head(settings=HEAD_SETTINGS)
-    labels = np.repeat(arrays["target"][rows], embeddings.shape[1])
-    return train(model, embeddings.reshape(len(labels), -1), labels, settings=HEAD_SETTINGS, seed=seed).model
+    return train_head_on(arrays["embeddings"][rows], arrays["target"][rows], settings=HEAD_SETTINGS, seed=seed)
 
 
 def choose_settings(fold, recordings, *, seed=0):

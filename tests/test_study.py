@@ -6,7 +6,7 @@ import pytest
 from esc50 import dataset, results, study
 from esc50.config import HeadSettings
 from esc50.errors import FeatureError, ResultsError
-from esc50.training import Run
+from esc50.training import Run, Trained
 
 
 @pytest.fixture
@@ -105,6 +105,23 @@ def test_without_retraining_the_committed_results_are_read():
 def test_other_protocols_are_run_as_named(counted, clips):
     splits = dataset.duplicated_clip_splits(clips, seed=0)
     assert run(splits=splits, seeds=[0]).cross_validation["n_clips"].sum() == 4000
+
+
+def test_every_frame_of_a_clip_is_trained_with_the_label_of_the_clip(monkeypatch, rng):
+    trained = []
+
+    def train(model, frames, labels, **options):
+        trained.append((model.get_weights()[-2], frames, labels))
+        return Trained(model, {}, 0.0)
+
+    monkeypatch.setattr(study, "train", train)
+    embeddings = rng.random((3, 4, 1024))  # (n_clips, n_frames, 1024)
+    for _ in range(2):
+        study.train_head_on(embeddings, np.array([7, 0, 49]), settings=HeadSettings(units=(8,)), seed=3)
+    (weights, frames, labels), (again, *_) = trained
+    assert labels.tolist() == [7] * 4 + [0] * 4 + [49] * 4
+    np.testing.assert_array_equal(frames[4:8], embeddings[1])
+    np.testing.assert_array_equal(weights, again)  # the seed is set before the weights are drawn
 
 
 def test_every_experiment_names_known_features():
