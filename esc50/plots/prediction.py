@@ -58,7 +58,7 @@ def plot_timeline(frame_scores, frame_seconds, names, *, top=5, labels=None, fra
     Parameters
     ----------
     frame_scores : np.ndarray, shape (n_frames, n_classes)
-        Probabilities.
+        Probabilities as the head gives them: not calibrated.
     frame_seconds : np.ndarray, shape (n_frames,)
         Start of each frame in seconds.
     names : sequence of str
@@ -86,7 +86,7 @@ def plot_timeline(frame_scores, frame_seconds, names, *, top=5, labels=None, fra
     ax.invert_yaxis()
     ax.set(xlabel="start of the 0.96 s frame (s)")
     ax.grid(False)
-    ax.figure.colorbar(mesh, ax=ax, label="probability (%)")
+    ax.figure.colorbar(mesh, ax=ax, label="frame score (%),\nnot calibrated")
     return ax
 
 
