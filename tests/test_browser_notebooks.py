@@ -161,7 +161,7 @@ def test_jupyterlab_runs_the_notebook_and_its_widget_answers(browser, folder, sc
         page.get_by_text("Python 3 (ipykernel) | Idle").first.wait_for(state="attached")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        page.locator(".jp-RenderedMarkdown").filter(has_text="On real recordings expect").last.wait_for()
+        page.locator(".jp-RenderedMarkdown").filter(has_text="on other recordings, less").last.wait_for()
         assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
         use_the_widget(page, folder, screenshots / "widget_jupyterlab.png")
 
@@ -171,4 +171,4 @@ def test_voila_shows_the_notebook_as_a_page_and_its_widget_answers(browser, fold
     with serving("voila", *options, folder=folder, health="/healthcheck") as url, page_at(browser, url) as page:
         use_the_widget(page, folder, screenshots / "widget_voila.png")
         teach_a_class(page, folder, screenshots / "widget_teach.png")
-        assert page.get_by_text("On real recordings expect").last.is_visible()
+        assert page.get_by_text("on other recordings, less").last.is_visible()
