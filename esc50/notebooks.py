@@ -8,7 +8,7 @@ from esc50.errors import NotebookError
 from esc50.files import replacing
 
 EXECUTED_DIR = BUILD_DIR / "notebooks"
-AUDIO_TAG = "audio"  # cells that play recordings: their output is not kept, ESC-50 must not be republished
+AUDIO_TAG = "audio"  # cells that play recordings: no output is kept, ESC-50 must not be republished
 
 
 def list_notebooks():
@@ -94,10 +94,12 @@ def tidy(notebook):
 
 
 def _kept(output, tags):
+    if AUDIO_TAG in tags:
+        return None
     if output.output_type == "stream":
         return output if output.name == "stdout" else None
     data = output.get("data", {})
-    if AUDIO_TAG in tags or "application/vnd.jupyter.widget-view+json" in data:
+    if "application/vnd.jupyter.widget-view+json" in data:
         return None
     output.metadata = {}
     return output

