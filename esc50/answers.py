@@ -151,8 +151,27 @@ def as_audacity(records):
         Pieces of the text.
     """
     for row in (row for record in records for row in _rows(record)):
-        name = event_label(row["class_name"], is_known=row["is_known"])
-        yield f"{row['start_seconds']:.6f}\t{row['end_seconds']:.6f}\t{name}\n"
+        yield audacity_line(row["start_seconds"], row["end_seconds"], row["class_name"], is_known=row["is_known"])
+
+
+def audacity_line(start_seconds, end_seconds, class_name, *, is_known):
+    """Write one line of a label track (Audacity's manual, Importing and Exporting Labels).
+
+    Parameters
+    ----------
+    start_seconds, end_seconds : float
+        Of the event, from the start of the recording.
+    class_name : str
+        What it is taken for.
+    is_known : bool
+        Whether it is any of the classes.
+
+    Returns
+    -------
+    str
+        Start, end and label between tabs; the label as `esc50.verdict.event_label` gives it.
+    """
+    return f"{start_seconds:.6f}\t{end_seconds:.6f}\t{event_label(class_name, is_known=is_known)}\n"
 
 
 def clock(seconds):

@@ -18,7 +18,7 @@ from esc50.errors import AudioError, Esc50Error, TooLongError
 from esc50.explain import explain
 from esc50.predict import SoundClassifier
 from esc50.timeline import Timeline, listen, timeline_of
-from esc50.verdict import event_label
+from esc50.verdict import describe_sound, event_label
 
 SETTINGS = AppSettings()
 TITLE = "What do we hear?"
@@ -369,7 +369,7 @@ def _show_answer(page, classifier, settings, prediction):
 
 
 def _show_long(page, timeline):
-    card = _card("known", LONG, facts=_facts(timeline.facts), warnings=timeline.warnings)
+    card = _card("known", LONG, facts=describe_sound(timeline.facts), warnings=timeline.warnings)
     return {page.verdict: card, page.details: gr.Column(visible=False)}
 
 
@@ -422,7 +422,7 @@ def _export(timeline, cache, stem):
 
 
 def _answer(prediction, meaning):
-    facts, warnings = _facts(prediction.sound), prediction.warnings
+    facts, warnings = describe_sound(prediction.sound), prediction.warnings
     if prediction.is_known or prediction.sound.is_silent:
         return _card("known" if prediction.is_known else "unknown", prediction.verdict, facts=facts, warnings=warnings)
     return _card("unknown", prediction.verdict, facts=facts, meaning=meaning, warnings=warnings)
@@ -438,11 +438,6 @@ def _neighbours(prediction):
         for clip in prediction.nearest
     ]
     return f'<ol class="nearest">{"".join(rows)}</ol>' if rows else "<p>Nothing is near to silence.</p>"
-
-
-def _facts(sound):
-    channels = f"{sound.source_channels} channel{'s' if sound.source_channels > 1 else ''}"
-    return f"{sound.duration_seconds:.2f} s, {channels}, {sound.source_sample_rate_hz:g} Hz"
 
 
 def _card(kind, sentence, *, facts="", meaning="", warnings=()):

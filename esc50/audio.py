@@ -80,7 +80,7 @@ class SoundFacts:
     @property
     def is_short(self) -> bool:
         """Whether the sound is shorter than one YAMNet patch (0.975 s) and must be padded."""
-        return round(self.duration_seconds * AUDIO.sample_rate_hz) < _patch_samples()
+        return round(self.duration_seconds * AUDIO.sample_rate_hz) < YAMNET.patch_samples
 
     @property
     def is_clipped(self) -> bool:
@@ -251,7 +251,7 @@ def pad_waveform(waveform):
         Same dtype; ``n_patches(n_samples)`` patches fit exactly.
     """
     n_samples = waveform.shape[-1]
-    n_padded = _patch_samples() + (n_patches(n_samples) - 1) * _hop_samples()
+    n_padded = YAMNET.patch_samples + (n_patches(n_samples) - 1) * YAMNET.hop_samples
     widths = [(0, 0)] * (waveform.ndim - 1) + [(0, n_padded - n_samples)]
     return np.pad(waveform, widths)  # (..., n_padded_samples)
 
@@ -269,16 +269,8 @@ def n_patches(n_samples):
     int
         Number of patches of 0.96 s every 0.48 s: 10 for a clip of 5 s, never below 1.
     """
-    n_after_first = max(0, n_samples - _patch_samples())
-    return 1 + ceil(n_after_first / _hop_samples())
-
-
-def _patch_samples():
-    return round(YAMNET.min_waveform_seconds * YAMNET.sample_rate_hz)
-
-
-def _hop_samples():
-    return round(YAMNET.patch_hop_seconds * YAMNET.sample_rate_hz)
+    n_after_first = max(0, n_samples - YAMNET.patch_samples)
+    return 1 + ceil(n_after_first / YAMNET.hop_samples)
 
 
 @contextmanager

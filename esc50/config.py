@@ -73,6 +73,16 @@ class YamnetSettings:
         """Shortest waveform that fills one patch: 0.975 s."""
         return self.patch_window_seconds + self.stft_window_seconds - self.stft_hop_seconds
 
+    @property
+    def patch_samples(self) -> int:
+        """Samples of the shortest waveform that fills one patch: 15,600."""
+        return round(self.min_waveform_seconds * self.sample_rate_hz)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from the start of one patch to that of the next: 7,680."""
+        return round(self.patch_hop_seconds * self.sample_rate_hz)
+
 
 @dataclass(frozen=True)
 class ForeignSettings(YamnetSettings):

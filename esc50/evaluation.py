@@ -5,6 +5,22 @@ import numpy as np
 from esc50.config import N_CLASSES
 
 
+def counted_frames(audible):
+    """Which frames of each sound count.
+
+    Parameters
+    ----------
+    audible : np.ndarray of bool, shape (n_sounds, n_frames)
+        Frames with sound in them.
+
+    Returns
+    -------
+    np.ndarray of bool, shape (n_sounds, n_frames)
+        The audible ones, or all of a sound's where it has none.
+    """
+    return np.where(audible.any(axis=1, keepdims=True), audible, True)
+
+
 def mean_pool(scores, audible=None):
     """Average of the frames' probabilities.
 
@@ -368,7 +384,7 @@ def nearest_neighbour(features, targets, train, test):
 
 def _weights(scores, audible):
     """Equal weights (n_clips, n_frames) of the frames that count, which sum to 1 in each clip."""
-    counted = np.ones(scores.shape[:2], bool) if audible is None else np.where(audible.any(1)[:, None], audible, True)
+    counted = np.ones(scores.shape[:2], bool) if audible is None else counted_frames(audible)
     return counted / counted.sum(axis=1, keepdims=True, dtype=scores.dtype)
 
 

@@ -12,12 +12,11 @@ from esc50.dataset import THEMES, class_names
 from esc50.errors import AudioError
 from esc50.evaluation import POOLINGS
 from esc50.rejection import TrainingClips
-from esc50.saved import CLASSIFIER_FILE, load_card, load_head, save_classifier
+from esc50.saved import CLASSIFIER_FILE, load_card, load_head
 from esc50.verdict import say
 from esc50.yamnet import Yamnet, audible_frames, load_yamnet
 
 __all__ = [
-    "CLASSIFIER_FILE",
     "EXAMPLE_PREFIX",
     "Judgement",
     "Prediction",
@@ -25,7 +24,6 @@ __all__ = [
     "faults",
     "load_source",
     "open_source",
-    "save_classifier",
 ]
 
 EXAMPLE_PREFIX = "example:"  # "example:siren" names a sound of esc50.synthesis where a file could be named

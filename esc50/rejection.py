@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 
 from esc50.config import TrustSettings
 from esc50.dataset import class_names
+from esc50.evaluation import counted_frames
 from esc50.feature_files import load_features
 from esc50.yamnet import audible_frames
 
@@ -90,12 +91,33 @@ def head_logits(head, embeddings):
     np.ndarray, shape (n_frames, n_classes)
         Float32; their softmax is what the head gives.
     """
+    return head_activations(head, embeddings)[1]
+
+
+def head_activations(head, embeddings):
+    """What a head's last hidden layer makes of frames, and the logits that come of it.
+
+    Parameters
+    ----------
+    head : keras.Model
+        From `esc50.models.build_head`; its last layer is dense with a softmax.
+    embeddings : np.ndarray, shape (n_frames, 1024)
+        YAMNet's embeddings.
+
+    Returns
+    -------
+    activations : np.ndarray, shape (n_frames, n_units)
+        Of the last hidden layer, float32.
+    logits : np.ndarray, shape (n_frames, n_classes)
+        As `head_logits` gives them.
+    """
     from keras import Model, device
 
     last = head.layers[-1]
     with device("cpu"):
-        hidden = Model(head.input, last.input)(embeddings, training=False).numpy()  # (n_frames, n_units)
-    return hidden @ last.kernel.numpy() + last.bias.numpy()
+        activations = Model(head.input, last.input)(embeddings, training=False).numpy()  # (n_frames, n_units)
+    kernel, bias = last.get_weights()
+    return activations, activations @ kernel + bias
 
 
 def max_probability(evidence, *, k=TrustSettings.neighbours):
@@ -132,7 +154,7 @@ def energy(evidence, *, k=TrustSettings.neighbours):
         Any real number.
     """
     energies = logsumexp(evidence.frame_logits, axis=2)  # (n_sounds, n_frames)
-    return np.average(energies, axis=1, weights=_counted(evidence.audible))
+    return np.average(energies, axis=1, weights=counted_frames(evidence.audible))
 
 
 def neighbours(evidence, *, k=TrustSettings.neighbours):
@@ -225,7 +247,7 @@ def clip_vectors(embeddings):
     np.ndarray, shape (n_clips, 1024)
         Of all frames where none has sound; float32.
     """
-    counted = _counted(audible_frames(embeddings)).astype(np.float32)
+    counted = counted_frames(audible_frames(embeddings)).astype(np.float32)
     sums = np.einsum("cfd,cf->cd", embeddings, counted)  # (n_clips, 1024)
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
 
@@ -315,8 +337,3 @@ def _mean_of_largest(values, k):
     counted = np.isfinite(largest)
     means = np.where(counted, largest, 0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
     return np.where(counted.any(axis=1), means, -1)
-
-
-def _counted(audible):
-    """Frames that count (n_sounds, n_frames): the audible ones, or all where none is."""
-    return np.where(audible.any(axis=1, keepdims=True), audible, True)

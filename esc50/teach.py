@@ -17,7 +17,7 @@ from esc50.errors import AudioError, TeachingError
 from esc50.evaluation import POOLINGS
 from esc50.feature_files import load_features
 from esc50.predict import SoundClassifier, load_source
-from esc50.rejection import TrainingClips, clip_vectors
+from esc50.rejection import TrainingClips, clip_vectors, head_activations
 from esc50.study import train_head_on
 from esc50.verdict import class_label
 from esc50.yamnet import audible_frames
@@ -188,12 +188,8 @@ class _Lesson:
 
 def _activations(head, frames):
     """What the last hidden layer makes of frames (n_frames, n_units), and log-sum-exp of their logits (n_frames,)."""
-    import keras
-
-    with keras.device("cpu"):
-        activations = keras.Model(head.input, head.layers[-1].input)(frames, training=False).numpy()
-    kernel, bias = head.layers[-1].get_weights()
-    return activations, logsumexp(activations @ kernel + bias, axis=1)
+    activations, logits = head_activations(head, frames)
+    return activations, logsumexp(logits, axis=1)
 
 
 def _fit_unit(activations, offsets, is_new, weights, *, decay):

@@ -9,18 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from esc50.answers import audacity_line
 from esc50.audio import SoundFacts
 from esc50.config import TimelineSettings, YamnetSettings
 from esc50.errors import TooLongError
 from esc50.files import replacing
 from esc50.predict import faults, open_source
 from esc50.results import write_csv, write_json
-from esc50.verdict import event_label
-from esc50.yamnet import audible_frames
+from esc50.yamnet import HOP_SAMPLES, PATCH_SAMPLES, audible_frames
 
 YAMNET = YamnetSettings()
-HOP_SAMPLES = round(YAMNET.patch_hop_seconds * YAMNET.sample_rate_hz)
-PATCH_SAMPLES = round(YAMNET.min_waveform_seconds * YAMNET.sample_rate_hz)
 FRAME_SECONDS, HOP_SECONDS = YAMNET.patch_window_seconds, YAMNET.patch_hop_seconds
 OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # where the length is not known beforehand
 STORED = np.float16  # of the frames' embeddings, until the events are judged: 15 MB an hour, on disk
@@ -166,8 +164,7 @@ class Timeline:
             The same. One line an event: start, end and class, separated by tabs (Audacity's manual, Importing and
             Exporting Labels); or such as ``none of these (clock alarm?)`` for the class.
         """
-        named = [(e, event_label(e.class_name, is_known=e.is_known)) for e in self.events]
-        lines = [f"{e.start_seconds:.6f}\t{e.end_seconds:.6f}\t{name}\n" for e, name in named]
+        lines = [audacity_line(e.start_seconds, e.end_seconds, e.class_name, is_known=e.is_known) for e in self.events]
         with replacing(Path(path)) as beside:
             beside.write_text("".join(lines), encoding="utf-8")
         return Path(path)

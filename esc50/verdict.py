@@ -1,4 +1,4 @@
-"""The verdict on a sound, in one sentence for people."""
+"""What people are told of a sound: the verdict in one sentence, names of classes, facts."""
 
 import numpy as np
 
@@ -76,6 +76,23 @@ def event_label(name, *, is_known):
         The class name as it is, or such as ``none of these (clock alarm?)``.
     """
     return name if is_known else f"none of these ({class_label(name)}?)"
+
+
+def describe_sound(facts):
+    """Say what is known of a sound before anything is heard in it.
+
+    Parameters
+    ----------
+    facts : esc50.audio.SoundFacts
+        Of the sound as it was given.
+
+    Returns
+    -------
+    str
+        Length, channels and sample rate, such as "5.00 s, 1 channel, 44100 Hz".
+    """
+    channels = f"{facts.source_channels} channel{'s' if facts.source_channels > 1 else ''}"
+    return f"{facts.duration_seconds:.2f} s, {channels}, {facts.source_sample_rate_hz:g} Hz"
 
 
 def class_label(name):

@@ -17,6 +17,7 @@ from esc50.predict import EXAMPLE_PREFIX
 from esc50.recorder import Recorder
 from esc50.synthesis import EXAMPLES
 from esc50.teach import teach
+from esc50.verdict import describe_sound
 
 ACCEPT = "audio/*,.wav,.flac,.ogg,.oga,.mp3,.aiff,.aif,.au,.m4a,.webm"
 CHOOSE = "choose an example …"
@@ -356,10 +357,8 @@ def _lost(file):
 
 
 def _answer(prediction, name):
-    sound = prediction.sound
     theme = f" · {prediction.theme.lower()}" if prediction.theme and prediction.is_known else ""
-    channels = f"{sound.source_channels} channel{'s' if sound.source_channels > 1 else ''}"
-    facts = f"{name} · {sound.duration_seconds:.2f} s, {channels}, {sound.source_sample_rate_hz:g} Hz{theme}"
+    facts = f"{name} · {describe_sound(prediction.sound)}{theme}"
     nearest = ", ".join(f"{n.filename} ({plots.class_label(n.category)})" for n in prediction.nearest)
     minor = [facts, *([f"Nearest training clips: {nearest}"] if nearest else [])]
     kind = "known" if prediction.is_known else "unknown"

@@ -41,8 +41,7 @@ CITATION = (
 
 YAMNET_VARIABLE = "ESC50_YAMNET"
 SETTINGS = config.YamnetSettings()
-HOP_SAMPLES = round(SETTINGS.patch_hop_seconds * SETTINGS.sample_rate_hz)
-PATCH_SAMPLES = round(SETTINGS.min_waveform_seconds * SETTINGS.sample_rate_hz)
+HOP_SAMPLES, PATCH_SAMPLES = SETTINGS.hop_samples, SETTINGS.patch_samples
 MEL_FRAMES_PER_HOP = round(SETTINGS.patch_hop_seconds / SETTINGS.stft_hop_seconds)
 FRAMES_PER_CALL = 384  # three minutes of sound, half a GB of activations: an hour must not fill the memory
 

@@ -49,6 +49,13 @@ def test_silent_frames_do_not_count_unless_there_are_no_others(pool, rng):
     assert not np.allclose(pooled[0], pool(frames[:1])[0])
 
 
+def test_audible_frames_count_or_all_where_there_is_none():
+    audible = np.array([[True, False], [False, False], [True, True]])
+    counted = evaluation.counted_frames(audible)
+    assert counted.dtype == bool
+    assert counted.tolist() == [[True, False], [True, True], [True, True]]
+
+
 def test_geometric_mean_is_vetoed_by_one_frame():
     frames = np.full((1, 2, 50), 1e-7)
     frames[0, 0, 3], frames[0, 1, 4] = 1.0, 1.0

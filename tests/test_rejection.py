@@ -90,3 +90,12 @@ def test_the_softmax_of_the_logits_is_what_the_head_gives(small_head):
     embeddings = golden_embeddings()
     logits = rejection.head_logits(small_head, embeddings)
     np.testing.assert_allclose(softmax(logits, axis=1), small_head.predict(embeddings, verbose=0), atol=1e-6)
+
+
+@pytest.mark.yamnet
+def test_the_last_layer_turns_activations_into_logits(small_head):
+    embeddings, (kernel, bias) = golden_embeddings(), small_head.layers[-1].get_weights()
+    activations, logits = rejection.head_activations(small_head, embeddings)
+    assert activations.shape == (len(embeddings), len(kernel))
+    np.testing.assert_allclose(activations @ kernel + bias, logits, atol=1e-6)
+    np.testing.assert_array_equal(logits, rejection.head_logits(small_head, embeddings))

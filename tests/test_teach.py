@@ -7,7 +7,7 @@ import soundfile
 from esc50 import dataset, synthesis, teach
 from esc50.config import HeadSettings
 from esc50.errors import TeachingError
-from esc50.predict import CLASSIFIER_FILE
+from esc50.saved import CLASSIFIER_FILE
 from esc50.teach import Taught
 
 RATE = 16_000

@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from esc50.dataset import class_names
-from esc50.verdict import NO_ARTICLE, class_label, say, with_article
+from esc50.verdict import NO_ARTICLE, class_label, describe_sound, say, with_article
 
 NAMES = ("dog", "engine", "rain")
 
@@ -20,6 +22,18 @@ NAMES = ("dog", "engine", "rain")
 )
 def test_the_verdict_in_words(probabilities, is_known, is_silent, sentence):
     assert say(NAMES, np.array(probabilities), is_known=is_known, is_silent=is_silent) == sentence
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ((5, 1, 16_000.0), "5.00 s, 1 channel, 16000 Hz"),
+        ((0.1234, 6, 11_025.5), "0.12 s, 6 channels, 11025.5 Hz"),
+    ],
+)
+def test_the_facts_in_words(facts, words):
+    names = ("duration_seconds", "source_channels", "source_sample_rate_hz")
+    assert describe_sound(SimpleNamespace(**dict(zip(names, facts, strict=True)))) == words
 
 
 def test_every_class_that_goes_without_an_article_exists():

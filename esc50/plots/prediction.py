@@ -13,6 +13,7 @@ from esc50.config import StatisticsSettings
 from esc50.features import envelope
 from esc50.plots.sound import plot_envelope, plot_log_mel, plot_waveform
 from esc50.plots.style import blend_in, class_label
+from esc50.verdict import describe_sound
 
 ENVELOPE_HOPS = 1_000  # about one for each pixel
 VERDICT_COLORS = {True: "0.15", False: "#b03a2e"}  # known; none of the classes
@@ -156,10 +157,9 @@ def _share_time(axes):
 
 
 def _write_facts(ax, prediction):
-    sound, transform = prediction.sound, blended_transform_factory(ax.figure.transSubfigure, ax.transAxes)
-    channels = f"{sound.source_channels} channel{'s' if sound.source_channels > 1 else ''}"
-    facts = f"{sound.duration_seconds:.2f} s, {channels}, {sound.source_sample_rate_hz:g} Hz"
-    text = "\n".join(textwrap.fill(line, 58) for line in (facts, *prediction.warnings))
+    transform = blended_transform_factory(ax.figure.transSubfigure, ax.transAxes)
+    lines = (describe_sound(prediction.sound), *prediction.warnings)
+    text = "\n".join(textwrap.fill(line, 58) for line in lines)
     box = ax.text(0.03, 1, text, transform=transform, va="top", fontsize=10, linespacing=1.4)
     box.set_in_layout(False)  # else the words would push the bars aside
     ax.set_axis_off()
