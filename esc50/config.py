@@ -85,6 +85,15 @@ class YamnetSettings:
 
 
 @dataclass(frozen=True)
+class BackboneSettings(YamnetSettings):
+    """What our own copy of YAMNet must know beside: features.py and params.py of the same folder."""
+
+    mel_min_hz: float = 125.0  # YAMNet hears nothing outside
+    mel_max_hz: float = 7_500.0
+    log_offset: float = 0.001
+
+
+@dataclass(frozen=True)
 class ForeignSettings(YamnetSettings):
     """The sounds that are not in ESC-50, and YAMNet, which hears them."""
 
@@ -136,6 +145,28 @@ class HeadSettings:
 
 
 @dataclass(frozen=True)
+class FinetuneSettings:
+    """YAMNet trained further, end to end; fixed in advance, not searched on any fold, but for the choice of layers."""
+
+    layers: tuple[int, ...] = (7, 8, 9, 10, 11, 12, 13, 14)  # joined, from a probe of frozen layers on all five folds
+    head: HeadSettings = HeadSettings(epochs=10, learning_rate=1e-3)  # trained first, on YAMNet as AudioSet left it
+    epochs: int = 12  # of everything, after the head's own
+    clips_per_batch: int = 32
+    patches_per_clip: int = 5  # of 0.96 s without overlap, from a start drawn anew in each epoch: nearly the whole clip
+    head_learning_rate: float = 3e-4  # peak; cosine decay to zero after a linear warm-up, as are all rates
+    backbone_learning_rate: float = 5e-5  # peak, of layer 14
+    layer_decay: float = 0.8  # of the rate, from a layer to the one before, as ELECTRA: arXiv 2003.10555
+    first_trained_layer: int = 3  # the two before, which hear the finest grain, stay as AudioSet left them
+    weight_decay: float = CnnSettings.weight_decay
+    warmup_epochs: int = 1
+    mixup_alpha: float = CnnSettings.mixup_alpha
+    masks: int = CnnSettings.masks
+    time_mask_seconds: float = CnnSettings.time_mask_seconds
+    band_mask_bands: int = CnnSettings.band_mask_bands
+    ema_decay: float = 0.99  # a step; tested are the weights averaged over about the last 100 steps
+
+
+@dataclass(frozen=True)
 class TimelineSettings:
     """How a long recording is read and how its frames become events."""
 
@@ -152,9 +183,7 @@ class ExplanationSettings:
     """How finely a sound is silenced, part by part, to find what spoke for its class."""
 
     max_frames: int = 10  # longer sounds are explained around their most telling frame
-    mel_bands: int = 8
-    mel_min_hz: float = 125.0  # YAMNet hears nothing outside
-    mel_max_hz: float = 7_500.0
+    mel_bands: int = 8  # over what YAMNet hears
     stft_samples: int = 512
     fade_seconds: float = 0.010  # into and out of each silenced cell, so that no click is heard
 

@@ -8,7 +8,7 @@ from scipy.signal.windows import tukey
 
 from esc50.audio import pad_waveform
 from esc50.calibration import temper
-from esc50.config import ExplanationSettings, YamnetSettings
+from esc50.config import BackboneSettings, ExplanationSettings, YamnetSettings
 from esc50.evaluation import POOLINGS
 from esc50.yamnet import HOP_SAMPLES, PATCH_SAMPLES, audible_frames
 
@@ -113,7 +113,7 @@ def mel_edges(settings=SETTINGS):
     Parameters
     ----------
     settings : ExplanationSettings
-        Number of bands, lowest and highest frequency.
+        Number of bands.
 
     Returns
     -------
@@ -122,7 +122,8 @@ def mel_edges(settings=SETTINGS):
     """
     import librosa
 
-    return librosa.mel_frequencies(settings.mel_bands + 1, fmin=settings.mel_min_hz, fmax=settings.mel_max_hz, htk=True)
+    low, high = BackboneSettings.mel_min_hz, BackboneSettings.mel_max_hz
+    return librosa.mel_frequencies(settings.mel_bands + 1, fmin=low, fmax=high, htk=True)
 
 
 def split_bands(waveform, edges_hz, *, sample_rate_hz, settings=SETTINGS):

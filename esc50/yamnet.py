@@ -209,6 +209,16 @@ class Yamnet:
             raise AudioError("no clips to embed: give at least one waveform")
         return BatchAnalysis(*map(np.concatenate, zip(*parts, strict=True)))
 
+    def weights(self):
+        """Weights of YAMNet's layers, for `esc50.backbone`.
+
+        Returns
+        -------
+        dict of str to np.ndarray
+            Name, such as ``layer1/conv/kernel`` or ``dense/bias``, to values.
+        """
+        return {variable.name.removesuffix(":0"): variable.numpy() for variable in self.module._yamnet.variables}
+
     def _embed_slots(self, batch):
         padded = pad_waveform(batch)  # (n_clips, n_padded_samples)
         hops_per_slot = -(-padded.shape[1] // HOP_SAMPLES)

@@ -132,7 +132,7 @@ def test_imports_flow_one_way():
     order = [
         "errors config published backend files recorder",
         "audio synthesis features evaluation augmentation models dataset notebooks calibration verdict answers",
-        "yamnet plots training results",
+        "yamnet backbone plots training results",
         "feature_files report foreign rejection saved",
         "study predict benchmark space",
         "selection open_set timeline stitching timeline_benchmark app_benchmark explain teach",
