@@ -8,7 +8,7 @@ ESC50 := $(BIN)/python -m esc50
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
-.PHONY: help env data features run reproduce test browser lint format bench app lab voila readme clean
+.PHONY: help env data features run reproduce finetune test browser lint format bench app lab voila readme clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ reproduce: env ## everything from audio: features, every training, results, figu
 	$(ESC50) run --retrain 04 --publish
 	$(ESC50) app-benchmark
 	$(ESC50) readme
+
+finetune: env ## train YAMNet further, end to end, from the recordings; stop and resume at will (an hour or more on 2 cores)
+	$(ESC50) finetune
 
 browser: env ## find a Chromium for the browser tests, or install one
 	@for name in chromium chromium-browser google-chrome; do command -v $$name && exit 0; done; \

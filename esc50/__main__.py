@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from esc50 import commands
-from esc50.config import BUILD_DIR, RAW_DIR, AppSettings
+from esc50.config import BUILD_DIR, FOLDS, RAW_DIR, AppSettings, FinetuneSettings
 from esc50.errors import Esc50Error
 
 
@@ -26,6 +26,22 @@ class Esc50Group(OneLineErrors, click.Group):
 
 class Esc50Command(OneLineErrors, click.Command):
     """A command that is also run without the group."""
+
+
+class SeveralValuesCommand(click.Command):
+    """A command whose repeatable options take several values at once: --folds 1 2 is --folds 1 --folds 2."""
+
+    def parse_args(self, ctx, args):
+        """Write the option before each of its values, then parse."""
+        repeatable = {name for option in self.params if option.multiple for name in option.opts}
+        spread, last = [], None
+        for arg in args:
+            if last in repeatable and not arg.startswith("-"):
+                spread += [] if spread[-1] == last else [last]
+            elif arg.startswith("-"):
+                last = arg
+            spread.append(arg)
+        return super().parse_args(ctx, spread)
 
 
 @click.group(cls=Esc50Group)
@@ -88,6 +104,51 @@ def train(names):
             runs = study.results_of(name, retrain=True).cross_validation.groupby("model")
         for title, rows in runs:
             click.echo(f"{title}: accuracy {100 * rows['accuracy'].mean():.2f} % (mean over seeds and folds)")
+
+
+@cli.command(cls=SeveralValuesCommand)
+@click.option(
+    "--folds",
+    multiple=True,
+    type=click.IntRange(min(FOLDS), max(FOLDS)),
+    default=FOLDS,
+    show_default=True,
+    help="Official folds to test, each by a network trained on the others.",
+)
+@click.option(
+    "--seeds",
+    multiple=True,
+    type=click.IntRange(0),
+    default=(0,),
+    show_default=True,
+    help="One training of each fold for each.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=FinetuneSettings.epochs,
+    show_default=True,
+    help="Of everything; the head alone has its own before.",
+)
+def finetune(folds, seeds, epochs):
+    """Train YAMNet further, end to end, from the recordings; goes on where it was stopped.
+
+    A run of all folds with the default epochs goes into data/results; any other is only shown. Epoch by epoch it is
+    told in build/finetune.
+    """
+    from esc50.finetune import is_whole, run_finetuning
+    from esc50.results import save_results
+
+    chosen = {"folds": sorted({*folds}), "seeds": sorted({*seeds}), "settings": FinetuneSettings(epochs=epochs)}
+    found = run_finetuning(**chosen)
+    rows = found.cross_validation
+    click.echo(rows.to_string(index=False, float_format="%.4f"))
+    click.echo(f"accuracy {100 * rows['accuracy'].mean():.2f} % (mean over seeds and folds)")
+    if is_whole(**chosen):
+        save_results(found)
+        click.echo("wrote data/results")
+    else:
+        click.echo("data/results stays as it is: this run was partial or had other settings")
 
 
 @cli.command()

@@ -94,6 +94,14 @@ class BackboneSettings(YamnetSettings):
 
 
 @dataclass(frozen=True)
+class LayerSettings(BackboneSettings):
+    """Activations inside YAMNet, averaged over each patch: of which layers, how often, at which speed of the sound."""
+
+    layers: tuple[int, ...] = tuple(range(1, 15))
+    speed: float = 1.0  # 1.18 plays 18 % faster and higher; cut or padded to the clip's length
+
+
+@dataclass(frozen=True)
 class ForeignSettings(YamnetSettings):
     """The sounds that are not in ESC-50, and YAMNet, which hears them."""
 
@@ -164,6 +172,20 @@ class FinetuneSettings:
     time_mask_seconds: float = CnnSettings.time_mask_seconds
     band_mask_bands: int = CnnSettings.band_mask_bands
     ema_decay: float = 0.99  # a step; tested are the weights averaged over about the last 100 steps
+
+
+@dataclass(frozen=True)
+class FusionSettings(HeadSettings):
+    """The head on many layers of YAMNet, its training and the draw of its training vectors: see notebook 07."""
+
+    epochs: int = 60
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    warmup_epochs: int = 3
+    weight_decay: float = 0.05
+    draw: str = "average"  # a key of esc50.fusion.DRAWS
+    mixup_alpha: float = 0.0  # Zhang et al. 2018, arXiv 1710.09412; 0 for none
+    attention_units: int = 0  # of gated attention over frames, Ilse et al. 2018, arXiv 1802.04712; 0 for none
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,37 @@
 import dataclasses
 import json
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from esc50 import audio, dataset, features
-from esc50.config import FEATURES_DIR, ForeignSettings, LogMelSettings, StatisticsSettings, YamnetSettings
+from esc50.config import (
+    FEATURES_DIR,
+    ForeignSettings,
+    LayerSettings,
+    LogMelSettings,
+    StatisticsSettings,
+    YamnetSettings,
+)
 from esc50.errors import DatasetError, FeatureError
 from esc50.files import replacing
 
+UPPER_LAYERS = tuple(range(7, 15))
 # name -> settings that make it; every file carries them and is refused when they differ
 PARAMETERS = {
     "log_mel": LogMelSettings(),
     "yamnet": YamnetSettings(),
     "clip_statistics": StatisticsSettings(),
     "foreign": ForeignSettings(),
+    "layers": LayerSettings(),
+    "layers_often": LayerSettings(layers=UPPER_LAYERS, patch_hop_seconds=0.16),
+    "layers_slow": LayerSettings(layers=UPPER_LAYERS, speed=0.85),
+    "layers_fast": LayerSettings(layers=UPPER_LAYERS, speed=1.18),
 }
 CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # one row a clip; "foreign" is made by esc50.foreign
+LAYER_FEATURES = ("layers", "layers_often", "layers_slow", "layers_fast")  # 0.2 to 0.6 GB each: never committed
 
 
 def load_features(name, *, folder=FEATURES_DIR):
@@ -41,6 +55,8 @@ def load_features(name, *, folder=FEATURES_DIR):
         - ``log_mel``: ``log_mel`` (n_clips, 126, 64), decibels, float32;
         - ``yamnet``: ``embeddings`` (n_clips, 10, 1024), float32, and ``mean_scores`` (n_clips, 521), YAMNet's
           AudioSet scores averaged over the clip, float32;
+        - ``layers`` and its like: ``activations`` (n_clips, n_frames, size), averages over the patch of every layer
+          of the settings, joined, float16, and ``audible`` (n_clips, n_frames), False for frames without sound;
         - ``clip_statistics``: one (n_clips,) array for each statistic of `esc50.features.clip_statistics`, and
           ``envelope`` (n_clips, 250, 2), the lowest and highest sample of each 20 ms in [-1, 1], float32.
 
@@ -99,8 +115,9 @@ def save_features(name, arrays, clips=None, *, folder=FEATURES_DIR):
     columns = {} if clips is None else {key: clips[key].to_numpy() for key in ("fold", "target")}
     if clips is not None:
         columns["filename"] = clips["filename"].to_numpy(dtype=str)
+    save = np.savez if name in LAYER_FEATURES else np.savez_compressed  # half a GB takes a minute to compress
     with replacing(path) as beside:
-        np.savez_compressed(beside, **arrays, **columns, parameters=json.dumps(parameters(name)))
+        save(beside, **arrays, **columns, parameters=json.dumps(parameters(name)))
     return path
 
 
@@ -110,7 +127,7 @@ def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=Tru
     Parameters
     ----------
     names : sequence of str
-        Some of `CLIP_FEATURES`.
+        Some of `CLIP_FEATURES` and `LAYER_FEATURES`.
     clips : pandas.DataFrame, optional
         Rows of the clip table; all by default.
     root : Path, optional
@@ -135,6 +152,31 @@ def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=Tru
     files = tqdm(clips["filename"], desc="reading clips", unit="clip", disable=not progress)
     waveforms = [audio.load_sound(dataset.clip_path(name, root)).waveform for name in files]
     return {name: _COMPUTE[name](waveforms, progress) for name in names}
+
+
+def layer_features(name, *, progress=True):
+    """Read the layers' activations, computing them from audio first where they are not there yet.
+
+    Parameters
+    ----------
+    name : str
+        One of `LAYER_FEATURES`.
+    progress : bool
+        Show progress bars: half a minute for ten frames a clip.
+
+    Returns
+    -------
+    dict of str to np.ndarray
+        As `load_features`.
+
+    Raises
+    ------
+    DatasetError
+        They are not there and no ESC-50 audio is found.
+    """
+    if not (FEATURES_DIR / f"{name}.npz").is_file():
+        save_features(name, compute_features([name], progress=progress)[name], dataset.load_clips())
+    return load_features(name)
 
 
 def describe_source():
@@ -172,6 +214,8 @@ def _read(path):
 def _decode(key, values):
     if key == "log_mel":
         return features.dequantise(values)
+    if key == "activations":
+        return values  # float32 would fill the memory
     if key == "envelope":
         return values.astype(np.float32) / 127
     return values.astype(np.float32) if values.dtype == np.float16 else values
@@ -202,4 +246,13 @@ def _yamnet(waveforms, progress):
     }
 
 
-_COMPUTE = {"log_mel": _log_mel, "yamnet": _yamnet, "clip_statistics": _clip_statistics}
+def _layers(waveforms, progress, *, settings):
+    from esc50.layers import hear_layers
+
+    activations, audible = hear_layers(waveforms, settings=settings, progress=progress)
+    return {"activations": activations, "audible": audible}
+
+
+_COMPUTE = {"log_mel": _log_mel, "yamnet": _yamnet, "clip_statistics": _clip_statistics} | {
+    name: partial(_layers, settings=PARAMETERS[name]) for name in LAYER_FEATURES
+}

@@ -1,6 +1,7 @@
 """The experiments of the study: which model on which features, over which folds and seeds; resumable."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import pandas as pd
 
 from esc50 import __version__, evaluation, features
 from esc50.backend import quiet_tensorflow
-from esc50.config import BUILD_DIR, FEATURES_DIR, FOLDS, RESULTS_DIR, CnnSettings, HeadSettings
+from esc50.config import BUILD_DIR, FEATURES_DIR, FOLDS, RESULTS_DIR, CnnSettings, FusionSettings, HeadSettings
 from esc50.dataset import (
     duplicated_clip_splits,
     grouped_random_splits,
@@ -22,27 +23,31 @@ from esc50.dataset import (
     load_clips,
     official_splits,
 )
-from esc50.feature_files import load_features, parameters
+from esc50.feature_files import PARAMETERS, UPPER_LAYERS, layer_features, load_features, parameters
 from esc50.files import replacing
+from esc50.fusion import fit_fusion, heard
+from esc50.layers import columns_of
 from esc50.models import build_head
 from esc50.results import PROBABILITY_COLUMNS, Results, load_results, read_csv, save_results, write_csv
 from esc50.training import Run, fit_classical, fit_cnn, fit_head, set_seed, train
 from esc50.yamnet import audible_frames
 
 RUNS_DIR = BUILD_DIR / "runs"
+CODE = ("features", "augmentation", "models", "training")
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One training recipe and the model names under which its results are kept."""
 
-    features: str  # a name of esc50.feature_files.PARAMETERS
-    prepare: callable  # feature arrays -> (n_clips, ...) inputs
+    features: str | tuple  # a name of esc50.feature_files.PARAMETERS, or several of LAYER_FEATURES
+    prepare: callable  # feature arrays (or a list of them) -> (n_clips, ...) inputs
     fit: callable  # fit(inputs, targets, split, settings=, seed=, progress=) -> Run
     models: tuple
     settings: object = None
     seeds: tuple = (0,)
     by_split: dict = field(default_factory=dict)  # split -> settings, where nested validation chose others for it
+    code: tuple = ()  # modules that decide the result beside those of CODE
 
 
 def _mfcc(arrays):
@@ -109,6 +114,47 @@ EXPERIMENTS = {
 }
 
 
+def _hear(files, *, layers, logarithm=True):
+    """Versions of the clips, all with the same layers."""
+    settings = [PARAMETERS[name] for name in files]
+    columns = [columns_of(layers, settings=each) for each in settings]
+    return lambda arrays: tuple(heard(a, c, logarithm=logarithm) for a, c in zip(arrays, columns, strict=True))
+
+
+def _fusion(
+    readings, *, files=("layers",), layers=UPPER_LAYERS, logarithm=True, settings=FusionSettings(), trained_on=(0,)
+):
+    fit = partial(fit_fusion, readings, trained_on=trained_on)
+    prepare = _hear(files, layers=layers, logarithm=logarithm)
+    return Experiment(files, prepare, fit, tuple(readings), settings, _SEEDS, code=("fusion", "layers", "backbone"))
+
+
+_WHOLE = (0,)  # the clips as they are
+EXPERIMENTS |= {
+    "fusion_1": _fusion({"fusion_1": _WHOLE}, layers=(14,)),
+    "fusion_3": _fusion({"fusion_3": _WHOLE}, layers=(12, 13, 14)),
+    "fusion_8": _fusion(
+        {"fusion_8": _WHOLE, "fusion_8_shifts": (1,), "fusion_8_speeds": (0, 2, 3)},
+        files=("layers", "layers_often", "layers_slow", "layers_fast"),
+    ),
+    "fusion_14": _fusion({"fusion_14": _WHOLE}, layers=tuple(range(1, 15))),
+    "fusion_8_linear": _fusion({"fusion_8_linear": _WHOLE}, logarithm=False),
+    "fusion_8_frames": _fusion(
+        {"fusion_8_frames": _WHOLE},
+        settings=FusionSettings(draw="frames", epochs=10, batch_size=512, learning_rate=2e-3, warmup_epochs=1),
+    ),
+    "fusion_8_mixup": _fusion({"fusion_8_mixup": _WHOLE}, settings=FusionSettings(mixup_alpha=0.2)),
+    "fusion_8_augmented": _fusion(
+        {"fusion_8_augmented": _WHOLE, "fusion_8_augmented_speeds": (0, 1, 2)},
+        files=("layers", "layers_slow", "layers_fast"),
+        trained_on=(0, 1, 2),
+    ),
+    "fusion_8_attention": _fusion(
+        {"fusion_8_attention": _WHOLE}, settings=FusionSettings(attention_units=128, epochs=30, batch_size=64)
+    ),
+}
+
+
 PROTOCOLS = {
     "official folds": lambda clips, seed: official_splits(clips),
     "random, recordings kept together": lambda clips, seed: grouped_random_splits(clips, seed=seed),
@@ -148,7 +194,7 @@ def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None,
     quiet_tensorflow()
     experiment, clips = EXPERIMENTS[name], load_clips()
     splits = splits or official_splits(clips, folds=folds)
-    inputs = experiment.prepare(load_features(experiment.features))
+    inputs = experiment.prepare(_load(experiment.features))
     targets = clips["target"].to_numpy()
     runs = {}
     todo = [(seed, split) for seed in seeds or experiment.seeds for split in splits]
@@ -324,29 +370,45 @@ def train_head_on(embeddings, targets, *, settings=HeadSettings(), seed=0, progr
     return train(model, frames, labels, settings=settings, seed=seed, progress=progress).model
 
 
-def code_version():
+def code_version(extra=()):
     """Version of the package and a digest of the modules that decide what a training gives.
+
+    Parameters
+    ----------
+    extra : sequence of str
+        Modules beside those that every training uses.
 
     Returns
     -------
     str
         Such as ``0.1.0+3f2a9c01d4b7``.
     """
-    modules = [Path(__file__).with_name(f"{m}.py") for m in ("features", "augmentation", "models", "training")]
+    modules = [Path(__file__).with_name(f"{module}.py") for module in (*CODE, *extra)]
     return f"{__version__}+{hashlib.sha256(b''.join(m.read_bytes() for m in modules)).hexdigest()[:12]}"
 
 
 def _record(name, settings):
     experiment = EXPERIMENTS[name]
-    feature_file = FEATURES_DIR / f"{experiment.features}.npz"
     return {
         "experiment": name,
         "settings": dataclasses.asdict(settings) if settings else {},
-        "features": experiment.features,
-        "feature_parameters": parameters(experiment.features),
-        "feature_sha256": hashlib.sha256(feature_file.read_bytes()).hexdigest(),
-        "code_version": code_version(),
+        **_feature_record(experiment.features),
+        "code_version": code_version(experiment.code),
     }
+
+
+@functools.cache
+def _feature_record(names):
+    if isinstance(names, tuple):
+        records = [_feature_record(name) for name in names]
+        return {key: [record[key] for record in records] for key in records[0]}
+    content = (FEATURES_DIR / f"{names}.npz").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return {"features": names, "feature_parameters": parameters(names), "feature_sha256": digest}
+
+
+def _load(names):
+    return [layer_features(name) for name in names] if isinstance(names, tuple) else load_features(names)
 
 
 def _run_path(name, record, split, seed):

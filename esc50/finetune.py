@@ -1,0 +1,243 @@
+"""YAMNet trained further, end to end, every layer at its own rate; goes on after the last whole epoch."""
+
+import dataclasses
+import hashlib
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from esc50 import __version__, backbone, study
+from esc50.backend import quiet_tensorflow
+from esc50.config import FOLDS, N_CLASSES, FinetuneSettings
+from esc50.dataset import Split, load_clips, official_splits
+from esc50.feature_files import load_features
+from esc50.finetune_data import FOLDER, draw_batch, load_log_mels
+from esc50.finetune_network import build_learner, clip_scores, hear, make_step, reseed_dropout
+from esc50.results import write_csv
+from esc50.training import Run, set_seed, train
+from esc50.yamnet import audible_frames, load_yamnet, yamnet_fingerprint
+
+MODEL = "finetuned"
+COMMAND = "python -m esc50 finetune"
+SETTINGS = FinetuneSettings()
+SEEDS = (0,)
+CODE = ("augmentation", "backbone", "evaluation", "finetune", "finetune_data", "finetune_network", "models", "training")
+CURVES = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Clips, and which of them to train and to test on."""
+
+    log_mels: np.ndarray  # (n_clips, n_windows, 64): `esc50.finetune_data.load_log_mels`
+    targets: np.ndarray  # (n_clips,) labels 0 to 49
+    audible: np.ndarray  # (n_clips, n_patches) every 0.48 s: with sound? Silent ones train too, but are not tested
+    split: Split
+
+
+def run_finetuning(*, folds=FOLDS, seeds=SEEDS, settings=SETTINGS, progress=True):
+    """Fine-tune and test YAMNet: a run for each seed and official fold.
+
+    Finished runs are kept in ``build/runs``, unfinished ones after each epoch in ``build/finetune``, both under a
+    digest of everything that determines them: an interrupted call goes on where it was.
+
+    Parameters
+    ----------
+    folds : sequence of int
+        Official folds to test, each by a network trained on the other four.
+    seeds : sequence of int
+        One training of each fold for each.
+    settings : FinetuneSettings
+        Of network and training.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    esc50.results.Results
+        Not yet written: see `is_whole` and `esc50.results.save_results`.
+
+    Raises
+    ------
+    DatasetError
+        No ESC-50 audio is found.
+    """
+    from tqdm.auto import tqdm
+
+    log_mels, clips, runs = load_log_mels(folder=FOLDER, progress=progress), load_clips(), {}
+    quiet_tensorflow()
+    targets, audible = clips["target"].to_numpy(), audible_frames(load_features("yamnet")["embeddings"])
+    record, weights = _record(log_mels, audible, settings), load_yamnet().weights()
+    todo = [(seed, split) for seed in seeds for split in official_splits(clips, folds=folds)]
+    with _logging_to(FOLDER / "finetune.log"):
+        for seed, split in tqdm(todo, desc=MODEL, unit="run", disable=not progress):
+            task, path = Task(log_mels, targets, audible, split), study._run_path(MODEL, record, split, seed)
+            options = {"folder": FOLDER / path.stem, "settings": settings, "seed": seed, "progress": progress}
+            runs[seed, split.name] = split, study._resumed(partial(finetune, task, weights, **options), path)
+    return _assembled(runs, clips, record)
+
+
+def is_whole(*, folds, seeds, settings):
+    """Tell a whole run, which may replace committed files, from a smaller one.
+
+    Parameters
+    ----------
+    folds, seeds : sequence of int
+        What the run tests and repeats.
+    settings : FinetuneSettings
+        How it trains.
+
+    Returns
+    -------
+    bool
+        True for every fold, at least the seeds that are the default, and the default settings.
+    """
+    return set(folds) == set(FOLDS) and set(seeds) >= set(SEEDS) and settings == SETTINGS
+
+
+def finetune(task, weights, *, folder, settings=SETTINGS, seed=0, progress=False):
+    """Fine-tune YAMNet on one split and score its test clips; goes on after the last epoch found in `folder`.
+
+    First the head alone is trained on YAMNet as it is, which also fixes by what mean and deviation the head
+    standardises; then everything from `settings.first_trained_layer` on. What is drawn in an epoch depends on the
+    seed and the epoch's number only, so that a run that was stopped ends with the numbers of one that was not.
+
+    Parameters
+    ----------
+    task : Task
+        Clips and split.
+    weights : dict of str to np.ndarray
+        Of YAMNet: `esc50.yamnet.Yamnet.weights`.
+    folder : Path
+        For ``checkpoint.npz`` and ``history.csv``, both replaced after each epoch; one folder for each combination
+        of the other arguments.
+    settings : FinetuneSettings
+        Of network and training.
+    seed : int
+        Seed of weights, order, augmentation and dropout.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    esc50.training.Run
+        The history has loss and accuracy on test clips after each epoch too: logged, never used.
+    """
+    quiet_tensorflow()
+    set_seed(seed)
+    learner = build_learner(weights, n_clips=len(task.split.train), settings=settings)
+    checkpoint = Path(folder) / "checkpoint.npz"
+    if checkpoint.exists():
+        learner.restore(checkpoint)
+    else:
+        with _epoch(learner, task, checkpoint, seed) as row:
+            row.update(_train_head(learner, task, settings, seed, progress))
+    _train_all(learner, task, checkpoint, settings, seed, progress)
+    rows = pd.DataFrame(learner.rows)
+    history = {name: rows[name].tolist()[1:] for name in CURVES}  # without the head alone
+    return Run({MODEL: _test_scores(learner, task)}, history, float(rows["seconds"].sum()))
+
+
+def _train_head(learner, task, settings, seed, progress):
+    """Train the head alone; its last epoch's loss and accuracy."""
+    head, rows = learner.network.get_layer("head"), task.split.train
+    heard = hear(learner.network.get_layer("backbone"), task.log_mels[rows], progress=progress)
+    labels = np.repeat(task.targets[rows], heard.shape[1])  # (n_train * n_patches,)
+    vectors = heard.reshape(len(labels), -1)
+    history = train(head, vectors, labels, settings=settings.head, seed=seed, progress=progress).history
+    learner.start_average()
+    return {name: history[name][-1] for name in ("loss", "accuracy")}
+
+
+def _train_all(learner, task, checkpoint, settings, seed, progress):
+    """Train everything for the epochs that are left."""
+    from tqdm.auto import tqdm
+
+    step, done = make_step(learner, settings=settings), len(learner.rows) - 1
+    options = {"unit": "epoch", "leave": False, "disable": not progress}
+    with tqdm(total=settings.epochs, initial=done, desc=f"{task.split.name}, seed {seed}", **options) as bar:
+        for epoch in range(done + 1, settings.epochs + 1):
+            with _epoch(learner, task, checkpoint, seed) as row:
+                rng = np.random.default_rng((seed, epoch))
+                row.update(_train_epoch(learner, task, step, settings, rng, progress))
+            bar.set_postfix(loss=f"{row['loss']:.3f}")
+            bar.update()
+
+
+def _train_epoch(learner, task, step, settings, rng, progress):
+    """Train everything on each clip once; loss and accuracy over the steps, on patches that are masked and blended."""
+    from tqdm.auto import tqdm
+
+    reseed_dropout(learner.network, rng)
+    one_hot, order = np.eye(N_CLASSES, dtype=np.float32)[task.targets], rng.permutation(task.split.train)
+    batches = np.split(order, range(settings.clips_per_batch, len(order), settings.clips_per_batch))
+    found = []
+    for rows in tqdm(batches, desc="steps", unit="step", leave=False, disable=not progress):
+        batch = draw_batch(task.log_mels[rows], one_hot[rows], rng, settings=settings)
+        found.append([float(value) for value in step(*batch)])
+    return dict(zip(("loss", "accuracy"), np.mean(found, axis=0).tolist(), strict=True))
+
+
+@contextmanager
+def _epoch(learner, task, checkpoint, seed):
+    """Take an epoch's row; then measure the test clips, which nothing uses, keep all, and log it."""
+    start, row = time.perf_counter(), {"epoch": len(learner.rows)}
+    yield row
+    scores, own = _test_scores(learner, task), task.targets[task.split.test]
+    row["held_out_loss"] = float(-np.log(np.maximum(scores[np.arange(len(own)), own], 1e-7)).mean())
+    row["held_out_accuracy"] = float((scores.argmax(axis=1) == own).mean())
+    row["seconds"] = time.perf_counter() - start
+    learner.rows.append(row)
+    learner.save(checkpoint)
+    write_csv(pd.DataFrame(learner.rows), checkpoint.with_name("history.csv"), float_format="%.6f")
+    told = ", ".join(f"{name} {row[name]:.4f}" for name in (*CURVES, "seconds"))
+    logger.info("%s, seed %d, epoch %d: %s (held-out is never used)", task.split.name, seed, row["epoch"], told)
+
+
+def _test_scores(learner, task):
+    return clip_scores(learner.averaged, task.log_mels[task.split.test], task.audible[task.split.test])
+
+
+def _record(log_mels, audible, settings):
+    heard = hashlib.sha256(log_mels)
+    heard.update(audible)
+    code = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in CODE)
+    return {
+        "experiment": MODEL,
+        "settings": dataclasses.asdict(settings),
+        "features": "YAMNet's log-mel of the recordings, and which patches have sound in them",
+        "feature_parameters": dataclasses.asdict(backbone.SETTINGS),
+        "feature_sha256": heard.hexdigest(),
+        "yamnet": yamnet_fingerprint(),
+        "code_version": f"{__version__}+{hashlib.sha256(code).hexdigest()[:12]}",
+    }
+
+
+def _assembled(runs, clips, record):
+    experiment = study.Experiment(record["features"], prepare=None, fit=finetune, models=(MODEL,))
+    results = study._assemble(runs, clips, experiment, record)
+    results.manifest[MODEL]["command"] = COMMAND
+    return results
+
+
+@contextmanager
+def _logging_to(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler, level = logging.FileHandler(path, encoding="utf-8"), logger.level
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()

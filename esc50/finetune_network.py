@@ -1,0 +1,253 @@
+"""The network that is fine-tuned: YAMNet and a head, a learning rate for each layer, averaged weights, checkpoints."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from esc50 import backbone
+from esc50.config import FinetuneSettings
+from esc50.evaluation import POOLINGS
+from esc50.files import replacing
+from esc50.models import build_head
+
+SETTINGS = FinetuneSettings()
+POOLING = "geometric_mean_of_sound"  # as the head on frozen frames, so that only the training differs
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """A network in training: all that a checkpoint holds."""
+
+    network: object  # (batch, 96, 64) patches -> (batch, 50); its layers are "backbone" and "head"
+    averaged: object  # the same with the running averages of its weights: this one is tested
+    optimizers: dict  # a key of `layer_rates` -> (optimizer, variables)
+    rows: list  # one dict an epoch; the first is of the head alone
+
+    def variables(self):
+        """Everything that training changes, always in the same order.
+
+        Returns
+        -------
+        list of keras.Variable
+            Weights, averaged weights, states of the optimizers.
+        """
+        states = [v for optimizer, _ in self.optimizers.values() for v in optimizer.variables]
+        return [*self.network.weights, *self.averaged.weights, *states]
+
+    def start_average(self):
+        """Let the averages begin with the weights as they are."""
+        self.averaged.set_weights(self.network.get_weights())
+        self.standardise()
+
+    def standardise(self):
+        """Let both networks use the mean and deviation that are among their weights; Keras keeps a copy of them."""
+        for network in (self.network, self.averaged):
+            network.get_layer("head").get_layer("standardise").finalize_state()
+
+    def save(self, path):
+        """Write a checkpoint: beside its place first, then renamed.
+
+        Parameters
+        ----------
+        path : Path
+            Ends in .npz.
+        """
+        values = [variable.numpy() for variable in self.variables()]
+        with replacing(path) as beside:
+            np.savez(beside, *values, rows=json.dumps(self.rows))
+
+    def restore(self, path):
+        """Go on from a checkpoint.
+
+        Parameters
+        ----------
+        path : Path
+            From `save`, of a learner with the same settings.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            for index, variable in enumerate(self.variables()):
+                variable.assign(file[f"arr_{index}"])
+            self.rows[:] = json.loads(str(file["rows"]))
+        self.standardise()
+
+
+def build_learner(weights, *, n_clips, settings=SETTINGS):
+    """YAMNet with a head whose weights are drawn at random, ready to be trained.
+
+    Parameters
+    ----------
+    weights : dict of str to np.ndarray
+        Of YAMNet: `esc50.yamnet.Yamnet.weights`.
+    n_clips : int
+        To be trained on in an epoch; the rates fall accordingly.
+    settings : FinetuneSettings
+        Of network and training.
+
+    Returns
+    -------
+    Learner
+        Without any epoch.
+    """
+    network, averaged = (_build_network(weights, settings) for _ in range(2))
+    rates, steps_per_epoch = layer_rates(settings=settings), -(-n_clips // settings.clips_per_batch)
+    optimizers = {
+        name: (_optimizer(rates[name], variables, settings, steps_per_epoch), variables)
+        for name, variables in _trained_variables(network).items()
+    }
+    return Learner(network, averaged, optimizers, [])
+
+
+def layer_rates(*, settings=SETTINGS):
+    """Peak learning rate of the head and of each trained layer: the earlier, the slower.
+
+    Parameters
+    ----------
+    settings : FinetuneSettings
+        Rates of head and last layer, the decay from layer to layer and the first layer that is trained.
+
+    Returns
+    -------
+    dict of str to float
+        Keys ``head``, ``layer3`` … ``layer14``.
+    """
+    numbers = range(settings.first_trained_layer, backbone.LAST + 1)
+    decays = {f"layer{number}": settings.layer_decay ** (backbone.LAST - number) for number in numbers}
+    rates = {name: settings.backbone_learning_rate * decay for name, decay in decays.items()}
+    return {"head": settings.head_learning_rate, **rates}
+
+
+def make_step(learner, *, settings=SETTINGS):
+    """Make the function that trains on one batch.
+
+    Parameters
+    ----------
+    learner : Learner
+        Changed at every call: weights, their averages, optimizers.
+    settings : FinetuneSettings
+        How slowly the averages follow.
+
+    Returns
+    -------
+    callable
+        From patches (batch, 96, 64) and labels (batch, 50) to loss and accuracy before the step, scalar tensors.
+    """
+    import tensorflow as tf
+    from keras import losses, metrics
+
+    network, optimizers = learner.network, learner.optimizers.values()
+    pairs = list(zip(learner.averaged.trainable_variables, network.trainable_variables, strict=True))
+
+    @tf.function
+    def step(patches, labels):
+        with tf.GradientTape() as tape:
+            predicted = network(patches, training=True)  # (batch, 50)
+            loss = tf.reduce_mean(losses.categorical_crossentropy(labels, predicted))
+        gradients = tape.gradient(loss, [[v.value for v in variables] for _, variables in optimizers])
+        for (optimizer, variables), of_layer in zip(optimizers, gradients, strict=True):
+            optimizer.apply(of_layer, variables)
+        for average, now in pairs:
+            average.assign(settings.ema_decay * average + (1 - settings.ema_decay) * now)
+        return loss, tf.reduce_mean(metrics.categorical_accuracy(labels, predicted))
+
+    return step
+
+
+def reseed_dropout(network, rng):
+    """Let the draws of dropout start anew.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Of a `Learner`.
+    rng : np.random.Generator
+        The source of the new seeds.
+    """
+    from keras.layers import Dropout
+
+    for layer in network.get_layer("head").layers:
+        if isinstance(layer, Dropout) and layer.rate > 0:
+            layer.seed_generator.state.assign(rng.integers(2**31, size=2))
+
+
+def hear(network, log_mels, *, clips_per_batch=SETTINGS.clips_per_batch, progress=False):
+    """What a network makes of every patch of some clips, one patch every 0.48 s.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From (batch, 96, 64) patches to (batch, size).
+    log_mels : np.ndarray, shape (n_clips, n_windows, 64)
+        From `esc50.finetune_data.load_log_mels`.
+    clips_per_batch : int
+        Clips heard at once.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, n_patches, size)
+        Float32.
+    """
+    from tqdm.auto import tqdm
+
+    parts = []
+    for first in tqdm(range(0, len(log_mels), clips_per_batch), desc="hearing", disable=not progress, leave=False):
+        patches = backbone.cut_patches(log_mels[first : first + clips_per_batch]).numpy()  # (n, n_patches, 96, 64)
+        heard = network.predict_on_batch(patches.reshape(-1, *patches.shape[2:]))  # (n * n_patches, size)
+        parts.append(heard.reshape(*patches.shape[:2], -1))
+    return np.concatenate(parts)
+
+
+def clip_scores(network, log_mels, audible):
+    """Class probabilities of whole clips.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From (batch, 96, 64) patches to (batch, 50) class probabilities.
+    log_mels : np.ndarray, shape (n_clips, n_windows, 64)
+        From `esc50.finetune_data.load_log_mels`.
+    audible : np.ndarray of bool, shape (n_clips, n_patches)
+        Patches, every 0.48 s, that count.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, 50)
+        The geometric mean over the patches with sound.
+    """
+    return POOLINGS[POOLING](hear(network, log_mels), audible)
+
+
+def _build_network(weights, settings):
+    from keras import Input, Sequential
+
+    layers, first = settings.layers, settings.first_trained_layer
+    body = backbone.set_weights(backbone.build_backbone(layers=layers, trainable_from=first), weights)
+    head = build_head(input_size=sum(backbone.layer_sizes(layers)), settings=settings.head)
+    return Sequential([Input(body.input_shape[1:]), body, head])
+
+
+def _trained_variables(network):
+    """Of the head, and of each layer of YAMNet that is trained."""
+    groups = {"head": network.get_layer("head").trainable_variables}
+    for layer in network.get_layer("backbone").layers:
+        if layer.trainable_variables:
+            groups.setdefault(layer.name.split(".")[0], []).extend(layer.trainable_variables)
+    return groups
+
+
+def _optimizer(rate, variables, settings, steps_per_epoch):
+    """One for each rate: to scale gradients would do nothing, for Adam's steps do not depend on their length."""
+    from keras import optimizers
+
+    warmup = settings.warmup_epochs * steps_per_epoch
+    schedule = optimizers.schedules.CosineDecay(
+        initial_learning_rate=rate / 25,
+        decay_steps=max(1, settings.epochs * steps_per_epoch - warmup),
+        warmup_target=rate,
+        warmup_steps=warmup,
+    )
+    optimizer = optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    optimizer.build(variables)
+    return optimizer
