@@ -26,13 +26,14 @@ data: env ## download ESC-50 (646 MB) into data/raw; not needed for `make run`
 features: env ## compute data/features from the recordings (2 minutes)
 	$(ESC50) features
 
-run: env ## execute notebooks 01 to 06, train the dense head for real, regenerate every figure
+run: env ## execute notebooks 01 to 07, train the dense head for real, regenerate every figure
 	$(ESC50) run --retrain 04 --publish
 	$(ESC50) readme
 
 reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
 	$(ESC50) features
 	$(ESC50) select
+	$(ESC50) select --layers
 	$(ESC50) train
 	$(ESC50) trust
 	$(ESC50) timeline-benchmark
@@ -77,7 +78,7 @@ lab: env ## open the notebooks in JupyterLab
 voila: env ## serve notebook 05's widget as a page of its own
 	cd notebooks && $(abspath $(BIN))/voila 05_predict.ipynb --Voila.tornado_settings="{'websocket_max_message_size': 268435456}"
 
-readme: env ## write the results table into README.md
+readme: env ## write the results tables into README.md, and MODEL_CARD.md
 	$(ESC50) readme
 
 clean: ## remove what can be made again: the environment, executed notebooks, finished runs, caches

@@ -71,7 +71,7 @@ def features(names):
     """Compute the committed feature files from the recordings (log_mel, yamnet, clip_statistics).
 
     "foreign", the sounds that are not in ESC-50, is computed only when named: it needs espeak-ng and the sound
-    theme of freedesktop.org.
+    theme of freedesktop.org. So are "layers", "layers_often", "layers_slow" and "layers_fast", half a GB each.
     """
     from esc50 import dataset, feature_files, foreign
 
@@ -152,11 +152,13 @@ def finetune(folds, seeds, epochs):
 
 
 @cli.command()
-def select():
+@click.option("--layers", is_flag=True, help="Choose YAMNet's layers instead (50 trainings): selection_layers.csv.")
+def select(layers):
     """Validate the heads' settings inside each official fold's training folds and write data/results/selection.csv."""
     from esc50 import selection
 
-    click.echo(selection.choices(selection.validate()).to_string(index=False))
+    validated = selection.validate_layers() if layers else selection.validate()
+    click.echo(selection.choices(validated).to_string(index=False))
 
 
 @cli.command()
@@ -259,10 +261,12 @@ def space(output):
 
 @cli.command()
 def readme():
-    """Write the results table between the markers of README.md."""
+    """Write the tables between the markers of README.md, and MODEL_CARD.md, from the results."""
+    from esc50.model_card import update_model_card
     from esc50.report import update_readme
 
-    click.echo("README.md was brought up to date" if update_readme() else "README.md is up to date")
+    for name, update in {"README.md": update_readme, "MODEL_CARD.md": update_model_card}.items():
+        click.echo(f"{name} was brought up to date" if update() else f"{name} is up to date")
 
 
 @cli.command()

@@ -157,6 +157,48 @@ def bootstrap_intervals(targets, probabilities, groups, *, n_resamples=2000, lev
     return {name: tuple(np.quantile(values, ends)) for name, values in draws.items()}
 
 
+def compare(targets, probabilities, others, groups, *, n_resamples=2000, level=0.95, seed=0):
+    """Is one model better than another on the same clips? Exact McNemar test, and a paired bootstrap.
+
+    The test counts the clips that only one of the two gets right (McNemar 1947); it takes clips for independent.
+    The bootstrap draws whole recordings, as `bootstrap_intervals` does.
+
+    Parameters
+    ----------
+    targets : np.ndarray, shape (n_clips,)
+        Labels 0 to 49.
+    probabilities, others : np.ndarray, shape (n_clips, 50)
+        Scores of the two models.
+    groups : np.ndarray, shape (n_clips,)
+        The recording of each clip (``src_file``).
+    n_resamples : int
+        Number of draws.
+    level : float
+        Coverage of the interval.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    dict
+        ``gain`` in accuracy over the other, a share of 1; ``gain_low`` and ``gain_high``, its interval; ``won`` and
+        ``lost``, the clips that only the one or only the other gets right; ``p``, two-sided.
+    """
+    from scipy.stats import binomtest
+
+    right, other = (scores.argmax(axis=1) == targets for scores in (probabilities, others))
+    won, lost = int((right & ~other).sum()), int((other & ~right).sum())
+    _, group = np.unique(groups, return_inverse=True)  # (n_clips,)
+    difference = np.bincount(group, right.astype(float) - other)  # (n_groups,) clips won less clips lost
+    sizes, n_groups = np.bincount(group), group.max() + 1
+    draws = np.random.default_rng(seed).integers(n_groups, size=(n_resamples, n_groups))
+    gains = difference[draws].sum(axis=1) / sizes[draws].sum(axis=1)  # (n_resamples,)
+    low, high = np.quantile(gains, [(1 - level) / 2, (1 + level) / 2])
+    p = binomtest(won, won + lost).pvalue if won + lost else 1.0
+    gain = (won - lost) / len(targets)
+    return {"gain": gain, "gain_low": low, "gain_high": high, "won": won, "lost": lost, "p": p}
+
+
 def confusion(targets, predicted, *, n_classes=N_CLASSES, weights=None):
     """Confusion counts.
 

@@ -66,12 +66,12 @@ def load_features(name, *, folder=FEATURES_DIR):
         The file is missing, unreadable or was made with other parameters.
     """
     path = Path(folder) / f"{name}.npz"
-    arrays = _read(path)
+    arrays = _read(path, _remedy(name))
     stored = json.loads(str(arrays.pop("parameters", "{}")))
     if stored != (expected := parameters(name)):
         changed = [k for k in {*stored, *expected} if stored.get(k) != expected.get(k)]
         raise FeatureError(
-            f"{path} was made with other parameters ({', '.join(sorted(changed))} differ): run `make features`"
+            f"{path} was made with other parameters ({', '.join(sorted(changed))} differ): {_remedy(name)}"
         )
     return {key: _decode(key, values) for key, values in arrays.items()}
 
@@ -154,13 +154,15 @@ def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=Tru
     return {name: _COMPUTE[name](waveforms, progress) for name in names}
 
 
-def layer_features(name, *, progress=True):
+def layer_features(name, *, folder=FEATURES_DIR, progress=True):
     """Read the layers' activations, computing them from audio first where they are not there yet.
 
     Parameters
     ----------
     name : str
         One of `LAYER_FEATURES`.
+    folder : Path
+        Where the files lie.
     progress : bool
         Show progress bars: half a minute for ten frames a clip.
 
@@ -174,9 +176,10 @@ def layer_features(name, *, progress=True):
     DatasetError
         They are not there and no ESC-50 audio is found.
     """
-    if not (FEATURES_DIR / f"{name}.npz").is_file():
-        save_features(name, compute_features([name], progress=progress)[name], dataset.load_clips())
-    return load_features(name)
+    if not (Path(folder) / f"{name}.npz").is_file():
+        arrays = compute_features([name], progress=progress)[name]
+        save_features(name, arrays, dataset.load_clips(), folder=folder)
+    return load_features(name, folder=folder)
 
 
 def describe_source():
@@ -201,14 +204,22 @@ def _short(folder):
     return folder.relative_to(PROJECT_DIR) if folder.is_relative_to(PROJECT_DIR) else folder.name
 
 
-def _read(path):
+def _remedy(name):
+    return (
+        f"run `python -m esc50 features {name}`"
+        if name in LAYER_FEATURES
+        else "restore it with git or run `make features`"
+    )
+
+
+def _read(path, remedy):
     try:
         with np.load(path) as file:
             return dict(file)
     except FileNotFoundError:
-        raise FeatureError(f"no feature file {path}: restore it with git or run `make features`") from None
+        raise FeatureError(f"no feature file {path}: {remedy}") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FeatureError(f"{path} cannot be read ({error}): run `make features`") from error
+        raise FeatureError(f"{path} cannot be read ({error}): {remedy}") from error
 
 
 def _decode(key, values):

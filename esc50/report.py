@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 
+from esc50.ablation import ROWS, ablation
 from esc50.config import PROJECT_DIR, RESULTS_DIR
 from esc50.errors import ResultsError
 from esc50.files import replacing
@@ -88,6 +89,28 @@ def measures_table(*, folder=RESULTS_DIR):
     return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
 
 
+def ablation_table(*, folder=RESULTS_DIR):
+    """Make the Markdown table of what each idea adds to the last layer.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    str
+        One row an idea: the same figures as `results_table`, and the gain over the row that it changes.
+    """
+    head = [
+        "| idea | one network | seeds averaged: accuracy (95 %) | top-3 | macro-F1 | gain in points (95 %), over |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    table = ablation(folder=folder)
+    numbers = {model: number for number, model in enumerate(table.index, start=1)}
+    return "\n".join(head + [_idea_row(numbers, row) for _, row in table.iterrows()])
+
+
 def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
     """Write the tables between the README's markers.
 
@@ -110,6 +133,7 @@ def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
     """
     text = path.read_text(encoding="utf-8")
     new = with_table(text, "results", results_table(folder=folder))
+    new = with_table(new, "ablation", ablation_table(folder=folder))
     new = with_table(new, "measures", measures_table(folder=folder))
     if new == text:
         return False
@@ -175,6 +199,14 @@ def _speed_rows(folder):
     waits = f"half of the answers within {many['p50_seconds']:.1f} s, 95 % within {many['p95_seconds']:.1f} s"
     waits += f"; {alone['p50_seconds']:.1f} s for one alone"
     yield f"the app, {many['n_clients']} asking at once, {found['cores']} cores", waits, "`app-benchmark`"
+
+
+def _idea_row(numbers, row):
+    gain, over = "–", ROWS[row.name].over
+    if over:
+        points = [f"{100 * row[key]:+.1f}" for key in ("gain", "gain_low", "gain_high")]
+        gain = "{} ({} to {}), row {}".format(*points, numbers[over])
+    return _row(f"{numbers[row.name]}. {row['title']}", row).removesuffix("|") + f"| {gain} |"
 
 
 def _read(path):

@@ -13,6 +13,8 @@ from esc50.results import probabilities, read_csv, write_csv
 from esc50.study import CLIP_HEAD, EXPERIMENTS, run_experiment
 
 SELECTION_FILE = RESULTS_DIR / "selection.csv"
+LAYERS_FILE = RESULTS_DIR / "selection_layers.csv"
+LAYERS = ("fusion_1", "fusion_3", "fusion_8", "fusion_14", "fusion_8_linear")  # how many, and with the logarithm or not
 SEED = 0
 ORDER = [
     "experiment",
@@ -56,24 +58,51 @@ def validate(*, progress=True):
     pandas.DataFrame
         A row for each candidate, pooling, left-out fold and validation fold: see `load_selection`.
     """
-    clips = load_clips()
-    todo = [(name, label, pair) for name, of in CANDIDATES.items() for label in of for pair in combinations(FOLDS, 2)]
-    rows = []
-    for name, label, pair in tqdm(todo, desc="validating", unit="run", disable=not progress):
+    todo = [(name, label, name, settings) for name, of in CANDIDATES.items() for label, settings in of.items()]
+    write_csv(_validated(todo, progress), SELECTION_FILE, float_format="%.6f")
+    return load_selection(SELECTION_FILE)
+
+
+def validate_layers(*, progress=True):
+    """Validate YAMNet's layers as `validate` does settings, and write ``data/results/selection_layers.csv``.
+
+    Parameters
+    ----------
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `validate`; the experiment is "layers", the candidates are experiments of `LAYERS`.
+    """
+    todo = [("layers", name, name, EXPERIMENTS[name].settings) for name in LAYERS]
+    write_csv(_validated(todo, progress), LAYERS_FILE, float_format="%.6f")
+    return load_selection(LAYERS_FILE)
+
+
+def _validated(todo, progress):
+    clips, rows = load_clips(), []
+    runs = [(*candidate, pair) for candidate in todo for pair in combinations(FOLDS, 2)]
+    for choice, label, name, settings, pair in tqdm(runs, desc="validating", unit="run", disable=not progress):
         split = left_out_split(clips, pair)
-        found = run_experiment(name, splits=[split], seeds=[SEED], settings=CANDIDATES[name][label], progress=False)
-        for model in EXPERIMENTS[name].models:
+        found = run_experiment(name, splits=[split], seeds=[SEED], settings=settings, progress=False)
+        for model in EXPERIMENTS[name].models if choice == name else [name]:
             for fold, part in found.out_of_fold[model].groupby("fold"):
                 scores = evaluation.scores(part["target"].to_numpy(), probabilities(part))
                 (left_out,) = set(pair) - {fold}
-                place = {"experiment": name, "candidate": label, "model": model}
+                place = {"experiment": choice, "candidate": label, "model": model}
                 rows.append({**place, "left_out": left_out, "validation": fold, **scores})
-    write_csv(pd.DataFrame(rows)[ORDER], SELECTION_FILE, float_format="%.6f")
-    return load_selection()
+    return pd.DataFrame(rows)[ORDER]
 
 
-def load_selection():
+def load_selection(path=SELECTION_FILE):
     """Read what the candidates reached on validation folds.
+
+    Parameters
+    ----------
+    path : Path
+        `SELECTION_FILE` or `LAYERS_FILE`.
 
     Returns
     -------
@@ -82,7 +111,7 @@ def load_selection():
         reported and was not heard), validation (the fold that was tested), n_clips, accuracy, top3_accuracy,
         macro_f1.
     """
-    return read_csv(SELECTION_FILE)
+    return read_csv(path)
 
 
 def choices(selection):

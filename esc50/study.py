@@ -194,7 +194,7 @@ def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None,
     quiet_tensorflow()
     experiment, clips = EXPERIMENTS[name], load_clips()
     splits = splits or official_splits(clips, folds=folds)
-    inputs = experiment.prepare(_load(experiment.features))
+    inputs = _inputs_of_layers(name) if isinstance(experiment.features, tuple) else _inputs(experiment)
     targets = clips["target"].to_numpy()
     runs = {}
     todo = [(seed, split) for seed in seeds or experiment.seeds for split in splits]
@@ -407,8 +407,15 @@ def _feature_record(names):
     return {"features": names, "feature_parameters": parameters(names), "feature_sha256": digest}
 
 
-def _load(names):
-    return [layer_features(name) for name in names] if isinstance(names, tuple) else load_features(names)
+def _inputs(experiment):
+    return experiment.prepare(load_features(experiment.features))
+
+
+@functools.lru_cache(maxsize=1)
+def _inputs_of_layers(name):
+    """Kept for the next call: reading a gigabyte takes as long as a training."""
+    experiment = EXPERIMENTS[name]
+    return experiment.prepare([layer_features(file) for file in experiment.features])
 
 
 def _run_path(name, record, split, seed):

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -154,3 +156,21 @@ def test_nearest_neighbours_are_of_other_folds_and_sorted():
 def test_neighbour_votes_are_shares_weighted_by_similarity():
     votes = evaluation.neighbour_votes(np.array([[0, 1, 1]]), np.array([[0.9, 0.5, 0.6]]), n_classes=3)
     assert votes == pytest.approx(np.array([[0.45, 0.55, 0.0]]))
+
+
+def test_a_model_that_wins_more_clips_is_compared_with_the_other():
+    targets = np.zeros(40, int)
+    right, wrong = np.eye(50)[0], np.eye(50)[1]
+    ours = np.array([right] * 30 + [wrong] * 10)
+    others = np.array([right] * 18 + [wrong] * 20 + [right] * 2)
+    found = evaluation.compare(targets, ours, others, np.arange(40))
+    assert (found["won"], found["lost"]) == (12, 2)
+    assert found["gain"] == pytest.approx(0.25)
+    assert found["p"] == pytest.approx(2 * sum(math.comb(14, k) for k in range(3)) / 2**14)
+    assert 0.05 < found["gain_low"] < 0.25 < found["gain_high"] < 0.45
+
+
+def test_a_model_is_no_better_than_itself():
+    scores = np.random.default_rng(0).random((30, 50))
+    found = evaluation.compare(np.arange(30), scores, scores, np.arange(30))
+    assert (found["gain"], found["gain_low"], found["gain_high"], found["p"]) == (0, 0, 0, 1)

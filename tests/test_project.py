@@ -133,9 +133,9 @@ def test_imports_flow_one_way():
         "errors config published backend files recorder",
         "audio synthesis features evaluation augmentation models dataset notebooks calibration verdict answers",
         "yamnet backbone plots training results",
-        "feature_files report foreign rejection saved finetune_data finetune_network",
+        "feature_files report foreign rejection saved layers fusion ablation finetune_data finetune_network",
         "study predict benchmark space",
-        "selection open_set timeline stitching timeline_benchmark app_benchmark explain teach finetune",
+        "selection open_set model_card timeline stitching timeline_benchmark app_benchmark explain teach finetune",
         "widget app commands",
         "__main__",
     ]

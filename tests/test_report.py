@@ -9,7 +9,7 @@ from esc50.errors import ResultsError
 README = PROJECT_DIR / "README.md"
 
 
-TABLES = {"results": report.results_table, "measures": report.measures_table}
+TABLES = {"results": report.results_table, "ablation": report.ablation_table, "measures": report.measures_table}
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esc50 import results, selection, study
+from esc50 import ablation, results, selection, study
 from esc50.config import FOLDS
 from esc50.dataset import left_out_split
 
@@ -30,6 +30,20 @@ def test_the_reported_settings_are_the_chosen_ones(table):
                 own = experiment.by_split.get(f"fold {choice.left_out}", experiment.settings)
                 assert selection.CANDIDATES[name][choice.candidate] == own, choice
                 assert choice.model == experiment.models[0], choice
+
+
+def test_layers_are_chosen_as_they_are_reported():
+    table = selection.load_selection(selection.LAYERS_FILE)
+    assert len(table) == len(selection.LAYERS) * 20
+    assert (table["left_out"] != table["validation"]).all()
+    chosen = selection.choices(table)
+    assert chosen["left_out"].tolist() == list(FOLDS)
+    joined = ablation.chosen_by_fold(chosen)
+    for choice in chosen.itertuples():
+        own = results.load_out_of_fold(choice.candidate)
+        merged = joined[joined["fold"] == choice.left_out].merge(own, on="filename")
+        assert len(merged) == 400
+        assert np.allclose(merged["p_7_x"], merged["p_7_y"])
 
 
 def test_a_choice_never_sees_its_own_fold():

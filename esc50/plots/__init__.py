@@ -5,6 +5,7 @@ from esc50.plots.explanation import plot_explanation
 from esc50.plots.maps import plot_guesses, plot_map, plot_map_names, plot_map_part, plot_map_values
 from esc50.plots.prediction import plot_prediction, plot_sound, plot_timeline, plot_top_scores
 from esc50.plots.scores import (
+    plot_ablation,
     plot_confusion,
     plot_model_comparison,
     plot_per_class,
@@ -33,6 +34,7 @@ __all__ = [
     "YAMNET_MEL_HZ",
     "blend_in",
     "class_label",
+    "plot_ablation",
     "plot_by_class",
     "plot_confusion",
     "plot_embeddings",

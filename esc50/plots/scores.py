@@ -68,6 +68,41 @@ def plot_model_comparison(summary, *, references=None, ax=None):
     return ax
 
 
+def plot_ablation(table, *, targets=None, ax=None):
+    """Draw what each idea reaches: one network with its spread over seeds, and the seeds' average with its interval.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `esc50.ablation.ablation`.
+    targets : dict of str to float, optional
+        Name -> percent, drawn as vertical lines.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Percent to the right, one row an idea.
+    """
+    ax = ax or plt.gca()
+    percent, rows = 100 * table.select_dtypes("number"), np.arange(len(table))
+    error = np.abs(percent[["accuracy_low", "accuracy_high"]].to_numpy().T - percent["accuracy"].to_numpy())
+    first, second = sns.color_palette()[:2]
+    ax.errorbar(percent["accuracy"], rows + 0.12, xerr=error, fmt="o", color=first, capsize=3, label="seeds averaged")
+    spread = percent["run_accuracy_sd"].fillna(0)
+    one = {"fmt": "D", "color": second, "capsize": 3, "markersize": 5, "label": "one network, ± deviation over seeds"}
+    ax.errorbar(percent["run_accuracy"], rows - 0.18, xerr=spread, **one)
+    for name, value in (targets or {}).items():
+        ax.axvline(value, color="0.3", linestyle="--", linewidth=1)
+        ax.text(value, -0.75, f" {name}", fontsize=8, color="0.3", ha="left", va="center")
+    ax.set_yticks(rows, table["title"])
+    ax.set(xlabel="accuracy (%), official 5 folds, with 95 % interval; the axis does not begin at 0")
+    ax.set_ylim(len(rows) - 0.4, -1.1)
+    ax.legend(fontsize=8, loc="lower left")
+    return ax
+
+
 def plot_protocols(table, *, claim, printed, ax=None):
     """Draw what each way of splitting claims, beside a claim and a printed range from elsewhere.
 

@@ -1,0 +1,193 @@
+"""What each idea adds: one row an idea, each compared on the same clips with the row that it changes."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from esc50 import backbone, evaluation
+from esc50.config import RESULTS_DIR
+from esc50.dataset import load_clips
+from esc50.results import load_out_of_fold, probabilities, summarise
+
+YAMNET_PARAMETERS = 3_217_344  # of the convolutions and their normalisation; a test counts them
+UPPER, EVERY = tuple(range(7, 15)), tuple(range(1, 15))
+FRAMES, OFTEN = 10, 28  # of a clip: patches every 0.48 s, or every 0.16 s
+
+
+@dataclass(frozen=True)
+class Row:
+    """One idea.
+
+    Attributes
+    ----------
+    title : str
+        What is new in it.
+    over : str
+        Model that it is compared with; empty for the first.
+    layers : tuple of int
+        Of YAMNet, joined.
+    n_frames : int
+        Vectors that stand for a clip.
+    """
+
+    title: str
+    over: str = ""
+    layers: tuple = UPPER
+    n_frames: int = FRAMES
+
+
+ROWS = {
+    "head_clip_mean": Row("last layer, clip mean", layers=(14,), n_frames=1),
+    "head_frames": Row("last layer, single frames", "head_clip_mean", (14,)),
+    "fusion_1": Row("last layer, random averages of log activations", "head_frames", (14,)),
+    "fusion_3": Row("the same, last 3 layers", "fusion_1", (12, 13, 14)),
+    "fusion_8": Row("the same, last 8 layers", "fusion_3"),
+    "fusion_14": Row("the same, all 14 layers", "fusion_8", EVERY),
+    "fusion_8_linear": Row("8 layers, without the logarithm", "fusion_8"),
+    "fusion_8_frames": Row("8 layers, single frames for random averages", "fusion_8"),
+    "fusion_8_mixup": Row("8 layers, with mixup", "fusion_8"),
+    "fusion_8_attention": Row("8 layers, gated attention over frames", "fusion_8"),
+    "fusion_8_shifts": Row("8 layers, tested on patches every 0.16 s", "fusion_8", n_frames=OFTEN),
+    "fusion_8_speeds": Row("8 layers, tested at three speeds", "fusion_8", n_frames=3 * FRAMES),
+    "fusion_8_augmented": Row("8 layers, trained at three speeds", "fusion_8"),
+    "fusion_8_augmented_speeds": Row(
+        "8 layers, trained and tested at three speeds", "fusion_8_augmented", n_frames=3 * FRAMES
+    ),
+}
+TITLES = {model: row.title for model, row in ROWS.items()}
+
+
+def ablation(models=tuple(ROWS), *, folder=RESULTS_DIR):
+    """Sum up every row, and compare it with the one that it changes.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Keys of `ROWS`.
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: model. The columns of `esc50.results.summarise`; those of `esc50.evaluation.compare`, for the
+        probabilities averaged over seeds, NaN in the first row; ``parameters`` of YAMNet and head together,
+        ``seconds`` of training one network, and ``megabytes`` of the features of all clips in float16.
+    """
+    table = summarise(models, folder=folder)
+    compared = {model: gain_over(model, ROWS[model].over, folder=folder) for model in models if ROWS[model].over}
+    table = table.join(pd.DataFrame.from_dict(compared, orient="index"))
+    table["parameters"] = [n_parameters(ROWS[model].layers) for model in models]
+    table["seconds"] = table["train_seconds"] / (5 * table["n_seeds"])
+    table["megabytes"] = [_megabytes(ROWS[model]) for model in models]
+    return table.assign(title=[TITLES[model] for model in models])
+
+
+def gain_over(model, other, *, folder=RESULTS_DIR):
+    """Compare two models on their out-of-fold probabilities.
+
+    Parameters
+    ----------
+    model, other : str
+        Names in data/results.
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    dict
+        From `esc50.evaluation.compare`.
+    """
+    ours, theirs = (load_out_of_fold(name, folder=folder).sort_values("filename") for name in (model, other))
+    recordings = ours["filename"].str.split("-").str[1].to_numpy()
+    return evaluation.compare(ours["target"].to_numpy(), probabilities(ours), probabilities(theirs), recordings)
+
+
+def ensemble(models):
+    """Average the out-of-fold probabilities of several models, all with the same weight.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Names in data/results.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `esc50.results.load_out_of_fold`.
+    """
+    tables = [load_out_of_fold(model).sort_values("filename").reset_index(drop=True) for model in models]
+    mean = np.mean([probabilities(table) for table in tables], axis=0)  # (n_clips, 50)
+    joined = tables[0].copy()
+    joined.loc[:, [f"p_{label}" for label in range(mean.shape[1])]] = mean
+    return joined
+
+
+def chosen_by_fold(choices):
+    """Put together the out-of-fold probabilities of the row that was chosen for each fold without it.
+
+    Parameters
+    ----------
+    choices : pandas.DataFrame
+        From `esc50.selection.choices`: columns left_out and candidate, a name in data/results.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `esc50.results.load_out_of_fold`.
+    """
+    parts = [load_out_of_fold(choice.candidate).query(f"fold == {choice.left_out}") for choice in choices.itertuples()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def n_parameters(layers, *, units=(256, 128), n_classes=50):
+    """Count the parameters of YAMNet and the head on some of its layers.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        Joined before the head.
+    units : sequence of int
+        Of the hidden layers.
+    n_classes : int
+        Of the last one.
+
+    Returns
+    -------
+    int
+        Mean and deviation of the standardisation included, YAMNet's own 521 classes not.
+    """
+    sizes = [sum(backbone.layer_sizes(layers)), *units, n_classes]
+    dense = sum((before + 1) * after for before, after in pairwise(sizes))
+    return YAMNET_PARAMETERS + 2 * sizes[0] + dense
+
+
+def share_of_errors(models, *, at_least):
+    """Clips that most of several models get wrong.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Names in data/results.
+    at_least : int
+        How many of them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns filename, category, taken_for (by the most models), models (how many are wrong); the hardest first.
+    """
+    clips = load_clips().set_index("filename").sort_index()
+    guesses = np.stack([probabilities(load_out_of_fold(m).sort_values("filename")).argmax(axis=1) for m in models])
+    wrong = (guesses != clips["target"].to_numpy()).sum(axis=0)  # (n_clips,)
+    names = clips.groupby("target")["category"].first()
+    usual = [np.bincount(column).argmax() for column in guesses.T]
+    table = clips.assign(taken_for=names.loc[usual].to_numpy(), models=wrong).reset_index()
+    hard = table[table["models"] >= at_least].sort_values(["models", "filename"], ascending=[False, True])
+    return hard[["filename", "category", "taken_for", "models"]].reset_index(drop=True)
+
+
+def _megabytes(row):
+    return 2 * len(load_clips()) * row.n_frames * sum(backbone.layer_sizes(row.layers)) / 1e6

@@ -1,0 +1,330 @@
+"""The model card of the shipped head (Mitchell et al. 2019, arXiv 1810.03993), written from files, never by hand."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+
+from esc50 import calibration, dataset, evaluation, open_set, saved, yamnet
+from esc50.config import FOLDS, PROJECT_DIR, RESULTS_DIR, AppSettings, AudioSettings
+from esc50.files import replacing
+from esc50.rejection import SCORE_NAMES
+from esc50.results import load_out_of_fold, probabilities, summarise
+from esc50.verdict import class_label
+
+MODEL = "head_frames"  # of data/results: the recipe of the shipped head
+MODEL_CARD = PROJECT_DIR / "MODEL_CARD.md"
+SCORES = {"accuracy": "accuracy", "top3_accuracy": "top-3 accuracy", "macro_f1": "macro-F1"}
+MOST_RIVALS = 3  # classes that a row names; where more are as frequent, it says how many they are
+
+TEXT = """\
+<!-- written by `python -m esc50 readme`: change esc50/model_card.py, not this file -->
+# Model card: {file}
+
+## What it is
+
+A classifier of environmental sounds: a small dense head on the embeddings of a frozen
+[YAMNet](https://github.com/tensorflow/models/tree/master/research/audioset/yamnet).
+
+| | |
+| --- | --- |
+| input | sound at {rate:g} kHz, mono; the package brings any file to this form |
+| frames | YAMNet embeds {window} s every {hop} s: {embedding} numbers a frame |
+| head | standardised embedding → {layers} → {n_classes} softmax, with dropout in training |
+| parameters of the head | {n_parameters:,} trained; YAMNet's are left as they are |
+| pooling | {pooling}: so the frames' probabilities become those of the sound |
+| output | probabilities of {n_classes} classes, calibrated by one temperature; or "none of these" |
+| training | {epochs} epochs, AdamW, weight decay {weight_decay}, batches of {batch_size} frames |
+| saved with | {versions} |
+
+## Intended use
+
+Research, teaching and demonstration: to say which of {n_classes} everyday sounds a short recording holds, to compare
+methods on ESC-50, and as a start for a head on classes of one's own.
+
+It is **not** for alarms, safety, medicine, surveillance or anything where a missed or a wrong answer does harm; not for
+speech, speakers or music; and not for commercial use (next section).
+
+## Training data and licences
+
+All {n_clips:,} clips of ESC-50, {per_class} of each class, {seconds:g} s each, cut from {n_recordings:,} recordings
+that people uploaded to Freesound. No clip is left to test the shipped head: the figures below are those of heads made
+by the same recipe.
+
+- ESC-50: {esc50_licence}.
+  **The data's licence is non-commercial: use this head for non-commercial purposes only**, and credit the data set.
+- YAMNet, whose weights are not part of this file: {yamnet_licence}. It was trained on AudioSet.
+- The code of this project: {code_licence} ([LICENSE](LICENSE)). That covers the code, not what was learned from the
+  data.
+
+## Evaluation
+
+The {n_folds} official folds: each clip is tested once, by heads that heard neither it nor any other take of its
+recording. Nothing stops early; epochs, weight decay and pooling were chosen for each fold by validation inside its
+training folds ([notebook 04](notebooks/04_train_head.ipynb)), from candidates drawn up when an earlier head had been
+tested on these folds already. {n_seeds} seeds; intervals are 95 %, by a bootstrap over recordings.
+
+| {n_seeds} seeds averaged | | 95 % interval |
+| --- | --- | --- |
+{headline}
+
+A single head, as the shipped one is, reaches {run_accuracy:.1f} ± {run_accuracy_sd:.1f} % (mean and standard
+deviation over the seeds).
+
+### Class by class
+
+The same out-of-fold answers, seeds averaged, the worst F1 first. With {per_class} clips a class one clip is
+{one_clip:g} points of recall, so read a single row with care.
+
+| class | recall | precision | F1 | clips | most often taken for |
+| --- | --- | --- | --- | --- | --- |
+{classes}
+
+## How sure it is
+
+- **Temperature** {temperature}: the logarithms of the probabilities are divided by it. The expected calibration error
+  (ECE, {n_bins} bins) is {ece_before:.1f} % before and {ece_after:.1f} % after, each fold with the temperature of the
+  other folds.
+- **None of these**: {meaning}
+
+What passes as known, by this rule ({score}):
+
+| sounds that are none of the classes | sounds | accepted | AUROC |
+| --- | --- | --- | --- |
+{unknown}
+
+All of this section was measured with {trust_seeds}, on the official folds ([notebook 06](notebooks/06_trust.ipynb)).
+
+## Known limits
+
+- **Unknown sounds.** {left_out:.0f} % of the clips of classes that a head was never shown are taken for a known one,
+  though the rule already refuses {refused:.0f} % of the known. Of the foreign sounds the hardest to refuse are of the
+  kind "{worst_kind}": {worst_accepted:.0f} % pass.
+- **One class at a time.** Sounds that overlap are not told apart. Timelines of stitched recordings reach a
+  segment-based F1 of {timeline_f1:.2f}; their scores are not calibrated, and "none of these" was not measured on them.
+- **Labels.** One label a clip, and a few of them are doubtful; none was changed.
+- **Takes.** {n_siblings:,} of the {n_clips:,} clips share their recording with another clip, so there is less variety
+  than the number of clips says, and a split that parts them flatters.
+- **Recording conditions.** What people chose to record and upload to Freesound, cut to {seconds:g} s and often padded
+  with digital silence. Other microphones, rooms and distances, and several sounds at once, were not measured: expect
+  less.
+- **Overlap.** YAMNet's AudioSet and ESC-50 both draw on what people uploaded to the web; that they share some sounds
+  cannot be ruled out.
+
+## How to reproduce it
+
+```bash
+make run                           # trains and saves the head from the committed features, then writes this card
+python -m esc50 train {model}  # the cross-validation behind the figures
+python -m esc50 trust              # temperature and rejection
+python -m esc50 readme             # this card, from data/results
+```
+
+The probabilities of every clip are in `data/results/out_of_fold/{model}.csv.gz`, seeds, settings and code version in
+`data/results/manifest.json`. To use it: `python -m esc50 predict dog.wav`, or the app on port {port} with `make app`.
+
+## How to cite
+
+The model: "{file}, esc50 {version}: a dense head on YAMNet, trained on ESC-50", by the esc50 maintainers. With it the
+data set and YAMNet:
+
+> {esc50_citation}
+
+> {yamnet_citation}
+"""
+
+
+def model_card(*, path=saved.CLASSIFIER_FILE, folder=RESULTS_DIR):
+    """Make the model card.
+
+    Parameters
+    ----------
+    path : path-like
+        The head's ``.keras`` file, with its card beside it.
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    card = saved.load_card(path)
+    return TEXT.format(
+        file=path.name,
+        model=MODEL,
+        port=AppSettings.port,
+        **_architecture(card),
+        **_data(),
+        **_figures(folder),
+        **_trust(card, folder),
+    )
+
+
+def update_model_card(*, path=MODEL_CARD, folder=RESULTS_DIR):
+    """Write the model card.
+
+    Parameters
+    ----------
+    path : Path
+        The Markdown file.
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    bool
+        Whether anything changed.
+    """
+    new = model_card(folder=folder)
+    if path.is_file() and path.read_text(encoding="utf-8") == new:
+        return False
+    with replacing(path) as beside:
+        beside.write_text(new, encoding="utf-8")
+    return True
+
+
+def class_figures(table):
+    """Score each class of an out-of-fold table, and say what its clips are taken for.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `esc50.results.load_out_of_fold`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: class name in label order; columns of `esc50.evaluation.per_class_report`, then ``taken_for``, the
+        names of the wrong classes that most of its clips are taken for (empty where every clip is right), and
+        ``taken_clips``, how many clips each of them gets.
+    """
+    targets, predicted, names = table["target"].to_numpy(), probabilities(table).argmax(axis=1), dataset.class_names()
+    wrong = evaluation.confusion(targets, predicted)  # (n_classes, n_classes)
+    np.fill_diagonal(wrong, 0)
+    most = wrong.max(axis=1)  # (n_classes,)
+    taken_for = [[names[i] for i in np.flatnonzero(row == n)] if n else [] for row, n in zip(wrong, most, strict=True)]
+    return evaluation.per_class_report(targets, predicted, names).assign(taken_for=taken_for, taken_clips=most)
+
+
+def head_parameters(card):
+    """Count the trained numbers of a head: weights and biases of its dense layers.
+
+    Parameters
+    ----------
+    card : dict
+        From `esc50.saved.load_card`.
+
+    Returns
+    -------
+    int
+        Without the means and variances that standardise the embedding.
+    """
+    sizes = [card["yamnet"]["embedding_size"], *card["head_settings"]["units"], len(card["class_names"])]
+    return sum((size + 1) * units for size, units in pairwise(sizes))
+
+
+def _architecture(card):
+    settings, versions = card["head_settings"], card["versions"]
+    return {
+        "rate": card["sample_rate_hz"] / 1000,
+        "window": card["yamnet"]["patch_window_seconds"],
+        "hop": card["yamnet"]["patch_hop_seconds"],
+        "embedding": card["yamnet"]["embedding_size"],
+        "layers": " → ".join(f"Dense {units}, ReLU" for units in settings["units"]),
+        "n_classes": len(card["class_names"]),
+        "n_parameters": head_parameters(card),
+        "pooling": card["pooling"].replace("_of_sound", " over the frames with sound").replace("_", " "),
+        **{key: settings[key] for key in ("epochs", "weight_decay", "batch_size")},
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
+        "version": versions["esc50"],
+    }
+
+
+def _data():
+    clips = dataset.load_clips()
+    takes = clips["src_file"].value_counts()
+    return {
+        "n_clips": len(clips),
+        "n_recordings": len(takes),
+        "n_siblings": int(takes[takes > 1].sum()),
+        "per_class": dataset.CLIPS_PER_CLASS,
+        "one_clip": 100 / dataset.CLIPS_PER_CLASS,
+        "seconds": AudioSettings.clip_seconds,
+        "esc50_licence": dataset.LICENCE,
+        "esc50_citation": dataset.CITATION,
+        "yamnet_licence": yamnet.LICENCE,
+        "yamnet_citation": yamnet.CITATION,
+        "code_licence": (PROJECT_DIR / "LICENSE").read_text(encoding="utf-8").splitlines()[0],
+    }
+
+
+def _figures(folder):
+    summary = summarise([MODEL], folder=folder).loc[MODEL]
+    timeline = json.loads((folder / "timeline.json").read_text(encoding="utf-8"))
+    classes = class_figures(load_out_of_fold(MODEL, folder=folder)).sort_values("f1", kind="stable")
+    return {
+        "n_folds": len(FOLDS),
+        "n_seeds": int(summary["n_seeds"]),
+        "headline": "\n".join(_score_row(name, title, summary) for name, title in SCORES.items()),
+        "run_accuracy": 100 * summary["run_accuracy"],
+        "run_accuracy_sd": 100 * summary["run_accuracy_sd"],
+        "classes": "\n".join(_class_row(row) for row in classes.itertuples()),
+        "timeline_f1": timeline["pooled"]["f1"],
+    }
+
+
+def _trust(card, folder):
+    trust, rule = open_set.load_trust(folder=folder), card["rejection"]
+    summary = trust.summary[trust.summary["score"] == rule["score"]].set_index("unknown")
+    kinds = summary.drop(index=["left out", "foreign"])  # the parts of the foreign sounds
+    worst, seeds = kinds["false_acceptance"].idxmax(), trust.card["made_by"]["seeds"]
+    return {
+        "temperature": card["temperature"],
+        "n_bins": open_set.SETTINGS.reliability_bins,
+        **_calibration_errors(trust.sounds),
+        "meaning": rule["meaning"],
+        "score": SCORE_NAMES[rule["score"]],
+        "unknown": "\n".join(_unknown_row(*row) for row in summary.iterrows()),
+        "trust_seeds": "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds",
+        "left_out": 100 * summary.loc["left out", "false_acceptance"],
+        "refused": 100 * (1 - rule["kept"]),
+        "worst_kind": worst,
+        "worst_accepted": 100 * kinds.loc[worst, "false_acceptance"],
+    }
+
+
+def _calibration_errors(sounds):
+    clips = sounds[(sounds["left_out"] == 0) & (sounds["kind"] == open_set.KNOWN)]
+    correct = (clips["target"] == clips["taken_for"]).to_numpy()
+    sure = {"ece_before": "max_probability", "ece_after": "calibrated"}
+    return {
+        name: 100 * calibration.expected_calibration_error(correct, clips[column].to_numpy())
+        for name, column in sure.items()
+    }
+
+
+def _score_row(name, title, summary):
+    value, low, high = (100 * summary[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return f"| {title} | {value:.1f} % | {low:.1f} to {high:.1f} |"
+
+
+def _class_row(row):
+    shares = [f"{100 * share:.1f} %" for share in (row.recall, row.precision, row.f1)]
+    return (
+        f"| {class_label(row.Index)} | {' | '.join(shares)} | {row.clips} | {_rivals(row.taken_for, row.taken_clips)} |"
+    )
+
+
+def _rivals(names, n_clips):
+    if not names:
+        return "–"
+    if len(names) > MOST_RIVALS:
+        return f"{len(names)} classes ({n_clips} each)"
+    return f"{', '.join(map(class_label, names))} ({n_clips}{' each' if len(names) > 1 else ''})"
+
+
+def _unknown_row(unknown, row):
+    title = {"left out": "classes left out of the training", "foreign": "foreign sounds, all that follow"}
+    accepted = f"{100 * row['false_acceptance']:.0f} %"
+    return f"| {title.get(unknown, unknown)} | {row['n_unknown']} | {accepted} | {row['auroc']:.2f} |"

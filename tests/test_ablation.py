@@ -1,0 +1,79 @@
+"""The ablation's rows: every one has results, says what it changes, and costs what the networks really cost."""
+
+import numpy as np
+import pytest
+
+from esc50 import ablation, backbone, study
+from esc50.config import FusionSettings
+from esc50.dataset import load_clips
+from esc50.models import build_head
+from esc50.results import load_out_of_fold, probabilities
+
+
+@pytest.fixture(scope="module")
+def table():
+    return ablation.ablation()
+
+
+def test_every_trained_row_is_shown_and_every_row_is_trained():
+    trained = {model for name, e in study.EXPERIMENTS.items() if name.startswith("fusion") for model in e.models}
+    assert {model for model in ablation.ROWS if model.startswith("fusion")} == trained
+
+
+def test_every_row_but_the_first_changes_an_earlier_one():
+    seen = []
+    for model, row in ablation.ROWS.items():
+        assert bool(row.over) == bool(seen)
+        assert not row.over or row.over in seen
+        seen.append(model)
+
+
+def test_yamnet_has_the_parameters_that_are_counted():
+    assert backbone.build_backbone().count_params() == ablation.YAMNET_PARAMETERS
+
+
+@pytest.mark.parametrize("layers", [(14,), (12, 13, 14), tuple(range(7, 15)), tuple(range(1, 15))])
+def test_heads_have_the_parameters_that_are_counted(layers):
+    head = build_head(input_size=sum(backbone.layer_sizes(layers)), settings=FusionSettings())
+    own_count_of_the_standardisation = 1  # Keras counts the examples it was adapted to
+    assert ablation.YAMNET_PARAMETERS + head.count_params() - own_count_of_the_standardisation == (
+        ablation.n_parameters(layers)
+    )
+
+
+def test_the_table_says_what_the_files_say(table):
+    for model, row in table.iterrows():
+        out_of_fold = load_out_of_fold(model)
+        right = probabilities(out_of_fold).argmax(axis=1) == out_of_fold["target"]
+        assert row["accuracy"] == pytest.approx(right.mean())
+        if ablation.ROWS[model].over:
+            other = table.loc[ablation.ROWS[model].over]
+            assert row["gain"] == pytest.approx(row["accuracy"] - other["accuracy"])
+            assert row["won"] - row["lost"] == pytest.approx(2000 * row["gain"])
+            assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+            assert 0 <= row["p"] <= 1
+
+
+def test_more_layers_are_better_beyond_chance(table):
+    found = ablation.gain_over("fusion_8", "head_frames")
+    assert found["gain_low"] > 0 and found["p"] < 0.01
+
+
+def test_an_ensemble_averages_clip_by_clip():
+    both = ablation.ensemble(["head_frames", "fusion_8"])
+    alone = [load_out_of_fold(m).set_index("filename") for m in ("head_frames", "fusion_8")]
+    name = both["filename"][700]
+    expected = np.mean([table.loc[name, "p_3"] for table in alone])
+    assert both.set_index("filename").loc[name, "p_3"] == pytest.approx(expected)
+    assert len(both) == len(load_clips())
+
+
+def test_shared_errors_are_errors_of_each():
+    models = ["head_frames", "fusion_8"]
+    hard = ablation.share_of_errors(models, at_least=2)
+    assert (hard["models"] == 2).all()
+    clips = load_clips().set_index("filename")
+    for model in models:
+        table = load_out_of_fold(model).set_index("filename").loc[hard["filename"]]
+        assert (probabilities(table).argmax(axis=1) != clips.loc[hard["filename"], "target"]).all()
+    assert (clips.loc[hard["filename"], "category"].to_numpy() == hard["category"]).all()
