@@ -46,15 +46,8 @@ ROWS = {
     "fusion_8": Row("the same, last 8 layers", "fusion_3"),
     "fusion_14": Row("the same, all 14 layers", "fusion_8", EVERY),
     "fusion_8_linear": Row("8 layers, without the logarithm", "fusion_8"),
-    "fusion_8_frames": Row("8 layers, single frames for random averages", "fusion_8"),
-    "fusion_8_mixup": Row("8 layers, with mixup", "fusion_8"),
-    "fusion_8_attention": Row("8 layers, gated attention over frames", "fusion_8"),
     "fusion_8_shifts": Row("8 layers, tested on patches every 0.16 s", "fusion_8", n_frames=OFTEN),
     "fusion_8_speeds": Row("8 layers, tested at three speeds", "fusion_8", n_frames=3 * FRAMES),
-    "fusion_8_augmented": Row("8 layers, trained at three speeds", "fusion_8"),
-    "fusion_8_augmented_speeds": Row(
-        "8 layers, trained and tested at three speeds", "fusion_8_augmented", n_frames=3 * FRAMES
-    ),
 }
 TITLES = {model: row.title for model, row in ROWS.items()}
 

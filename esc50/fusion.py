@@ -130,7 +130,14 @@ def train_fusion(versions, targets, *, settings=FusionSettings(), seed=0, progre
         frames that count to (batch, 50).
     history : dict
         Loss and accuracy after each epoch.
+
+    Raises
+    ------
+    ValueError
+        Both attention and mixup are asked for.
     """
+    if settings.attention_units and settings.mixup_alpha:
+        raise ValueError("attention weighs frames that are not mixed: set mixup_alpha or attention_units to 0")
     set_seed(seed)
     rng = np.random.default_rng(seed)
     model = _build(versions[0].frames.shape[2], settings)
@@ -209,7 +216,7 @@ def standardise(model, clips):
     """
     frames = clips.frames[clips.audible].astype(np.float32)  # (n_counted_frames, size)
     layer = model.get_layer("standardise")
-    layer.adapt(frames[:2])
+    layer.adapt(frames[:2] if len(model.inputs) == 1 else frames[np.newaxis, :2])  # of the rank that it was built for
     layer.adapt_mean.assign(frames.mean(axis=0))
     layer.adapt_variance.assign((frames.std(axis=0) + MIN_DEVIATION) ** 2)
     layer.finalize_state()

@@ -121,12 +121,10 @@ def _hear(files, *, layers, logarithm=True):
     return lambda arrays: tuple(heard(a, c, logarithm=logarithm) for a, c in zip(arrays, columns, strict=True))
 
 
-def _fusion(
-    readings, *, files=("layers",), layers=UPPER_LAYERS, logarithm=True, settings=FusionSettings(), trained_on=(0,)
-):
-    fit = partial(fit_fusion, readings, trained_on=trained_on)
-    prepare = _hear(files, layers=layers, logarithm=logarithm)
-    return Experiment(files, prepare, fit, tuple(readings), settings, _SEEDS, code=("fusion", "layers", "backbone"))
+def _fusion(readings, *, files=("layers",), layers=UPPER_LAYERS, logarithm=True):
+    fit, prepare = partial(fit_fusion, readings), _hear(files, layers=layers, logarithm=logarithm)
+    code = ("fusion", "layers", "backbone")
+    return Experiment(files, prepare, fit, tuple(readings), FusionSettings(), _SEEDS, code=code)
 
 
 _WHOLE = (0,)  # the clips as they are
@@ -139,19 +137,6 @@ EXPERIMENTS |= {
     ),
     "fusion_14": _fusion({"fusion_14": _WHOLE}, layers=tuple(range(1, 15))),
     "fusion_8_linear": _fusion({"fusion_8_linear": _WHOLE}, logarithm=False),
-    "fusion_8_frames": _fusion(
-        {"fusion_8_frames": _WHOLE},
-        settings=FusionSettings(draw="frames", epochs=10, batch_size=512, learning_rate=2e-3, warmup_epochs=1),
-    ),
-    "fusion_8_mixup": _fusion({"fusion_8_mixup": _WHOLE}, settings=FusionSettings(mixup_alpha=0.2)),
-    "fusion_8_augmented": _fusion(
-        {"fusion_8_augmented": _WHOLE, "fusion_8_augmented_speeds": (0, 1, 2)},
-        files=("layers", "layers_slow", "layers_fast"),
-        trained_on=(0, 1, 2),
-    ),
-    "fusion_8_attention": _fusion(
-        {"fusion_8_attention": _WHOLE}, settings=FusionSettings(attention_units=128, epochs=30, batch_size=64)
-    ),
 }
 
 

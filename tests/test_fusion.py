@@ -295,3 +295,8 @@ def test_training_takes_several_batches_an_epoch(clips):
     settings = replace(SMALL, batch_size=16, draw="frames")
     model, _ = fusion.train_fusion([clips.as_float32()], TARGETS, settings=settings)
     assert int(model.optimizer.iterations) == 2 * 4  # 61 counted frames
+
+
+def test_attention_with_mixup_is_refused(clips):
+    with pytest.raises(ValueError, match="set mixup_alpha or attention_units to 0"):
+        fusion.train_fusion([clips], TARGETS, settings=replace(ATTENTIVE, mixup_alpha=0.2))
