@@ -96,8 +96,9 @@ def test_a_failed_save_leaves_the_old_file(small, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["log_mel.npz"]
 
 
-def test_every_file_carries_its_parameters():
-    for name in feature_files.PARAMETERS:
+def test_every_committed_file_carries_its_parameters():
+    """The layers' activations are too large to be committed: each run computes them where they are wanted."""
+    for name in set(feature_files.PARAMETERS) - set(feature_files.LAYER_FEATURES):
         with np.load(FEATURES_DIR / f"{name}.npz") as file:
             assert json.loads(str(file["parameters"])) == feature_files.parameters(name)
 
