@@ -26,7 +26,7 @@ data: env ## download ESC-50 (646 MB) into data/raw; not needed for `make run`
 features: env ## compute data/features from the recordings (2 minutes)
 	$(ESC50) features
 
-run: env ## execute notebooks 01 to 07, train the dense head for real, regenerate every figure
+run: env ## execute notebooks 01 to 07, train the plain head for real, regenerate every figure
 	$(ESC50) run --retrain 04 --publish
 	$(ESC50) readme
 
@@ -34,15 +34,19 @@ reproduce: env ## everything from audio: features, every training, results, figu
 	$(ESC50) features
 	$(ESC50) select
 	$(ESC50) select --layers
+	$(ESC50) select --kernel
 	$(ESC50) train
+	$(ESC50) finetune
+	$(ESC50) ship
 	$(ESC50) trust
+	$(ESC50) trust --model plain
 	$(ESC50) timeline-benchmark
 	$(ESC50) bench
 	$(ESC50) run --retrain 04 --publish
 	$(ESC50) app-benchmark
 	$(ESC50) readme
 
-finetune: env ## train YAMNet further, end to end, from the recordings; stop and resume at will (an hour or more on 2 cores)
+finetune: env ## train YAMNet further, end to end, from the recordings; stop and resume at will (20 minutes on 2 cores)
 	$(ESC50) finetune
 
 browser: env ## find a Chromium for the browser tests, or install one

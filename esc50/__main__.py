@@ -7,6 +7,15 @@ import click
 from esc50 import commands
 from esc50.config import BUILD_DIR, FOLDS, RAW_DIR, AppSettings, FinetuneSettings
 from esc50.errors import Esc50Error
+from esc50.shipped import DEFAULT_MODEL, MODELS
+
+SHIPPED = click.option(
+    "--model",
+    type=click.Choice(list(MODELS)),
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="Which of the models that come with the project: how its heads are made is in esc50/recipes.py.",
+)
 
 
 class OneLineErrors:
@@ -70,18 +79,18 @@ def fetch(destination):
 def features(names):
     """Compute the committed feature files from the recordings (log_mel, yamnet, clip_statistics).
 
-    "foreign", the sounds that are not in ESC-50, is computed only when named: it needs espeak-ng and the sound
-    theme of freedesktop.org. So are "layers", "layers_often", "layers_slow" and "layers_fast", half a GB each.
+    Those of the layers, "layers", "layers_often", "layers_slow" and "layers_fast", half a GB each, are computed only
+    when named. So are "foreign" and "foreign_layers", of the sounds that are not in ESC-50: they need espeak-ng and the
+    sound theme of freedesktop.org, and no recordings.
     """
-    from esc50 import dataset, feature_files, foreign
+    from esc50 import dataset, feature_files
 
     names = names or feature_files.CLIP_FEATURES
     _refuse_unknown(names, feature_files.PARAMETERS, "features")
-    if "foreign" in names:
-        click.echo(f"wrote {feature_files.save_features('foreign', foreign.compute_foreign())}")
-        names = [name for name in names if name != "foreign"]
-        if not names:
-            return
+    for name in [name for name in names if name in feature_files.FOREIGN_FEATURES]:
+        click.echo(f"wrote {feature_files.compute_and_save(name)}")
+    if not (names := [name for name in names if name not in feature_files.FOREIGN_FEATURES]):
+        return
     for name, arrays in feature_files.compute_features(names).items():
         click.echo(f"wrote {feature_files.save_features(name, arrays, dataset.load_clips())}")
 
@@ -133,8 +142,8 @@ def train(names):
 def finetune(folds, seeds, epochs):
     """Train YAMNet further, end to end, from the recordings; goes on where it was stopped.
 
-    A run of all folds with the default epochs goes into data/results; any other is only shown. Epoch by epoch it is
-    told in build/finetune.
+    A run of all folds with the default epochs goes into data/results; any other is only shown. Epoch by
+    epoch it is told in build/finetune.
     """
     from esc50.finetune import is_whole, run_finetuning
     from esc50.results import save_results
@@ -152,31 +161,51 @@ def finetune(folds, seeds, epochs):
 
 
 @cli.command()
-@click.option("--layers", is_flag=True, help="Choose YAMNet's layers instead (50 trainings): selection_layers.csv.")
-def select(layers):
-    """Validate the heads' settings inside each official fold's training folds and write data/results/selection.csv."""
+@click.option("--layers", "what", flag_value="layers", help="YAMNet's layers instead (50 trainings).")
+@click.option("--kernel", "what", flag_value="kernel", help="Kernel ridge regression and what is distilled from it.")
+def select(what):
+    """Validate choices inside each official fold's training folds: by default the settings of notebook 04's heads.
+
+    Writes data/results/selection.csv, selection_layers.csv or selection_kernel.csv.
+    """
     from esc50 import selection
 
-    validated = selection.validate_layers() if layers else selection.validate()
-    click.echo(selection.choices(validated).to_string(index=False))
+    validate = {None: selection.validate, "layers": selection.validate_layers, "kernel": selection.validate_kernel}
+    click.echo(selection.choices(validate[what]()).to_string(index=False))
 
 
 @cli.command()
-def trust():
+@SHIPPED
+def trust(model):
     """Measure calibration and rejection, and write them to data/results and into the saved head's card.
 
-    Trains 30 heads (five minutes); goes on where it was stopped. Needed after the head's settings or its pooling
-    change.
+    Trains 30 heads (the plain ones in five minutes); goes on where it was stopped. Needed after a model's recipe
+    changes. The plain model needs nothing but committed files; "layers" needs the recordings, espeak-ng and the sound
+    theme of freedesktop.org, unless their features are in data/features from an earlier call.
     """
-    from esc50 import open_set, saved
+    from esc50 import open_set, saved, shipped
 
-    measured = open_set.measure()
+    measured = open_set.measure(model=model)
     click.echo(f"wrote {open_set.save_trust(measured)}")
-    if saved.update_trust(measured.card):
-        click.echo(f"updated the card of {saved.CLASSIFIER_FILE}")
+    if file := saved.update_trust(measured.card):
+        click.echo(f"updated the card of {file}")
     else:
-        click.echo("the saved head has other settings: run `make run`, which saves it anew")
+        click.echo(f"the saved head has another recipe: run `{shipped.command('ship', model)}`, which saves it anew")
     click.echo(measured.card["rejection"]["meaning"])
+
+
+@cli.command()
+@SHIPPED
+def ship(model):
+    """Train a model on all clips, as its recipe says, and save it in data/models with its card.
+
+    Its cross-validation must be in data/results (`python -m esc50 train`), and should have been followed by
+    `python -m esc50 trust`. The plain model needs nothing but committed files; "layers" needs the recordings, unless
+    their features are in data/features from an earlier call.
+    """
+    from esc50 import recipes
+
+    click.echo(f"wrote {recipes.ship(model)}")
 
 
 @cli.command()
@@ -200,6 +229,7 @@ def run(names, retrain, publish, pairs):
 
 
 @cli.command(cls=Esc50Command)
+@commands.MODEL
 @click.option(
     "--host",
     default=AppSettings.host,
@@ -216,11 +246,11 @@ def run(names, retrain, publish, pairs):
     help="Port to listen at.",
 )
 @click.option("--share", is_flag=True, help="Ask Gradio for a public address, by a tunnel through its servers.")
-def app(host, port, share):
+def app(model, host, port, share):
     """Serve the app for the browser: upload or record a sound and see what it is taken for."""
     from esc50.app import serve
 
-    serve(host=host, port=port, share=share)
+    serve(model=model, host=host, port=port, share=share)
 
 
 @cli.command()
@@ -280,11 +310,15 @@ def bench(clips):
 
 
 @cli.command()
-def timeline_benchmark():
-    """Measure timelines on recordings stitched from clips that the heads never heard, and write data/results."""
+@SHIPPED
+def timeline_benchmark(model):
+    """Measure timelines on recordings stitched from clips that the heads never heard, and write data/results.
+
+    The file is of one model, the last that was measured; the settings of timelines are those that were best for it.
+    """
     from esc50.timeline_benchmark import run_timeline_benchmark
 
-    found = run_timeline_benchmark()
+    found = run_timeline_benchmark(model=model)
     click.echo("\n".join(f"{name}: {value}" for name, value in (found["pooled"] | found["in_use"]).items()))
 
 

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from esc50 import backbone, evaluation
-from esc50.config import RESULTS_DIR
-from esc50.dataset import load_clips
+from esc50.config import N_CLASSES, RESULTS_DIR
+from esc50.dataset import class_names, load_clips
 from esc50.results import load_out_of_fold, probabilities, summarise
 
 YAMNET_PARAMETERS = 3_217_344  # of the convolutions and their normalisation; a test counts them
 UPPER, EVERY = tuple(range(7, 15)), tuple(range(1, 15))
 FRAMES, OFTEN = 10, 28  # of a clip: patches every 0.48 s, or every 0.16 s
+N_TRAINING = 1_600  # clips of four folds
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,15 @@ class Row:
         Of YAMNet, joined.
     n_frames : int
         Vectors that stand for a clip.
+    n_remembered : int
+        Training vectors that the model keeps, where it compares clips with them.
     """
 
     title: str
     over: str = ""
-    layers: tuple = UPPER
+    layers: tuple = EVERY
     n_frames: int = FRAMES
+    n_remembered: int = 0
 
 
 ROWS = {
@@ -43,12 +47,22 @@ ROWS = {
     "head_frames": Row("last layer, single frames", "head_clip_mean", (14,)),
     "fusion_1": Row("last layer, random averages of log activations", "head_frames", (14,)),
     "fusion_3": Row("the same, last 3 layers", "fusion_1", (12, 13, 14)),
-    "fusion_8": Row("the same, last 8 layers", "fusion_3"),
-    "fusion_14": Row("the same, all 14 layers", "fusion_8", EVERY),
-    "fusion_8_linear": Row("8 layers, without the logarithm", "fusion_8"),
-    "fusion_8_shifts": Row("8 layers, tested on patches every 0.16 s", "fusion_8", n_frames=OFTEN),
-    "fusion_8_speeds": Row("8 layers, tested at three speeds", "fusion_8", n_frames=3 * FRAMES),
+    "fusion_8": Row("the same, last 8 layers", "fusion_3", UPPER),
+    "fusion_14": Row("the same, all 14 layers", "fusion_8"),
+    "fusion_8_linear": Row("8 layers, without the logarithm", "fusion_8", UPPER),
+    "fusion_8_shifts": Row("8 layers, tested on patches every 0.16 s", "fusion_8", UPPER, n_frames=OFTEN),
+    "fusion_8_speeds": Row("8 layers, tested at three speeds", "fusion_8", UPPER, n_frames=3 * FRAMES),
+    "fusion_14_mixup": Row("14 layers, trained with mixup", "fusion_14"),
+    "fusion_14_speeds": Row("14 layers, trained at three speeds", "fusion_14", n_frames=3 * FRAMES),
+    "fusion_14_attention": Row("14 layers, gated attention over frames", "fusion_14"),
+    "kernel_mean": Row("14 layers, kernel ridge regression on clip means", "fusion_14", EVERY, 1, N_TRAINING),
+    "kernel": Row("the same on clip maxima", "kernel_mean", n_frames=1, n_remembered=N_TRAINING),
+    "kernel_speeds": Row("the same, trained and tested at three speeds", "kernel", EVERY, 3, 3 * N_TRAINING),
+    "distilled": Row("distilled from it into one small head", "fusion_14", n_frames=3),
+    "distilled_speeds": Row("the same head, tested at three speeds", "distilled", n_frames=3),
+    "finetuned": Row("the same head and YAMNet fine-tuned, tested at one speed", "distilled", n_frames=3),
 }
+TRAINED_HERE = tuple(model for model in ROWS if model.startswith(("fusion", "kernel", "distilled")))
 TITLES = {model: row.title for model, row in ROWS.items()}
 
 
@@ -72,7 +86,7 @@ def ablation(models=tuple(ROWS), *, folder=RESULTS_DIR):
     table = summarise(models, folder=folder)
     compared = {model: gain_over(model, ROWS[model].over, folder=folder) for model in models if ROWS[model].over}
     table = table.join(pd.DataFrame.from_dict(compared, orient="index"))
-    table["parameters"] = [n_parameters(ROWS[model].layers) for model in models]
+    table["parameters"] = [_parameters(ROWS[model]) for model in models]
     table["seconds"] = table["train_seconds"] / (5 * table["n_seeds"])
     table["megabytes"] = [_megabytes(ROWS[model]) for model in models]
     return table.assign(title=[TITLES[model] for model in models])
@@ -135,7 +149,7 @@ def chosen_by_fold(choices):
     return pd.concat(parts, ignore_index=True)
 
 
-def n_parameters(layers, *, units=(256, 128), n_classes=50):
+def n_parameters(layers, *, units=(256, 128), n_classes=N_CLASSES):
     """Count the parameters of YAMNet and the head on some of its layers.
 
     Parameters
@@ -180,6 +194,44 @@ def share_of_errors(models, *, at_least):
     table = clips.assign(taken_for=names.loc[usual].to_numpy(), models=wrong).reset_index()
     hard = table[table["models"] >= at_least].sort_values(["models", "filename"], ascending=[False, True])
     return hard[["filename", "category", "taken_for", "models"]].reset_index(drop=True)
+
+
+def disagreements(model, other, *, n_each, among):
+    """Clips that the one model gets right and the other wrong, the surest of each kind.
+
+    Parameters
+    ----------
+    model, other : str
+        Names in data/results.
+    n_each : int
+        Clips of each kind.
+    among : sequence of str
+        Filenames of the clips to choose from.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns filename, category, taken_for (by the model) and other_taken_for; first those that the model gets
+        right, by how much surer it is of the true class.
+    """
+    clips = load_clips().sort_values("filename").reset_index(drop=True)
+    ours, theirs = (probabilities(load_out_of_fold(name).sort_values("filename")) for name in (model, other))
+    guesses, targets, names = (ours.argmax(axis=1), theirs.argmax(axis=1)), clips["target"].to_numpy(), class_names()
+    rows = np.arange(len(clips))
+    lead = ours[rows, targets] - theirs[rows, targets]  # (n_clips,)
+    ours_right, theirs_right = ((guess == targets) & clips["filename"].isin(among) for guess in guesses)
+    first = [index for index in np.argsort(-lead, kind="stable") if ours_right[index] > theirs_right[index]][:n_each]
+    last = [index for index in np.argsort(lead, kind="stable") if theirs_right[index] > ours_right[index]][:n_each]
+    chosen = clips.loc[[*first, *last], ["filename", "category"]]
+    taken = [[names[label] for label in guess[[*first, *last]]] for guess in guesses]
+    return chosen.assign(taken_for=taken[0], other_taken_for=taken[1]).reset_index(drop=True)
+
+
+def _parameters(row):
+    if not row.n_remembered:
+        return n_parameters(row.layers)
+    size = sum(backbone.layer_sizes(row.layers))
+    return YAMNET_PARAMETERS + 2 * size + row.n_remembered * (size + N_CLASSES)
 
 
 def _megabytes(row):

@@ -4,7 +4,7 @@ import html
 import os
 import signal
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +13,11 @@ import soundfile
 from matplotlib.figure import Figure
 
 from esc50 import answers, plots, synthesis
-from esc50.config import AppSettings, AudioSettings, TimelineSettings
+from esc50.config import AppSettings, AudioSettings
 from esc50.errors import AudioError, Esc50Error, TooLongError
 from esc50.explain import explain
 from esc50.predict import SoundClassifier
-from esc50.timeline import Timeline, listen, timeline_of
+from esc50.timeline import Timeline, listen, settings_for, timeline_of
 from esc50.verdict import describe_sound, event_label
 
 SETTINGS = AppSettings()
@@ -122,11 +122,13 @@ class Page:
         return [*answer, self.timeline, self.events, self.table, *self.downloads]
 
 
-def serve(*, host=SETTINGS.host, port=SETTINGS.port, share=False):
+def serve(*, model=None, host=SETTINGS.host, port=SETTINGS.port, share=False):
     """Load the classifier and serve the app until it is stopped; then delete whatever was uploaded to it.
 
     Parameters
     ----------
+    model : str or path-like, optional
+        What `esc50.predict.SoundClassifier.load` takes.
     host : str
         Address to listen at; ``0.0.0.0`` lets other machines in.
     port : int
@@ -142,7 +144,7 @@ def serve(*, host=SETTINGS.host, port=SETTINGS.port, share=False):
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop, as Ctrl-C
     with tempfile.TemporaryDirectory(prefix="esc50-app-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        app = launch(SoundClassifier.load(), host=host, port=port, share=share)
+        app = launch(SoundClassifier.load(model), host=host, port=port, share=share)
         print(f"The app runs at {app.share_url or app.local_url} (stop it with Ctrl-C).", flush=True)
         app.block_thread()
 
@@ -203,7 +205,7 @@ def build_app(classifier, *, settings=SETTINGS):
     """
     cache = (settings.sweep_seconds, settings.keep_files_seconds)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=cache) as app:
-        page, button = _lay_out(settings)
+        page, button = _lay_out(settings, classifier.description)
         limit = {"concurrency_limit": settings.predictions_at_once, "concurrency_id": "classifier"}
         explanation = partial(_or_refuse, partial(_draw_why, classifier))
         why = page.ask_why.click(explanation, page.sound, page.why, api_visibility="private", **limit)
@@ -243,7 +245,7 @@ def write_examples(folder):
     return files
 
 
-def _lay_out(settings):
+def _lay_out(settings, description):
     gr.Markdown(f"# {TITLE}\n{ABOUT}", elem_id="title")
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -262,7 +264,7 @@ def _lay_out(settings):
                 _heading("Most similar training clips")
                 nearest = gr.HTML(elem_classes="bare")
             timeline = _lay_out_timeline()
-    gr.Markdown(_limits(settings), elem_id="limits")
+    gr.Markdown(f"{_limits(settings)} {description}", elem_id="limits")
     return Page(sound, verdict, details, heading, scores, picture, ask_why, why, nearest, *timeline), button
 
 
@@ -331,7 +333,8 @@ def _timeline_record(classifier, settings, path):
 
 
 def _listen(classifier, settings, path):
-    return listen(classifier, path, settings=TimelineSettings(max_seconds=settings.max_timeline_seconds))
+    own = settings_for(classifier.card["pooling"])
+    return listen(classifier, path, settings=replace(own, max_seconds=settings.max_timeline_seconds))
 
 
 def _hear(classifier, settings, path):

@@ -11,9 +11,17 @@ from esc50 import answers
 from esc50.config import N_CLASSES, TimelineSettings, YamnetSettings
 from esc50.errors import AudioError
 from esc50.files import replacing
+from esc50.shipped import DEFAULT_MODEL, MODELS
 
 FORMATS = ("table", "json", "csv", "audacity")
 OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
+MODEL = click.option(
+    "--model",
+    type=click.Choice(list(MODELS)),
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help='What answers: a head on many of YAMNet\'s layers, or the "plain" one on its embedding alone.',
+)
 
 
 @click.command()
@@ -22,8 +30,9 @@ OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--timeline", is_flag=True, help="Tell what is heard when, in recordings of any length.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--output", type=OUTPUT, help="File to write instead of the terminal.")
+@MODEL
 @click.pass_context
-def predict(ctx, files, top, timeline, form, output):
+def predict(ctx, files, top, timeline, form, output, model):
     """Say what sounds are, or what is heard when in long recordings.
 
     FILES are wav, flac, ogg, mp3, aiff and the like (m4a and webm with ffmpeg), "-" for standard input, or
@@ -53,9 +62,12 @@ def predict(ctx, files, top, timeline, form, output):
         One of `FORMATS`.
     output : Path or None
         Where to write; standard output by default.
+    model : str
+        A key of `esc50.shipped.MODELS`.
     """  # noqa: D301  (click's \b keeps the lines of the examples, its \f ends the help text)
     _check_format(form, timeline, files)
     make = _timelines if timeline else partial(_predictions, top=top, progress=_is_watched(output))
+    make = partial(make, model=model)
     columns = answers.EVENT_COLUMNS if timeline else answers.TOP_COLUMNS
     write = {
         "table": answers.as_table,
@@ -116,21 +128,21 @@ def _check_format(form, timeline, files):
         raise click.UsageError("a label track belongs to one recording: give one file")
 
 
-def _predictions(files, *, top, progress):
+def _predictions(files, *, model, top, progress):
     from esc50.predict import SoundClassifier
 
-    classifier = SoundClassifier.load()
+    classifier = SoundClassifier.load(model)
     sources = [_source(name) for name in files]
     for name, (_, answer) in zip(files, classifier.predict_many(sources, progress=progress), strict=True):
         is_error = isinstance(answer, AudioError)
         yield answers.error_record(name, answer) if is_error else answers.prediction_record(name, answer, top=top)
 
 
-def _timelines(files):
+def _timelines(files, *, model):
     from esc50.predict import SoundClassifier
     from esc50.timeline import listen
 
-    classifier = SoundClassifier.load(warm_up=False)
+    classifier = SoundClassifier.load(model, warm_up=False)
     for name in files:
         try:
             yield answers.timeline_record(name, listen(classifier, _source(name), progress=sys.stderr.isatty()))
@@ -149,7 +161,7 @@ def _embeddings(files):
     for name in files:
         try:
             with open_source(_source(name)) as stream:
-                heard = hear(yamnet, stream, settings=TimelineSettings(), progress=sys.stderr.isatty())
+                heard = hear(yamnet.embed, stream, settings=TimelineSettings(), progress=sys.stderr.isatty())
                 yield name, np.concatenate(list(heard))
         except AudioError as error:
             yield name, error

@@ -88,6 +88,54 @@ POOLINGS = {
 }
 
 
+MAXIMUM_OF_VECTORS = "maximum_of_vectors"  # pools before the head, not behind it
+POOLING_NAMES = (*POOLINGS, MAXIMUM_OF_VECTORS)
+
+
+def maximum_of_vectors(vectors, audible):
+    """Largest value of each number over the frames that count.
+
+    Parameters
+    ----------
+    vectors : np.ndarray, shape (n_clips, n_frames, size)
+        Activations: none is below zero.
+    audible : np.ndarray of bool, shape (n_clips, n_frames)
+        Frames with sound in them; all of a clip's count where it has none.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, size)
+        One vector a clip, of the same type.
+    """
+    return np.where(counted_frames(audible)[..., np.newaxis], vectors, 0).max(axis=1)
+
+
+def pool_clips(head, vectors, audible, *, pooling):
+    """Probabilities of whole clips, whether it is the frames' vectors that are pooled or what a head makes of them.
+
+    Parameters
+    ----------
+    head : callable
+        From vectors (n, size) to probabilities (n, n_classes).
+    vectors : np.ndarray, shape (n_clips, n_frames, size)
+        Of the frames.
+    audible : np.ndarray of bool, shape (n_clips, n_frames)
+        Frames with sound in them.
+    pooling : str
+        One of `POOLING_NAMES`.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, n_classes)
+        Each row sums to 1.
+    """
+    if pooling == MAXIMUM_OF_VECTORS:
+        return head(maximum_of_vectors(vectors, audible))
+    n_clips, n_frames, size = vectors.shape
+    frames = head(vectors.reshape(-1, size)).reshape(n_clips, n_frames, -1)
+    return POOLINGS[pooling](frames, audible)
+
+
 def scores(targets, probabilities):
     """Accuracy, top-3 accuracy and macro-F1 of some clips.
 

@@ -9,7 +9,7 @@ from scipy.signal.windows import tukey
 from esc50.audio import pad_waveform
 from esc50.calibration import temper
 from esc50.config import BackboneSettings, ExplanationSettings, YamnetSettings
-from esc50.evaluation import POOLINGS
+from esc50.evaluation import pool_clips
 from esc50.yamnet import HOP_SAMPLES, PATCH_SAMPLES, audible_frames
 
 SETTINGS = ExplanationSettings()
@@ -174,27 +174,26 @@ def _silence_cells(waveform, bands, settings):
 
 
 def _listen(classifier, waveform, silenced):
-    """Frame probabilities of the whole and of what was silenced, (…, n_frames, n_classes); which frames count."""
+    """Frame vectors of the whole and of what was silenced, (…, n_frames, size); which frames count."""
     every = np.concatenate([waveform[np.newaxis], silenced.reshape(-1, len(waveform))])
-    embeddings = classifier.yamnet.embed_batch(every).embeddings  # (1 + 3 n_bands, n_frames, 1024)
-    probabilities = classifier.apply_head(embeddings.reshape(-1, embeddings.shape[-1]))
-    whole, *rest = probabilities.astype(np.float64).reshape(*embeddings.shape[:2], -1)
-    return whole, np.reshape(rest, (*silenced.shape[:2], *whole.shape)), audible_frames(embeddings[0])
+    whole, *rest = classifier.hear_batch(every)  # each (n_frames, size)
+    return whole, np.reshape(rest, (*silenced.shape[:2], *whole.shape)), audible_frames(whole)
 
 
 def _one_cell_each(whole, silenced, n_cells):
-    """Frame probabilities with each cell silenced alone: (n_cells, n_bands, n_frames, n_classes)."""
+    """Frame vectors with each cell silenced alone: (n_cells, n_bands, n_frames, size)."""
     cells = np.arange(n_cells)
     hears = np.isin(cells[:, np.newaxis] - np.arange(len(whole)), range(CELLS_PER_FRAME))  # (n_cells, n_frames)
     return np.where(hears[:, np.newaxis, :, np.newaxis], silenced[cells % CELLS_PER_FRAME], whole)
 
 
-def _log_odds(classifier, frame_probabilities, audible, label):
-    """Logarithm to base 2 of the odds of a class: (…) from (…, n_frames, n_classes), pooled as for a prediction."""
-    *shape, n_frames, n_classes = frame_probabilities.shape
-    frames = frame_probabilities.reshape(-1, n_frames, n_classes)
-    pooled = POOLINGS[classifier.card["pooling"]](frames, np.broadcast_to(audible, frames.shape[:2]))
-    calibrated = temper(pooled, classifier.card["temperature"])  # (-1, n_classes)
+def _log_odds(classifier, vectors, audible, label):
+    """Logarithm to base 2 of the odds of a class: (…) from (…, n_frames, size), pooled as for a prediction."""
+    *shape, n_frames, size = vectors.shape
+    sounds = vectors.reshape(-1, n_frames, size)
+    counts = np.broadcast_to(audible, sounds.shape[:2])
+    pooled = pool_clips(classifier.apply_head, sounds, counts, pooling=classifier.card["pooling"])
+    calibrated = temper(pooled.astype(np.float64), classifier.card["temperature"])  # (-1, n_classes)
     others = np.delete(calibrated, label, axis=1).sum(axis=1)  # more exact than 1 - p where p is nearly 1
     odds = np.maximum(calibrated[:, label], MIN_PROBABILITY) / np.maximum(others, MIN_PROBABILITY)
     return np.log2(odds).reshape(shape)

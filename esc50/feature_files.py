@@ -1,6 +1,7 @@
 """The committed feature files: computed from audio once, read everywhere, never silently out of date."""
 
 import dataclasses
+import hashlib
 import json
 import zipfile
 from functools import partial
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from esc50 import audio, dataset, features
+from esc50 import audio, dataset, features, foreign
 from esc50.config import (
     FEATURES_DIR,
     ForeignSettings,
@@ -21,6 +22,13 @@ from esc50.errors import DatasetError, FeatureError
 from esc50.files import replacing
 
 UPPER_LAYERS = tuple(range(7, 15))
+
+
+@dataclasses.dataclass(frozen=True)
+class ForeignLayerSettings(ForeignSettings, LayerSettings):
+    """The sounds that are not in ESC-50, and YAMNet's layers, which hear them."""
+
+
 # name -> settings that make it; every file carries them and is refused when they differ
 PARAMETERS = {
     "log_mel": LogMelSettings(),
@@ -29,15 +37,18 @@ PARAMETERS = {
     "foreign": ForeignSettings(),
     "layers": LayerSettings(),
     "layers_often": LayerSettings(layers=UPPER_LAYERS, patch_hop_seconds=0.16),
-    "layers_slow": LayerSettings(layers=UPPER_LAYERS, speed=0.85),
-    "layers_fast": LayerSettings(layers=UPPER_LAYERS, speed=1.18),
+    "layers_slow": LayerSettings(speed=0.85),
+    "layers_fast": LayerSettings(speed=1.18),
+    "foreign_layers": ForeignLayerSettings(),
 }
-CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # one row a clip; "foreign" is made by esc50.foreign
-LAYER_FEATURES = ("layers", "layers_often", "layers_slow", "layers_fast")  # 0.2 to 0.6 GB each: never committed
+CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # one row a clip
+FOREIGN_FEATURES = ("foreign", "foreign_layers")  # of sounds that are no clips: made by esc50.foreign
+LAYER_FEATURES = ("layers", "layers_often", "layers_slow", "layers_fast")  # 0.2 to 0.6 GB each
+UNCOMMITTED_FEATURES = (*LAYER_FEATURES, "foreign_layers")  # too large: computed where they are wanted
 
 
 def load_features(name, *, folder=FEATURES_DIR):
-    """Read one committed feature file.
+    """Read one feature file.
 
     Parameters
     ----------
@@ -49,7 +60,7 @@ def load_features(name, *, folder=FEATURES_DIR):
     Returns
     -------
     dict of str to np.ndarray
-        ``foreign`` holds what `esc50.foreign.compute_foreign` returns. The others hold ``filename``, ``fold``,
+        `FOREIGN_FEATURES` hold what `esc50.foreign.compute_foreign` returns. The others hold ``filename``, ``fold``,
         ``target``, each of shape (n_clips,), and for
 
         - ``log_mel``: ``log_mel`` (n_clips, 126, 64), decibels, float32;
@@ -115,7 +126,7 @@ def save_features(name, arrays, clips=None, *, folder=FEATURES_DIR):
     columns = {} if clips is None else {key: clips[key].to_numpy() for key in ("fold", "target")}
     if clips is not None:
         columns["filename"] = clips["filename"].to_numpy(dtype=str)
-    save = np.savez if name in LAYER_FEATURES else np.savez_compressed  # half a GB takes a minute to compress
+    save = np.savez if name in UNCOMMITTED_FEATURES else np.savez_compressed  # half a GB takes a minute to compress
     with replacing(path) as beside:
         save(beside, **arrays, **columns, parameters=json.dumps(parameters(name)))
     return path
@@ -154,13 +165,44 @@ def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=Tru
     return {name: _COMPUTE[name](waveforms, progress) for name in names}
 
 
+def compute_and_save(name, *, folder=FEATURES_DIR, progress=True):
+    """Compute one feature file from audio: that of the clips, or of sounds that are not in ESC-50.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PARAMETERS`.
+    folder : Path
+        Where to write.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    DatasetError
+        No ESC-50 audio is found.
+    AudioError
+        espeak-ng or the sound theme is missing, which some of the foreign sounds need.
+    """
+    if name in FOREIGN_FEATURES:
+        arrays = foreign.compute_foreign(layers=getattr(PARAMETERS[name], "layers", None), progress=progress)
+        return save_features(name, arrays, folder=folder)
+    arrays = compute_features([name], progress=progress)[name]
+    return save_features(name, arrays, dataset.load_clips(), folder=folder)
+
+
 def layer_features(name, *, folder=FEATURES_DIR, progress=True):
     """Read the layers' activations, computing them from audio first where they are not there yet.
 
     Parameters
     ----------
     name : str
-        One of `LAYER_FEATURES`.
+        One of `UNCOMMITTED_FEATURES`.
     folder : Path
         Where the files lie.
     progress : bool
@@ -175,11 +217,60 @@ def layer_features(name, *, folder=FEATURES_DIR, progress=True):
     ------
     DatasetError
         They are not there and no ESC-50 audio is found.
+    AudioError
+        They are not there and cannot be made, as `compute_and_save` says.
     """
-    if not (Path(folder) / f"{name}.npz").is_file():
-        arrays = compute_features([name], progress=progress)[name]
-        save_features(name, arrays, dataset.load_clips(), folder=folder)
+    ensure_features(name, folder=folder, progress=progress)
     return load_features(name, folder=folder)
+
+
+def ensure_features(name, *, folder=FEATURES_DIR, progress=True):
+    """Compute a feature file that is not committed where it is not there yet; a committed one is left alone.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PARAMETERS`.
+    folder : Path
+        Where the files lie.
+    progress : bool
+        Show progress bars.
+
+    Raises
+    ------
+    DatasetError, AudioError
+        As `compute_and_save`.
+    """
+    if name in UNCOMMITTED_FEATURES and not (Path(folder) / f"{name}.npz").is_file():
+        compute_and_save(name, folder=folder, progress=progress)
+
+
+def digest(name, *, folder=FEATURES_DIR):
+    """Fingerprint of a feature file's content.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PARAMETERS`.
+    folder : Path
+        Where the files lie.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits.
+
+    Raises
+    ------
+    FeatureError
+        There is no such file.
+    """
+    path = Path(folder) / f"{name}.npz"
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise FeatureError(f"no feature file {path}: {_remedy(name)}") from None
 
 
 def describe_source():
@@ -207,7 +298,7 @@ def _short(folder):
 def _remedy(name):
     return (
         f"run `python -m esc50 features {name}`"
-        if name in LAYER_FEATURES
+        if name in UNCOMMITTED_FEATURES
         else "restore it with git or run `make features`"
     )
 

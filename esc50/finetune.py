@@ -1,4 +1,4 @@
-"""YAMNet trained further, end to end, every layer at its own rate; goes on after the last whole epoch."""
+"""YAMNet trained further, end to end, every kernel at its own rate; goes on after the last whole epoch."""
 
 import dataclasses
 import hashlib
@@ -16,18 +16,30 @@ from esc50 import __version__, backbone, study
 from esc50.backend import quiet_tensorflow
 from esc50.config import FOLDS, N_CLASSES, FinetuneSettings
 from esc50.dataset import Split, load_clips, official_splits
-from esc50.feature_files import load_features
-from esc50.finetune_data import FOLDER, draw_batch, load_log_mels
-from esc50.finetune_network import build_learner, clip_scores, hear, make_step, reseed_dropout
+from esc50.distil import distil
+from esc50.feature_files import layer_features, load_features
+from esc50.finetune_data import FOLDER, draw_patches, load_log_mels
+from esc50.finetune_network import build_learner, clip_scores, make_step, reseed_dropout
+from esc50.kernel import KernelMachine
 from esc50.results import write_csv
-from esc50.training import Run, set_seed, train
+from esc50.training import Run, set_seed
 from esc50.yamnet import audible_frames, load_yamnet, yamnet_fingerprint
 
 MODEL = "finetuned"
 COMMAND = "python -m esc50 finetune"
 SETTINGS = FinetuneSettings()
 SEEDS = (0,)
-CODE = ("augmentation", "backbone", "evaluation", "finetune", "finetune_data", "finetune_network", "models", "training")
+CODE = (
+    "backbone",
+    "distil",
+    "evaluation",
+    "finetune",
+    "finetune_data",
+    "finetune_network",
+    "kernel",
+    "models",
+    "training",
+)
 CURVES = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
 
 logger = logging.getLogger(__name__)
@@ -38,8 +50,9 @@ class Task:
     """Clips, and which of them to train and to test on."""
 
     log_mels: np.ndarray  # (n_clips, n_windows, 64): `esc50.finetune_data.load_log_mels`
+    versions: tuple  # of (n_clips, size) maxima as YAMNet hears them: what the head is distilled from
     targets: np.ndarray  # (n_clips,) labels 0 to 49
-    audible: np.ndarray  # (n_clips, n_patches) every 0.48 s: with sound? Silent ones train too, but are not tested
+    audible: np.ndarray  # (n_clips, n_patches) every 0.48 s: with sound? Only those are tested
     split: Split
 
 
@@ -75,11 +88,12 @@ def run_finetuning(*, folds=FOLDS, seeds=SEEDS, settings=SETTINGS, progress=True
     log_mels, clips, runs = load_log_mels(folder=FOLDER, progress=progress), load_clips(), {}
     quiet_tensorflow()
     targets, audible = clips["target"].to_numpy(), audible_frames(load_features("yamnet")["embeddings"])
+    versions = study.EXPERIMENTS["distilled"].prepare([layer_features(name) for name in study.SPEEDS])
     record, weights = _record(log_mels, audible, settings), load_yamnet().weights()
     todo = [(seed, split) for seed in seeds for split in official_splits(clips, folds=folds)]
     with _logging_to(FOLDER / "finetune.log"):
         for seed, split in tqdm(todo, desc=MODEL, unit="run", disable=not progress):
-            task, path = Task(log_mels, targets, audible, split), study._run_path(MODEL, record, split, seed)
+            task, path = Task(log_mels, versions, targets, audible, split), study._run_path(MODEL, record, split, seed)
             options = {"folder": FOLDER / path.stem, "settings": settings, "seed": seed, "progress": progress}
             runs[seed, split.name] = split, study._resumed(partial(finetune, task, weights, **options), path)
     return _assembled(runs, clips, record)
@@ -106,9 +120,10 @@ def is_whole(*, folds, seeds, settings):
 def finetune(task, weights, *, folder, settings=SETTINGS, seed=0, progress=False):
     """Fine-tune YAMNet on one split and score its test clips; goes on after the last epoch found in `folder`.
 
-    First the head alone is trained on YAMNet as it is, which also fixes by what mean and deviation the head
-    standardises; then everything from `settings.first_trained_layer` on. What is drawn in an epoch depends on the
-    seed and the epoch's number only, so that a run that was stopped ends with the numbers of one that was not.
+    First the head alone is distilled on YAMNet as it is, which also fixes by what mean and deviation the head
+    standardises; then everything from `settings.first_trained_layer` on is trained on blends of two clips, which are
+    labelled by the head's teacher and by the clips' own labels. What is drawn in an epoch depends on the seed and the
+    epoch's number only, so that a run that was stopped ends with the numbers of one that was not.
 
     Parameters
     ----------
@@ -147,12 +162,11 @@ def finetune(task, weights, *, folder, settings=SETTINGS, seed=0, progress=False
 
 
 def _train_head(learner, task, settings, seed, progress):
-    """Train the head alone; its last epoch's loss and accuracy."""
-    head, rows = learner.network.get_layer("head"), task.split.train
-    heard = hear(learner.network.get_layer("backbone"), task.log_mels[rows], progress=progress)
-    labels = np.repeat(task.targets[rows], heard.shape[1])  # (n_train * n_patches,)
-    vectors = heard.reshape(len(labels), -1)
-    history = train(head, vectors, labels, settings=settings.head, seed=seed, progress=progress).history
+    """Distil the head alone; its last epoch's loss and accuracy."""
+    rows, options = task.split.train, {"settings": settings.head, "seed": seed, "progress": progress}
+    versions = [version[rows] for version in task.versions]
+    head, history = distil(versions, task.targets[rows], n_taught=len(study.SPEEDS), **options)
+    learner.network.get_layer("head").set_weights(head.get_weights())
     learner.start_average()
     return {name: history[name][-1] for name in ("loss", "accuracy")}
 
@@ -162,28 +176,45 @@ def _train_all(learner, task, checkpoint, settings, seed, progress):
     from tqdm.auto import tqdm
 
     step, done = make_step(learner, settings=settings), len(learner.rows) - 1
+    label_blends = _labeller(task, settings)
     options = {"unit": "epoch", "leave": False, "disable": not progress}
     with tqdm(total=settings.epochs, initial=done, desc=f"{task.split.name}, seed {seed}", **options) as bar:
         for epoch in range(done + 1, settings.epochs + 1):
             with _epoch(learner, task, checkpoint, seed) as row:
                 rng = np.random.default_rng((seed, epoch))
-                row.update(_train_epoch(learner, task, step, settings, rng, progress))
+                row.update(_train_epoch(learner, task, step, label_blends, settings, rng, progress))
             bar.set_postfix(loss=f"{row['loss']:.3f}")
             bar.update()
 
 
-def _train_epoch(learner, task, step, settings, rng, progress):
-    """Train everything on each clip once; loss and accuracy over the steps, on patches that are masked and blended."""
+def _train_epoch(learner, task, step, label_blends, settings, rng, progress):
+    """Train everything on each clip once; loss and accuracy over the steps, on blends."""
     from tqdm.auto import tqdm
 
     reseed_dropout(learner.network, rng)
-    one_hot, order = np.eye(N_CLASSES, dtype=np.float32)[task.targets], rng.permutation(task.split.train)
+    order, found = rng.permutation(task.split.train), []
     batches = np.split(order, range(settings.clips_per_batch, len(order), settings.clips_per_batch))
-    found = []
     for rows in tqdm(batches, desc="steps", unit="step", leave=False, disable=not progress):
-        batch = draw_batch(task.log_mels[rows], one_hot[rows], rng, settings=settings)
+        patches, partners = draw_patches(task.log_mels[rows], rng, settings=settings), rng.permutation(len(rows))
+        blended, share = rng.random(len(rows)) < settings.head.blended, rng.random(len(rows), dtype=np.float32)
+        share = np.where(blended, share, np.float32(1))[:, np.newaxis]  # (n_clips, 1)
+        batch = patches, partners, share, label_blends(rows, rows[partners], share)
         found.append([float(value) for value in step(*batch)])
     return dict(zip(("loss", "accuracy"), np.mean(found, axis=0).tolist(), strict=True))
+
+
+def _labeller(task, settings):
+    """A function that labels blends of training clips: by the teacher's word of them, and by their own labels."""
+    one_hot, vectors = np.eye(N_CLASSES, dtype=np.float32)[task.targets], task.versions[0]
+    versions = [version[task.split.train] for version in task.versions[: len(study.SPEEDS)]]
+    teacher = KernelMachine(versions, task.targets[task.split.train], settings=settings.head.kernel)
+
+    def label(first, second, share):
+        blend = share * vectors[first] + (1 - share) * vectors[second]  # (n_clips, size)
+        own = share * one_hot[first] + (1 - share) * one_hot[second]  # (n_clips, 50)
+        return settings.taught * teacher.probabilities(teacher.outputs(blend)) + (1 - settings.taught) * own
+
+    return label
 
 
 @contextmanager
@@ -213,7 +244,7 @@ def _record(log_mels, audible, settings):
     return {
         "experiment": MODEL,
         "settings": dataclasses.asdict(settings),
-        "features": "YAMNet's log-mel of the recordings, and which patches have sound in them",
+        "features": "YAMNet's log-mel of the recordings, what its layers make of them, which patches have sound",
         "feature_parameters": dataclasses.asdict(backbone.SETTINGS),
         "feature_sha256": heard.hexdigest(),
         "yamnet": yamnet_fingerprint(),

@@ -1,4 +1,4 @@
-"""What fine-tuning hears: YAMNet's log-mels of all clips, made from the recordings once, and batches drawn of them."""
+"""What fine-tuning hears: YAMNet's log-mels of all clips, made from the recordings once, and patches drawn of them."""
 
 import dataclasses
 import hashlib
@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from esc50 import audio, backbone
-from esc50.augmentation import _mask, mixup
 from esc50.backend import quiet_tensorflow
 from esc50.config import BUILD_DIR, FinetuneSettings
 from esc50.dataset import clip_path, find_dataset, load_clips
@@ -70,44 +69,28 @@ def log_mels_of(paths, *, folder=FOLDER, progress=True):
     return np.load(path)
 
 
-def draw_batch(log_mels, one_hot, rng, *, settings=SETTINGS):
-    """Patches to train on: each clip from a random start, with SpecAugment masks, then blended with another one.
+def draw_patches(log_mels, rng, *, settings=SETTINGS):
+    """Patches to train on: each clip from a random start, and on from its beginning where it ends.
 
     Parameters
     ----------
     log_mels : np.ndarray, shape (n_clips, n_windows, 64)
-        Of the clips of one batch, at least `settings.patches_per_clip` patches long.
-    one_hot : np.ndarray, shape (n_clips, 50)
-        Class probabilities.
+        Of the clips of one batch.
     rng : np.random.Generator
         The source of every draw.
     settings : FinetuneSettings
-        Patches of each clip and strengths.
+        Patches of each clip.
 
     Returns
     -------
-    patches : np.ndarray, shape (n_clips * patches_per_clip, 96, 64)
-        Clip by clip.
-    labels : np.ndarray, shape (n_clips * patches_per_clip, 50)
-        Those of the clips.
+    np.ndarray, shape (n_clips, patches_per_clip, 96, 64)
+        Without overlap.
     """
     n_clips, n_windows, mel_bands = log_mels.shape
     starts = rng.integers(n_windows, size=(n_clips, 1))
     windows = (starts + np.arange(settings.patches_per_clip * backbone.PATCH_WINDOWS)) % n_windows
     x = log_mels[np.arange(n_clips)[:, None], windows]  # (n_clips, patches_per_clip * 96, 64)
-    x, labels = mixup(_masked(x, rng, settings), one_hot, rng, alpha=settings.mixup_alpha)
-    patches = x.reshape(-1, backbone.PATCH_WINDOWS, mel_bands)  # (n_clips * patches_per_clip, 96, 64)
-    return patches, np.repeat(labels, settings.patches_per_clip, axis=0)
-
-
-def _masked(x, rng, settings):
-    n_clips, n_windows, mel_bands = x.shape
-    fill = x.mean(axis=(1, 2), keepdims=True)  # (n_clips, 1, 1)
-    widest = round(settings.time_mask_seconds / backbone.SETTINGS.stft_hop_seconds)
-    for _ in range(settings.masks):
-        x = np.where(_mask(n_clips, n_windows, widest, rng)[:, :, None], fill, x)
-        x = np.where(_mask(n_clips, mel_bands, settings.band_mask_bands, rng)[:, None, :], fill, x)
-    return x
+    return x.reshape(n_clips, settings.patches_per_clip, backbone.PATCH_WINDOWS, mel_bands)
 
 
 def _digest(paths):

@@ -1,4 +1,4 @@
-"""The network that is fine-tuned: YAMNet and a head, a learning rate for each layer, averaged weights, checkpoints."""
+"""The network that is fine-tuned: YAMNet and a head, a learning rate for each kernel, averaged weights, checkpoints."""
 
 import json
 from dataclasses import dataclass
@@ -7,21 +7,21 @@ import numpy as np
 
 from esc50 import backbone
 from esc50.config import FinetuneSettings
-from esc50.evaluation import POOLINGS
+from esc50.evaluation import counted_frames, maximum_of_vectors
 from esc50.files import replacing
 from esc50.models import build_head
+from esc50.yamnet import audible_frames
 
 SETTINGS = FinetuneSettings()
-POOLING = "geometric_mean_of_sound"  # as the head on frozen frames, so that only the training differs
 
 
 @dataclass(frozen=True, eq=False)
 class Learner:
     """A network in training: all that a checkpoint holds."""
 
-    network: object  # (batch, 96, 64) patches -> (batch, 50); its layers are "backbone" and "head"
+    network: object  # (batch, 96, 64) patches -> (batch, 50); its parts are "backbone", a logarithm, and "head"
     averaged: object  # the same with the running averages of its weights: this one is tested
-    optimizers: dict  # a key of `layer_rates` -> (optimizer, variables)
+    optimizers: dict  # a key of `learning_rates` -> (optimizer, variables)
     rows: list  # one dict an epoch; the first is of the head alone
 
     def variables(self):
@@ -90,30 +90,36 @@ def build_learner(weights, *, n_clips, settings=SETTINGS):
         Without any epoch.
     """
     network, averaged = (_build_network(weights, settings) for _ in range(2))
-    rates, steps_per_epoch = layer_rates(settings=settings), -(-n_clips // settings.clips_per_batch)
+    rates, steps_per_epoch = learning_rates(network, settings=settings), -(-n_clips // settings.clips_per_batch)
     optimizers = {
-        name: (_optimizer(rates[name], variables, settings, steps_per_epoch), variables)
+        name: (_optimizer(rates[name], variables, settings, steps_per_epoch, decays=name == "head"), variables)
         for name, variables in _trained_variables(network).items()
     }
     return Learner(network, averaged, optimizers, [])
 
 
-def layer_rates(*, settings=SETTINGS):
-    """Peak learning rate of the head and of each trained layer: the earlier, the slower.
+def learning_rates(network, *, settings=SETTINGS):
+    """Peak learning rate of the head and of each trained kernel of YAMNet.
+
+    Adam's steps are as long as the rate, whatever the gradient. YAMNet's kernels are small, for each is followed by
+    a normalisation: a rate of 1e-4 undoes them in a hundred steps. So each kernel's rate is a share of its root mean
+    square, as in Adafactor (Shazeer and Stern 2018, arXiv 1804.04235, section 8).
 
     Parameters
     ----------
+    network : keras.Model
+        Of a `Learner`.
     settings : FinetuneSettings
-        Rates of head and last layer, the decay from layer to layer and the first layer that is trained.
+        The head's rate and the share.
 
     Returns
     -------
     dict of str to float
-        Keys ``head``, ``layer3`` … ``layer14``.
+        Keys ``head``, ``layer3.depthwise_conv`` … ``layer14.pointwise_conv``.
     """
-    numbers = range(settings.first_trained_layer, backbone.LAST + 1)
-    decays = {f"layer{number}": settings.layer_decay ** (backbone.LAST - number) for number in numbers}
-    rates = {name: settings.backbone_learning_rate * decay for name, decay in decays.items()}
+    groups = _trained_variables(network)
+    squares = {name: np.mean(np.square(of[0].numpy())) for name, of in groups.items() if name != "head"}
+    rates = {name: settings.relative_rate * float(np.sqrt(square)) for name, square in squares.items()}
     return {"head": settings.head_learning_rate, **rates}
 
 
@@ -130,27 +136,42 @@ def make_step(learner, *, settings=SETTINGS):
     Returns
     -------
     callable
-        From patches (batch, 96, 64) and labels (batch, 50) to loss and accuracy before the step, scalar tensors.
+        From patches (n_clips, n_patches, 96, 64), each clip's partner (n_clips,), its own share (n_clips, 1) of the
+        blend and the blends' labels (n_clips, 50) to loss and accuracy before the step, scalar tensors.
     """
     import tensorflow as tf
     from keras import losses, metrics
 
-    network, optimizers = learner.network, learner.optimizers.values()
-    pairs = list(zip(learner.averaged.trainable_variables, network.trainable_variables, strict=True))
+    head, optimizers = learner.network.get_layer("head"), learner.optimizers.values()
+    pairs = list(zip(learner.averaged.trainable_variables, learner.network.trainable_variables, strict=True))
 
     @tf.function
-    def step(patches, labels):
+    def step(patches, partners, share, labels):
         with tf.GradientTape() as tape:
-            predicted = network(patches, training=True)  # (batch, 50)
+            heard = _clip_maxima(learner.network.get_layer("backbone"), patches)  # (n_clips, size)
+            blends = share * heard + (1 - share) * tf.gather(heard, partners)
+            predicted = head(blends, training=True)  # (n_clips, 50)
             loss = tf.reduce_mean(losses.categorical_crossentropy(labels, predicted))
         gradients = tape.gradient(loss, [[v.value for v in variables] for _, variables in optimizers])
-        for (optimizer, variables), of_layer in zip(optimizers, gradients, strict=True):
-            optimizer.apply(of_layer, variables)
+        for (optimizer, variables), of_group in zip(optimizers, gradients, strict=True):
+            optimizer.apply(of_group, variables)
         for average, now in pairs:
             average.assign(settings.ema_decay * average + (1 - settings.ema_decay) * now)
         return loss, tf.reduce_mean(metrics.categorical_accuracy(labels, predicted))
 
     return step
+
+
+def _clip_maxima(backbone_model, patches):
+    """Logarithm of the maximum over the patches with sound, (n_clips, size); a graph, through which gradients flow."""
+    import tensorflow as tf
+
+    n_clips, n_patches, *size = patches.shape
+    vectors = backbone_model(tf.reshape(patches, (-1, *size)), training=True)  # (n_clips * n_patches, size)
+    vectors = tf.reshape(vectors, (n_clips, n_patches, -1))
+    counted = tf.numpy_function(lambda v: counted_frames(audible_frames(v)), [vectors], tf.bool)
+    counted = tf.ensure_shape(counted, (n_clips, n_patches))
+    return tf.math.log1p(tf.reduce_max(tf.where(counted[..., tf.newaxis], vectors, 0.0), axis=1))
 
 
 def reseed_dropout(network, rng):
@@ -205,7 +226,7 @@ def clip_scores(network, log_mels, audible):
     Parameters
     ----------
     network : keras.Model
-        From (batch, 96, 64) patches to (batch, 50) class probabilities.
+        Of a `Learner`.
     log_mels : np.ndarray, shape (n_clips, n_windows, 64)
         From `esc50.finetune_data.load_log_mels`.
     audible : np.ndarray of bool, shape (n_clips, n_patches)
@@ -214,40 +235,40 @@ def clip_scores(network, log_mels, audible):
     Returns
     -------
     np.ndarray, shape (n_clips, 50)
-        The geometric mean over the patches with sound.
+        Of the maxima over the patches with sound.
     """
-    return POOLINGS[POOLING](hear(network, log_mels), audible)
+    maxima = maximum_of_vectors(hear(network.get_layer("backbone"), log_mels), audible)  # (n_clips, size)
+    return network.get_layer("head").predict_on_batch(np.log1p(maxima))
 
 
 def _build_network(weights, settings):
-    from keras import Input, Sequential
+    from keras import Input, Model, ops
 
     layers, first = settings.layers, settings.first_trained_layer
     body = backbone.set_weights(backbone.build_backbone(layers=layers, trainable_from=first), weights)
     head = build_head(input_size=sum(backbone.layer_sizes(layers)), settings=settings.head)
-    return Sequential([Input(body.input_shape[1:]), body, head])
+    patches = Input(body.input_shape[1:])
+    return Model(patches, head(ops.log1p(body(patches))))
 
 
 def _trained_variables(network):
-    """Of the head, and of each layer of YAMNet that is trained."""
+    """Of the head, and of each part of YAMNet that is trained."""
     groups = {"head": network.get_layer("head").trainable_variables}
-    for layer in network.get_layer("backbone").layers:
-        if layer.trainable_variables:
-            groups.setdefault(layer.name.split(".")[0], []).extend(layer.trainable_variables)
-    return groups
+    parts = network.get_layer("backbone").layers
+    return groups | {part.name: part.trainable_variables for part in parts if part.trainable_variables}
 
 
-def _optimizer(rate, variables, settings, steps_per_epoch):
+def _optimizer(rate, variables, settings, steps_per_epoch, *, decays):
     """One for each rate: to scale gradients would do nothing, for Adam's steps do not depend on their length."""
     from keras import optimizers
 
-    warmup = settings.warmup_epochs * steps_per_epoch
+    warmup = round(settings.warmup_epochs * steps_per_epoch)
     schedule = optimizers.schedules.CosineDecay(
         initial_learning_rate=rate / 25,
         decay_steps=max(1, settings.epochs * steps_per_epoch - warmup),
         warmup_target=rate,
         warmup_steps=warmup,
     )
-    optimizer = optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    optimizer = optimizers.AdamW(schedule, weight_decay=settings.weight_decay if decays else 0.0)
     optimizer.build(variables)
     return optimizer

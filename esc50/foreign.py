@@ -88,13 +88,15 @@ def list_foreign(kinds=None):
     ]
 
 
-def compute_foreign(kinds=None, *, progress=True):
+def compute_foreign(kinds=None, *, layers=None, progress=True):
     """Make the sounds and let YAMNet hear them.
 
     Parameters
     ----------
     kinds : sequence of str, optional
         Keys of `KINDS`; all by default.
+    layers : sequence of int, optional
+        Of YAMNet, the last of which is 14, to hear with; its embedding alone by default.
     progress : bool
         Show a progress bar.
 
@@ -102,8 +104,9 @@ def compute_foreign(kinds=None, *, progress=True):
     -------
     dict of str to np.ndarray
         ``name``, ``kind``, ``made_with`` (its parameters as JSON), ``n_frames`` and ``silent`` (nothing to hear, as
-        `esc50.audio.Sound.is_silent` has it), each of shape (n_sounds,); ``embeddings`` (n_frames of all, 1024),
-        float16, the frames of one sound after those of the one before.
+        `esc50.audio.Sound.is_silent` has it), each of shape (n_sounds,); ``embeddings`` (n_frames of all, 1024), or
+        with layers their ``activations`` (n_frames of all, size), float16, the frames of one sound after those of the
+        one before.
 
     Raises
     ------
@@ -112,18 +115,19 @@ def compute_foreign(kinds=None, *, progress=True):
     """
     from tqdm.auto import tqdm
 
+    from esc50.layers import load_layers
     from esc50.yamnet import load_yamnet
 
-    yamnet, sounds = load_yamnet(), list_foreign(kinds)
+    sounds, yamnet = list_foreign(kinds), load_yamnet() if layers is None else load_layers(layers)
     heard = [audio.load_sound(s.make(**s.parameters), sample_rate_hz=RATE) for s in tqdm(sounds, disable=not progress)]
-    frames = [yamnet.embed(sound.waveform) for sound in heard]  # each (n_frames, 1024)
+    frames = [yamnet.embed(sound.waveform).astype(np.float16) for sound in heard]  # each (n_frames, size)
     return {
         "name": np.array([sound.name for sound in sounds]),
         "kind": np.array([sound.kind for sound in sounds]),
         "made_with": np.array([json.dumps(sound.parameters) for sound in sounds]),
         "n_frames": np.array([len(each) for each in frames]),
         "silent": np.array([sound.is_silent for sound in heard]),
-        "embeddings": np.concatenate(frames).astype(np.float16),
+        "embeddings" if layers is None else "activations": np.concatenate(frames),
     }
 
 

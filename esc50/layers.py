@@ -1,14 +1,137 @@
-"""What every layer of YAMNet makes of the clips: its activations, averaged over each patch."""
+"""What every layer of YAMNet makes of sounds: its activations, averaged over each patch."""
+
+import functools
+import threading
 
 import numpy as np
 
 from esc50 import backbone
-from esc50.audio import pad_waveform
+from esc50.audio import n_patches, pad_waveform
 from esc50.backend import quiet_tensorflow
 from esc50.config import LayerSettings
-from esc50.yamnet import audible_frames, load_yamnet
+from esc50.errors import YamnetError
+from esc50.yamnet import (
+    FRAMES_PER_CALL,
+    GOLDEN_TOLERANCE,
+    audible_frames,
+    check_waveform,
+    chirp,
+    equally_long,
+    golden_embeddings,
+    load_yamnet,
+    on_cpu,
+    overlapping_parts,
+)
 
 CLIPS_PER_CALL = 10
+_LOCK = threading.Lock()
+
+
+class LayerYamnet:
+    """Our copy of YAMNet ready to hear with some of its layers, on the CPU; safe to call from several threads.
+
+    Parameters
+    ----------
+    settings : LayerSettings
+        Layers and hop; the speed is not looked at.
+    yamnet : esc50.yamnet.Yamnet, optional
+        Whose weights to use; loaded by default.
+
+    Attributes
+    ----------
+    settings : LayerSettings
+        As given.
+    """
+
+    def __init__(self, *, settings=LayerSettings(), yamnet=None):
+        self.settings = settings
+        with on_cpu():
+            self._hear = layer_function(settings=settings, yamnet=yamnet)
+
+    def embed(self, waveform):
+        """Activations of one waveform of any length.
+
+        A waveform under 0.975 s is padded with zeros, as YAMNet does. A long one is heard three minutes at a time,
+        cut where patches start, so that the result is the same and memory stays bounded.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n_samples,)
+            Mono float32 in [-1, 1] at 16 kHz.
+
+        Returns
+        -------
+        np.ndarray, shape (n_frames, size)
+            Float32, layer after layer; 10 frames for a clip of 5 s.
+
+        Raises
+        ------
+        AudioError
+            If the waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
+        """
+        check_waveform(waveform)
+        return self._embed_parts(waveform[np.newaxis])[0]
+
+    def embed_batch(self, waveforms):
+        """Activations of many equally long clips.
+
+        Parameters
+        ----------
+        waveforms : np.ndarray, shape (n_clips, n_samples), or iterable of np.ndarray, shape (n_samples,)
+            Mono float32 in [-1, 1] at 16 kHz.
+
+        Returns
+        -------
+        np.ndarray, shape (n_clips, n_frames, size)
+            Float32, layer after layer.
+
+        Raises
+        ------
+        AudioError
+            If there is no clip, or one that `embed` would refuse, or one of another length than the first.
+        """
+        clips = np.stack(list(equally_long(waveforms)))  # (n_clips, n_samples)
+        step = max(1, FRAMES_PER_CALL // n_patches(clips.shape[1]))
+        return np.concatenate([self._embed_parts(clips[i : i + step]) for i in range(0, len(clips), step)])
+
+    def _embed_parts(self, waveforms):
+        with on_cpu():
+            return np.concatenate([self._hear(part) for part in overlapping_parts(waveforms)], axis=1)
+
+
+def load_layers(layers):
+    """Load our copy of YAMNet, once in a process for each choice of layers, and check that it hears what YAMNet hears.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        Layers, 1 to 14, of which the last must be 14: a frame then ends in YAMNet's embedding.
+
+    Returns
+    -------
+    LayerYamnet
+        The same object for the same layers.
+
+    Raises
+    ------
+    YamnetError
+        YAMNet cannot be loaded, or the copy gives another embedding of a chirp than the committed one.
+    """
+    with _LOCK:
+        return _load_once(tuple(layers))
+
+
+@functools.cache
+def _load_once(layers):
+    heard = LayerYamnet(settings=LayerSettings(layers=layers))
+    golden = golden_embeddings()
+    difference = np.abs(heard.embed(chirp())[:, -golden.shape[1] :] - golden).max()
+    if not difference <= GOLDEN_TOLERANCE:  # written so that NaN fails
+        raise YamnetError(
+            f"our copy of YAMNet is off by {difference:.2g} in the embedding of a chirp, allowed is "
+            f'{GOLDEN_TOLERANCE}: install the versions of constraints.txt, or choose the model "plain"'
+        )
+    return heard
 
 
 def hear_layers(waveforms, *, settings=LayerSettings(), progress=False):
@@ -40,7 +163,7 @@ def hear_layers(waveforms, *, settings=LayerSettings(), progress=False):
             batch = np.stack([change_speed(w, settings.speed) for w in waveforms[first : first + CLIPS_PER_CALL]])
             heard = hear(batch)  # (batch, n_frames, size)
             activations.append(heard.astype(np.float16))
-            audible.append(audible_frames(heard[..., -settings.embedding_size :]))
+            audible.append(audible_frames(heard))
             bar.update(len(batch))
     return np.concatenate(activations), np.concatenate(audible)
 
@@ -66,12 +189,12 @@ def layer_function(*, settings=LayerSettings(), yamnet=None):
     model = backbone.build_backbone(layers=settings.layers)
     backbone.set_weights(model, (yamnet or load_yamnet()).weights())
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])  # traced once, for all lengths
     def hear(padded):
         patches = backbone.cut_patches(backbone.log_mel(padded), hop_seconds=settings.patch_hop_seconds)
-        n_clips, n_frames, *size = tf.unstack(tf.shape(patches))
-        activations = model(tf.reshape(patches, [n_clips * n_frames, *size]))
-        return tf.reshape(activations, [n_clips, n_frames, -1])
+        n_clips, n_frames, *_ = tf.unstack(tf.shape(patches))
+        activations = model(tf.reshape(patches, [-1, *patches.shape[2:]]))  # (n_clips * n_frames, size)
+        return tf.reshape(activations, [n_clips, n_frames, activations.shape[-1]])
 
     return lambda waveforms: hear(pad_waveform(waveforms)).numpy()
 

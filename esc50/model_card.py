@@ -1,18 +1,23 @@
-"""The model card of the shipped head (Mitchell et al. 2019, arXiv 1810.03993), written from files, never by hand."""
+"""The model card of a shipped model (Mitchell et al. 2019, arXiv 1810.03993), written from files, never by hand."""
 
 import json
 from itertools import pairwise
 
 import numpy as np
 
-from esc50 import calibration, dataset, evaluation, open_set, saved, yamnet
-from esc50.config import FOLDS, PROJECT_DIR, RESULTS_DIR, AppSettings, AudioSettings
+from esc50 import calibration, dataset, evaluation, open_set, saved, selection, yamnet
+from esc50.backbone import layer_sizes
+from esc50.config import FOLDS, PROJECT_DIR, RESULTS_DIR, AppSettings, AudioSettings, KernelSettings
+from esc50.feature_files import PARAMETERS
 from esc50.files import replacing
+from esc50.recipes import RECIPES
 from esc50.rejection import SCORE_NAMES
 from esc50.results import load_out_of_fold, probabilities, summarise
+from esc50.selection import KERNEL_FILE, LAYERS_FILE
+from esc50.shipped import DEFAULT_MODEL, command, model_file
+from esc50.study import EXPERIMENTS, SPEEDS
 from esc50.verdict import class_label
 
-MODEL = "head_frames"  # of data/results: the recipe of the shipped head
 MODEL_CARD = PROJECT_DIR / "MODEL_CARD.md"
 SCORES = {"accuracy": "accuracy", "top3_accuracy": "top-3 accuracy", "macro_f1": "macro-F1"}
 MOST_RIVALS = 3  # classes that a row names; where more are as frequent, it says how many they are
@@ -23,18 +28,19 @@ TEXT = """\
 
 ## What it is
 
-A classifier of environmental sounds: a small dense head on the embeddings of a frozen
+A classifier of environmental sounds: a small dense head on {heard} of a frozen
 [YAMNet](https://github.com/tensorflow/models/tree/master/research/audioset/yamnet).
 
 | | |
 | --- | --- |
 | input | sound at {rate:g} kHz, mono; the package brings any file to this form |
-| frames | YAMNet embeds {window} s every {hop} s: {embedding} numbers a frame |
-| head | standardised embedding → {layers} → {n_classes} softmax, with dropout in training |
+| frames | YAMNet hears {window} s every {hop} s: {n_numbers} numbers a frame, {numbers} |
+| head | {inputs} → {layers} → {n_classes} softmax, with dropout in training |
 | parameters of the head | {n_parameters:,} trained; YAMNet's are left as they are |
-| pooling | {pooling}: so the frames' probabilities become those of the sound |
+| pooling | {pooling} |
 | output | probabilities of {n_classes} classes, calibrated by one temperature; or "none of these" |
-| training | {epochs} epochs, AdamW, weight decay {weight_decay}, batches of {batch_size} frames |
+| training | {epochs} epochs, AdamW, weight decay {weight_decay}, batches of {batch_size} {trained_on} |
+| labels | {labels} |
 | saved with | {versions} |
 
 ## Intended use
@@ -60,16 +66,13 @@ by the same recipe.
 ## Evaluation
 
 The {n_folds} official folds: each clip is tested once, by heads that heard neither it nor any other take of its
-recording. Nothing stops early; epochs, weight decay and pooling were chosen for each fold by validation inside its
-training folds ([notebook 04](notebooks/04_train_head.ipynb)), from candidates drawn up when an earlier head had been
-tested on these folds already. {n_seeds} seeds; intervals are 95 %, by a bootstrap over recordings.
+recording. Nothing stops early. {chosen} {n_seeds} seeds; intervals are 95 %, by a bootstrap over recordings.
 
 | {n_seeds} seeds averaged | | 95 % interval |
 | --- | --- | --- |
 {headline}
 
-A single head, as the shipped one is, reaches {run_accuracy:.1f} ± {run_accuracy_sd:.1f} % (mean and standard
-deviation over the seeds).
+A single head, as the shipped one is, reaches {run_accuracy} % (mean over the seeds, and their standard deviation).
 
 ### Class by class
 
@@ -101,7 +104,8 @@ All of this section was measured with {trust_seeds}, on the official folds ([not
   though the rule already refuses {refused:.0f} % of the known. Of the foreign sounds the hardest to refuse are of the
   kind "{worst_kind}": {worst_accepted:.0f} % pass.
 - **One class at a time.** Sounds that overlap are not told apart. Timelines of stitched recordings reach a
-  segment-based F1 of {timeline_f1:.2f}; their scores are not calibrated, and "none of these" was not measured on them.
+  segment-based F1 of {timeline_f1:.2f}{timeline_by}; their scores are not calibrated, and "none of these" was not
+  measured on them.
 - **Labels.** One label a clip, and a few of them are doubtful; none was changed.
 - **Takes.** {n_siblings:,} of the {n_clips:,} clips share their recording with another clip, so there is less variety
   than the number of clips says, and a split that parts them flatters.
@@ -111,17 +115,14 @@ All of this section was measured with {trust_seeds}, on the official folds ([not
 - **Overlap.** YAMNet's AudioSet and ESC-50 both draw on what people uploaded to the web; that they share some sounds
   cannot be ruled out.
 
-## How to reproduce it
+{other}## How to reproduce it
 
 ```bash
-make run                           # trains and saves the head from the committed features, then writes this card
-python -m esc50 train {model}  # the cross-validation behind the figures
-python -m esc50 trust              # temperature and rejection
-python -m esc50 readme             # this card, from data/results
+{commands}
 ```
 
 The probabilities of every clip are in `data/results/out_of_fold/{model}.csv.gz`, seeds, settings and code version in
-`data/results/manifest.json`. To use it: `python -m esc50 predict dog.wav`, or the app on port {port} with `make app`.
+`data/results/manifest.json`. To use it: `{predict} dog.wav`, or the app on port {port} with `make app`.
 
 ## How to cite
 
@@ -134,13 +135,32 @@ data set and YAMNet:
 """
 
 
-def model_card(*, path=saved.CLASSIFIER_FILE, folder=RESULTS_DIR):
-    """Make the model card.
+OTHER = """\
+## The other model: {name}
+
+The project comes with a second model, `{file}`: a small dense head on {heard}, with {n_parameters:,} trained
+parameters. On the same folds a single head of its recipe reaches {run_accuracy} %.
+
+| {n_seeds} seeds averaged | | 95 % interval |
+| --- | --- | --- |
+{headline}
+
+Its temperature is {temperature}; its rule for "none of these" ({score}) lets {left_out:.0f} % of the clips of classes
+that a head was never shown pass. To choose it: `{predict} dog.wav`, `{app}`, or `SoundClassifier.load("{name}")`.
+It is made anew by `{train}`, `{trust}` and `{ship}`.
+
+"""
+
+
+def model_card(*, model=DEFAULT_MODEL, path=None, folder=RESULTS_DIR):
+    """Make the card of one of the models that come with the project.
 
     Parameters
     ----------
-    path : path-like
-        The head's ``.keras`` file, with its card beside it.
+    model : str
+        A key of `esc50.shipped.MODELS`. The card of the default one has a section on each other.
+    path : path-like, optional
+        The head's ``.keras`` file, with its card beside it; by default that of the model.
     folder : Path
         Where the results lie.
 
@@ -149,15 +169,20 @@ def model_card(*, path=saved.CLASSIFIER_FILE, folder=RESULTS_DIR):
     str
         Markdown.
     """
-    card = saved.load_card(path)
+    path = model_file(path or model)
+    card, others = saved.load_card(path), [name for name in RECIPES if name != model and model == DEFAULT_MODEL]
     return TEXT.format(
         file=path.name,
-        model=MODEL,
+        model=RECIPES[model].model,
         port=AppSettings.port,
+        predict=command("predict", model),
+        other="".join(_other(name, folder) for name in others),
+        commands=_commands(model),
         **_architecture(card),
+        **_words(card, folder),
         **_data(),
-        **_figures(folder),
-        **_trust(card, folder),
+        **_figures(model, folder),
+        **_trust(model, card, folder),
     )
 
 
@@ -218,9 +243,9 @@ def head_parameters(card):
     Returns
     -------
     int
-        Without the means and variances that standardise the embedding.
+        Without the means and variances that standardise what it takes.
     """
-    sizes = [card["yamnet"]["embedding_size"], *card["head_settings"]["units"], len(card["class_names"])]
+    sizes = [sum(layer_sizes(card["layers"])), *card["head_settings"]["units"], len(card["class_names"])]
     return sum((size + 1) * units for size, units in pairwise(sizes))
 
 
@@ -230,15 +255,97 @@ def _architecture(card):
         "rate": card["sample_rate_hz"] / 1000,
         "window": card["yamnet"]["patch_window_seconds"],
         "hop": card["yamnet"]["patch_hop_seconds"],
-        "embedding": card["yamnet"]["embedding_size"],
+        "n_numbers": sum(layer_sizes(card["layers"])),
         "layers": " → ".join(f"Dense {units}, ReLU" for units in settings["units"]),
         "n_classes": len(card["class_names"]),
         "n_parameters": head_parameters(card),
-        "pooling": card["pooling"].replace("_of_sound", " over the frames with sound").replace("_", " "),
         **{key: settings[key] for key in ("epochs", "weight_decay", "batch_size")},
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
         "version": versions["esc50"],
     }
+
+
+def _heard(card):
+    return "the embeddings" if saved.is_plain(card) else f"the activations of {len(card['layers'])} layers"
+
+
+def _words(card, folder):
+    """What only this kind of head does."""
+    words = _plain_words(card) if saved.is_plain(card) else _layers_words(card, folder)
+    return {"heard": _heard(card), **words}
+
+
+def _plain_words(card):
+    pooling = card["pooling"].replace("_of_sound", " over the frames with sound").replace("_", " ")
+    return {
+        "numbers": "its embedding",
+        "inputs": "standardised embedding",
+        "pooling": f"{pooling}: so the frames' probabilities become those of the sound",
+        "trained_on": "frames",
+        "labels": "each frame has the class of its clip",
+        "chosen": "Epochs, weight decay and pooling were chosen for each fold by validation inside its training folds "
+        "([notebook 04](notebooks/04_train_head.ipynb)), from candidates drawn up when an earlier head had been tested "
+        "on these folds already.",
+    }
+
+
+def _layers_words(card, folder):
+    speeds = ", ".join(f"{PARAMETERS[name].speed:g}" for name in SPEEDS)
+    return {
+        "numbers": f"the activations of {len(card['layers'])} of its layers, averaged over the patch",
+        "inputs": "logarithm, standardised",
+        "pooling": "of each number the maximum over the frames with sound, before the head: one vector a sound",
+        "trained_on": "vectors: clips at their maxima over all frames or some, and blends of two clips",
+        "labels": "what kernel ridge regression says of the same vectors (distillation); it was fitted to the same "
+        f"clips at {len(SPEEDS)} speeds ({speeds}), and it alone was told the classes",
+        "chosen": _chosen(card, folder),
+    }
+
+
+def _chosen(card, folder):
+    """How the settings came about, and for how many folds validation without the fold chooses what is shipped."""
+    layers, kernel = (selection.load_selection(folder / path.name) for path in (LAYERS_FILE, KERNEL_FILE))
+    teacher = selection.kernel_label("kernel_speeds", KernelSettings(**card["head_settings"]["kernel"]))
+    teachers, networks = selection.choices(kernel), selection.network_choices(layers, kernel)
+    times = [
+        int(chosen["candidate"].isin(names).sum())
+        for chosen, names in ((teachers, [teacher]), (networks, EXPERIMENTS[RECIPES["layers"].model].models))
+    ]
+    return (
+        "All folds have the same settings. They were settled in trials with heads trained on three folds and validated "
+        "on the others, so each fold had a say in them: the figures may be a little optimistic. Chosen anew for each "
+        f"fold without it (`data/results/{KERNEL_FILE.name}`, [notebook 07](notebooks/07_beyond_the_last_layer.ipynb)) "
+        f"the teacher ({teacher}) is the best kernel for {times[0]} of {len(FOLDS)} folds, and this network, read at "
+        f"one speed as it is shipped or at {len(SPEEDS)}, the best single network for {times[1]}."
+    )
+
+
+def _other(name, folder):
+    card, recipe = saved.load_card(model_file(name)), RECIPES[name]
+    figures, trust = _figures(name, folder), _trust(name, card, folder)
+    return OTHER.format(
+        name=name,
+        file=model_file(name).name,
+        heard=f"{_heard(card)} of YAMNet",
+        n_parameters=head_parameters(card),
+        train=f"python -m esc50 train {recipe.model}",
+        **{key: command(key, name) for key in ("predict", "app", "trust", "ship")},
+        **{key: figures[key] for key in ("run_accuracy", "n_seeds", "headline")},
+        **{key: trust[key] for key in ("temperature", "score", "left_out")},
+    )
+
+
+def _commands(model):
+    lines = {
+        f"python -m esc50 train {RECIPES[model].model}": "the cross-validation behind the figures",
+        command("trust", model): "temperature and rejection",
+        command("ship", model): "trains on all clips and saves the model",
+        "python -m esc50 readme": "this card, from data/results",
+    }
+    width = max(map(len, lines))
+    needed = "# from the recordings (`make data`); the second also needs espeak-ng and sound-theme-freedesktop"
+    first = [] if model == "plain" else [needed]
+    return "\n".join([*first, *(f"{line:<{width}}  # {what}" for line, what in lines.items())])
 
 
 def _data():
@@ -259,23 +366,26 @@ def _data():
     }
 
 
-def _figures(folder):
-    summary = summarise([MODEL], folder=folder).loc[MODEL]
+def _figures(model, folder):
+    name = RECIPES[model].model
+    summary = summarise([name], folder=folder).loc[name]
     timeline = json.loads((folder / "timeline.json").read_text(encoding="utf-8"))
-    classes = class_figures(load_out_of_fold(MODEL, folder=folder)).sort_values("f1", kind="stable")
+    measured_with = timeline.get("model", "plain")  # which files from before there was a choice lack
+    classes = class_figures(load_out_of_fold(name, folder=folder)).sort_values("f1", kind="stable")
+    spread = f" ± {100 * summary['run_accuracy_sd']:.1f}" if summary["n_seeds"] > 1 else ""
     return {
         "n_folds": len(FOLDS),
         "n_seeds": int(summary["n_seeds"]),
         "headline": "\n".join(_score_row(name, title, summary) for name, title in SCORES.items()),
-        "run_accuracy": 100 * summary["run_accuracy"],
-        "run_accuracy_sd": 100 * summary["run_accuracy_sd"],
+        "run_accuracy": f"{100 * summary['run_accuracy']:.1f}{spread}",
         "classes": "\n".join(_class_row(row) for row in classes.itertuples()),
         "timeline_f1": timeline["pooled"]["f1"],
+        "timeline_by": "" if measured_with == model else f" with heads of the model {measured_with}",
     }
 
 
-def _trust(card, folder):
-    trust, rule = open_set.load_trust(folder=folder), card["rejection"]
+def _trust(model, card, folder):
+    trust, rule = open_set.load_trust(model=model, folder=folder), card["rejection"]
     summary = trust.summary[trust.summary["score"] == rule["score"]].set_index("unknown")
     kinds = summary.drop(index=["left out", "foreign"])  # the parts of the foreign sounds
     worst, seeds = kinds["false_acceptance"].idxmax(), trust.card["made_by"]["seeds"]

@@ -86,6 +86,32 @@ def build_head(*, input_size=YamnetSettings.embedding_size, settings=HeadSetting
     return Model(inputs, layers.Dense(N_CLASSES, activation="softmax")(x), name="head")
 
 
+def with_logarithm(head):
+    """Put the logarithm before a head that was trained on log activations, so that it takes them as they are.
+
+    Parameters
+    ----------
+    head : keras.Model
+        From `build_head`, trained on the logarithm of 1 plus the activations; not changed.
+
+    Returns
+    -------
+    keras.Model
+        From (batch, input_size) activations to (batch, 50) class probabilities: the logarithm, then copies of the
+        head's layers, one after another.
+    """
+    from keras import Input, Model, ops
+
+    inputs = Input(head.input_shape[1:], name="activations")
+    x = ops.log1p(inputs)
+    for layer in head.layers[1:]:
+        x = type(layer).from_config(layer.get_config())(x)  # a copy: a layer of two models has no one input
+    model = Model(inputs, x, name=head.name)
+    model.set_weights(head.get_weights())
+    model.get_layer("standardise").finalize_state()
+    return model
+
+
 def build_classical(name, *, seed=0):
     """Classical classifier: the three of the ESC-50 paper (Piczak 2015, section 4), and logistic regression.
 

@@ -1,23 +1,29 @@
 """How far an answer can be trusted: calibration and rejection, measured on left-out classes and foreign sounds."""
 
-import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from esc50 import calibration, evaluation, rejection, saved, study
+from esc50 import calibration, rejection, saved, study
 from esc50.backend import quiet_tensorflow
-from esc50.config import FEATURES_DIR, FOLDS, N_CLASSES, RESULTS_DIR, TrustSettings
+from esc50.config import FOLDS, N_CLASSES, RESULTS_DIR, TrustSettings
 from esc50.dataset import load_clips, official_splits, validation_split
-from esc50.feature_files import load_features
+from esc50.errors import ResultsError
+from esc50.evaluation import MAXIMUM_OF_VECTORS, POOLINGS
+from esc50.feature_files import digest, ensure_features, load_features
+from esc50.recipes import RECIPES
+from esc50.rejection import Evidence
 from esc50.results import read_csv, write_csv, write_json
+from esc50.shipped import DEFAULT_MODEL, command
 from esc50.yamnet import audible_frames
 
-MODEL = "head_frames"  # the experiment of esc50.study whose recipe is shipped
+CODE = ("evaluation", "recipes", "rejection")  # modules that decide logits beside those of an experiment
+NEIGHBOURS_FILE = "trust_neighbours.csv"  # one for all models: neighbours are looked for among embeddings
 SETTINGS = TrustSettings()
 SCORES = tuple(rejection.SCORES)
 NEIGHBOUR_COUNTS = (1, 3, 5, 10, 20)
@@ -31,7 +37,7 @@ class Trust:
     sounds: pd.DataFrame  # left_out, fold, name, kind, target, taken_for, silent, calibrated, then SCORES
     summary: pd.DataFrame  # unknown, score, auroc, false_acceptance, kept, n_unknown
     neighbours: pd.DataFrame  # frames, k, fold, auroc
-    card: dict  # recipe, temperature, rejection, and how they were found
+    card: dict  # model, recipe, temperature, rejection, and how they were found
 
 
 def left_out_groups(*, settings=SETTINGS):
@@ -53,17 +59,17 @@ def left_out_groups(*, settings=SETTINGS):
     return [np.sort(np.concatenate(group)) for group in zip(*parts, strict=True)]
 
 
-def measure(*, settings=None, pooling=None, trust_settings=SETTINGS, folds=FOLDS, progress=True):
+def measure(*, model=DEFAULT_MODEL, settings=None, trust_settings=SETTINGS, folds=FOLDS, progress=True):
     """Train a head for each fold and each group of left-out classes, and score what it knows and what not.
 
     Finished trainings are kept in ``build/runs``, so an interrupted call goes on where it was.
 
     Parameters
     ----------
+    model : str
+        A key of `esc50.recipes.RECIPES`: how heads are made.
     settings : HeadSettings, optional
-        Those of the shipped recipe by default.
-    pooling : str, optional
-        A name of `esc50.evaluation.POOLINGS`; that of the shipped recipe by default.
+        Those of the recipe by default.
     trust_settings : TrustSettings
         Groups, seed, neighbours and the share to keep.
     folds : sequence of int
@@ -75,10 +81,15 @@ def measure(*, settings=None, pooling=None, trust_settings=SETTINGS, folds=FOLDS
     -------
     Trust
         Not yet written: see `save_trust`.
+
+    Raises
+    ------
+    DatasetError, AudioError
+        Features that are not committed are wanted, and cannot be made here: the message says what is missing.
     """
-    settings = settings or study.EXPERIMENTS[MODEL].settings
-    pooling = pooling or study.FRAME_POOLINGS[MODEL]
-    sounds, probabilities = _score_all(settings, pooling, trust_settings, folds, progress)
+    recipe = RECIPES[model]
+    settings = settings or recipe.settings
+    sounds, probabilities = _score_all(model, settings, trust_settings, folds, progress)
     clips = (sounds["left_out"] == 0) & (sounds["kind"] == KNOWN)
     targets, fold = sounds.loc[clips, "target"].to_numpy(), sounds.loc[clips, "fold"].to_numpy()
     temperatures = {k: calibration.fit_temperature(targets[fold != k], probabilities[clips][fold != k]) for k in folds}
@@ -88,14 +99,15 @@ def measure(*, settings=None, pooling=None, trust_settings=SETTINGS, folds=FOLDS
     summary = summarise(sounds, kept=trust_settings.kept)
     chosen = choose_score(sounds)
     card = {
-        "recipe": saved.recipe(pooling, settings),
+        "model": model,
+        "recipe": saved.recipe(recipe.pooling, settings, recipe.layers),
         "temperature": round(temperature, 4),
         "rejection": _rule(chosen, sounds[clips], summary, trust_settings),
         "temperature_without_fold": {str(k): round(t, 4) for k, t in temperatures.items()},
         "score_without_fold": {str(k): choose_score(sounds[sounds["fold"] != k]) for k in folds},
         "negative_log_likelihood": _likelihoods(targets, probabilities[clips], by_row[clips.to_numpy()]),
         "left_out_groups": [group.tolist() for group in left_out_groups(settings=trust_settings)],
-        "made_by": _made_by(trust_settings, folds),
+        "made_by": _made_by(model, trust_settings, folds),
     }
     return Trust(sounds, summary, neighbour_study(settings=trust_settings), card)
 
@@ -131,20 +143,24 @@ def summarise(sounds, *, kept=SETTINGS.kept):
 
 
 def choose_score(sounds):
-    """The score that tells left-out classes from known ones best, by the mean AUROC over heads.
+    """The score that tells both left-out classes and foreign sounds from known ones best.
+
+    Left-out classes alone would not do: the surer a head, the better its own probability tells them, and that lets
+    tones and speech pass.
 
     Parameters
     ----------
     sounds : pandas.DataFrame
-        Of `Trust`; foreign sounds have no say.
+        Of `Trust`. Sounds with nothing to hear are left aside.
 
     Returns
     -------
     str
-        A key of `esc50.rejection.SCORES`.
+        A key of `esc50.rejection.SCORES`: the highest mean of two AUROCs, each the mean over heads.
     """
-    open_set = sounds[sounds["left_out"] > 0]
-    return max(SCORES, key=lambda score: _mean_auroc(open_set, score))
+    audible = sounds[~sounds["silent"]]
+    open_set, closed = audible[audible["left_out"] > 0], audible[audible["left_out"] == 0]
+    return max(SCORES, key=lambda score: _mean_auroc(open_set, score) + _mean_auroc(closed, score))
 
 
 def neighbour_study(*, settings=SETTINGS):
@@ -179,17 +195,17 @@ def neighbour_study(*, settings=SETTINGS):
     return pd.DataFrame(rows)
 
 
-def fit_logits(embeddings, targets, foreign, *, train_rows, test_rows, settings, seed, made_from):
-    """Train one head and give its logits on test clips and foreign sounds.
+def fit_logits(clips, foreign, *, model, train_rows, test_rows, settings, seed, made_from):
+    """Train one head, or its stand-in where classes are left out, and give its logits on clips and foreign sounds.
 
     Parameters
     ----------
-    embeddings : np.ndarray, shape (n_clips, n_frames, 1024)
-        Of the clips.
-    targets : np.ndarray, shape (n_clips,)
-        Labels.
-    foreign : np.ndarray, shape (n_foreign_frames, 1024)
-        Frames of foreign sounds.
+    clips : np.ndarray, shape (n_clips, n_vectors, size)
+        What heads take of all clips: of each frame, or one vector a clip.
+    foreign : np.ndarray, shape (n_foreign_vectors, size)
+        What they take of the foreign sounds.
+    model : str
+        A key of `esc50.recipes.RECIPES`.
     train_rows, test_rows : np.ndarray, shape (n_train,) and (n_test,)
         Rows of the clips.
     settings : HeadSettings
@@ -197,49 +213,58 @@ def fit_logits(embeddings, targets, foreign, *, train_rows, test_rows, settings,
     seed : int
         Seed of weights and order.
     made_from : str
-        What identifies the arrays and the code; nothing but a part of the cache's key.
+        What identifies the features and the code; nothing but a part of the cache's key.
 
     Returns
     -------
-    clip_logits : np.ndarray, shape (n_test, n_frames, 50)
+    clip_logits : np.ndarray, shape (n_test, n_vectors, 50)
         Of the test clips.
-    foreign_logits : np.ndarray, shape (n_foreign_frames, 50)
-        Of the foreign frames.
+    foreign_logits : np.ndarray, shape (n_foreign_vectors, 50)
+        Of the foreign sounds.
     """
-    n_frames, size = embeddings.shape[1:]
-    head = study.train_head_on(embeddings[train_rows], targets[train_rows], settings=settings, seed=seed)
-    clip_logits = rejection.head_logits(head, embeddings[test_rows].reshape(-1, size))
-    return clip_logits.reshape(len(test_rows), n_frames, N_CLASSES), rejection.head_logits(head, foreign)
+    logits_of, tested = _trained(RECIPES[model], train_rows, settings, seed), clips[test_rows]
+    clip_logits = logits_of(tested.reshape(-1, tested.shape[-1]))
+    return clip_logits.reshape(*tested.shape[:2], N_CLASSES), logits_of(foreign)
+
+
+def _trained(recipe, rows, settings, seed):
+    """A function from vectors to logits: a head's, or its stand-in's where some classes are left out."""
+    if recipe.stand_in and load_clips()["target"].iloc[rows].nunique() < N_CLASSES:
+        return recipe.stand_in(rows, settings=settings)
+    return partial(rejection.head_logits, recipe.fit(rows, settings=settings, seed=seed))
 
 
 def save_trust(trust, *, folder=RESULTS_DIR):
-    """Write what was measured.
+    """Write what was measured, in the files of the model that its card names.
 
     Parameters
     ----------
     trust : Trust
         Of every fold.
     folder : Path
-        Where to write ``trust.json`` and ``trust_*.csv``.
+        Where to write: ``trust_layers.json``, ``trust_layers_sounds.csv.gz`` and ``trust_layers_summary.csv``, or
+        for the plain model the same without ``_layers``; and ``trust_neighbours.csv``.
 
     Returns
     -------
     Path
         The JSON.
     """
-    folder = Path(folder)
-    write_csv(trust.sounds, folder / "trust_sounds.csv.gz", float_format="%.7g")
-    write_csv(trust.summary, folder / "trust_summary.csv", float_format="%.4f")
-    write_csv(trust.neighbours, folder / "trust_neighbours.csv", float_format="%.4f")
-    write_json(trust.card, folder / "trust.json")
-    return folder / "trust.json"
+    card, sounds, summary = _files(trust.card["model"], folder)
+    write_csv(trust.sounds, sounds, float_format="%.7g")
+    write_csv(trust.summary, summary, float_format="%.4f")
+    write_csv(trust.neighbours, Path(folder) / NEIGHBOURS_FILE, float_format="%.4f")
+    write_json(trust.card, card)
+    return card
 
 
-def load_trust(*, folder=RESULTS_DIR):
+def load_trust(*, model=DEFAULT_MODEL, folder=RESULTS_DIR):
     """Read what was measured.
 
     Parameters
     ----------
+    model : str
+        A key of `esc50.recipes.RECIPES`.
     folder : Path
         Where the files lie.
 
@@ -253,9 +278,11 @@ def load_trust(*, folder=RESULTS_DIR):
     ResultsError
         A file is missing.
     """
-    folder = Path(folder)
-    tables = [read_csv(folder / name) for name in ("trust_sounds.csv.gz", "trust_summary.csv", "trust_neighbours.csv")]
-    return Trust(*tables, json.loads((folder / "trust.json").read_text(encoding="utf-8")))
+    card, *tables = _files(model, folder)
+    if not card.is_file():
+        raise ResultsError(f"no results file {card}: restore it with git or run `{command('trust', model)}`")
+    read = [read_csv(path) for path in (*tables, Path(folder) / NEIGHBOURS_FILE)]
+    return Trust(*read, json.loads(card.read_text(encoding="utf-8")))
 
 
 def accepted(sounds, score, *, kept=SETTINGS.kept):
@@ -282,75 +309,109 @@ def accepted(sounds, score, *, kept=SETTINGS.kept):
     return found
 
 
-def _score_all(settings, pooling, trust_settings, folds, progress):
+def _score_all(model, settings, trust_settings, folds, progress):
     """Rows of all sounds under all heads, and their probabilities (n_rows, 50)."""
-    from joblib import Memory
     from tqdm.auto import tqdm
 
     quiet_tensorflow()
-    arrays, foreign, clips = load_features("yamnet"), load_features("foreign"), load_clips()
-    fit = Memory(study.RUNS_DIR / "open_set", verbose=0).cache(fit_logits, ignore=["embeddings", "targets", "foreign"])
-    cached = {"settings": settings, "seed": trust_settings.seed, "made_from": _made_from()}
+    clips, foreign = _read_clips(model), _read_foreign(model)
+    logits_of = _head_maker(model, settings, trust_settings.seed, clips, foreign)
     groups = [np.array([], int), *left_out_groups(settings=trust_settings)]
-    todo = [(split, number) for split in official_splits(clips, folds=folds) for number in range(len(groups))]
-    vectors = rejection.clip_vectors(arrays["embeddings"])  # (n_clips, 1024)
+    todo = [(split, number) for split in official_splits(load_clips(), folds=folds) for number in range(len(groups))]
     tables, probabilities = [], []
     for split, number in tqdm(todo, desc="heads", unit="head", disable=not progress):
-        train_rows = split.train[~np.isin(arrays["target"][split.train], groups[number])]
-        data = arrays["embeddings"], arrays["target"], foreign["embeddings"]
-        logits = fit(*data, train_rows=train_rows, test_rows=split.test, **cached)
-        run = _Run(arrays, vectors, foreign, train_rows, split.test, groups[number], pooling, trust_settings.neighbours)
-        for table, scores in run.tables(*logits):
-            tables.append(table.assign(left_out=number, fold=int(clips["fold"].iloc[split.test[0]])))
+        train_rows = split.train[~np.isin(clips.target[split.train], groups[number])]
+        judge = _Judge(clips.of(train_rows), groups[number], RECIPES[model].pooling, trust_settings.neighbours)
+        asked = [clips.of(split.test), *([] if number else foreign)]
+        for table, scores in map(judge, asked, logits_of(train_rows, split.test)):
+            tables.append(table.assign(left_out=number, fold=int(clips.fold[split.test[0]])))
             probabilities.append(scores)
-    sounds = pd.concat(tables, ignore_index=True)
     first = ["left_out", "fold", "name", "kind", "target", "taken_for", "silent"]
-    return sounds[[*first, *SCORES]], np.concatenate(probabilities)
+    return pd.concat(tables, ignore_index=True)[[*first, *SCORES]], np.concatenate(probabilities)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One trained head and what it is asked about."""
+def _head_maker(model, settings, seed, clips, foreign):
+    """From training and test rows to the logits of the test clips, then of each foreign sound: trained or read."""
+    from joblib import Memory
 
-    arrays: dict
-    vectors: np.ndarray
-    foreign: dict
-    train_rows: np.ndarray
-    test_rows: np.ndarray
+    foreign_vectors = np.concatenate([sound.vectors[0] for sound in foreign])  # (n_foreign_vectors, size)
+    ends = np.cumsum([sound.vectors.shape[1] for sound in foreign])[:-1]
+    fit = Memory(study.RUNS_DIR / "open_set", verbose=0).cache(fit_logits, ignore=["clips", "foreign"])
+    cached = {"model": model, "settings": settings, "seed": seed, "made_from": json.dumps(_made_from(model))}
+
+    def logits_of(train_rows, test_rows):
+        rows = {"train_rows": train_rows, "test_rows": test_rows}
+        clip_logits, foreign_logits = fit(clips.vectors, foreign_vectors, **rows, **cached)
+        return [clip_logits, *np.split(foreign_logits[np.newaxis], ends, axis=1)]  # each (n_sounds, n_vectors, 50)
+
+    return logits_of
+
+
+@dataclass(frozen=True, eq=False)
+class _Sounds:
+    """Sounds of equally many vectors: what heads take of them, and what else is known."""
+
+    vectors: np.ndarray  # (n_sounds, n_vectors, size) float32: of all frames, or one of each sound
+    audible: np.ndarray  # (n_sounds, n_vectors)
+    embeddings: np.ndarray  # (n_sounds, 1024): see esc50.rejection.clip_vectors
+    name: np.ndarray  # (n_sounds,), as are all that follow
+    kind: np.ndarray
+    target: np.ndarray
+    silent: np.ndarray
+    fold: np.ndarray
+
+    def of(self, rows):
+        """Some of the sounds."""
+        return _Sounds(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+
+def _heard(vectors, pooling, **about):
+    """Sounds as heads take them; vectors of all frames (n_sounds, n_frames, size) are float32 only where needed."""
+    taken, audible = rejection.head_vectors(vectors, audible_frames(vectors), pooling=pooling)
+    n_sounds = len(vectors)
+    columns = {key: np.broadcast_to(value, n_sounds) for key, value in about.items()}
+    return _Sounds(taken.astype(np.float32, copy=False), audible, rejection.clip_vectors(vectors), **columns)
+
+
+def _read_clips(model):
+    recipe, clips = RECIPES[model], load_clips()
+    about = {"name": clips["filename"].to_numpy(), "target": clips["target"].to_numpy()}
+    about |= {"kind": KNOWN, "silent": False, "fold": clips["fold"].to_numpy()}
+    return _heard(recipe.read(), recipe.pooling, **about)
+
+
+def _read_foreign(model):
+    """Foreign sounds one by one, for each has its own number of frames."""
+    recipe = RECIPES[model]
+    foreign = recipe.read_foreign()
+    frames = np.split(foreign["vectors"], np.cumsum(foreign["n_frames"])[:-1])  # each (n_frames, size)
+    about = [{key: foreign[key][i] for key in ("name", "kind", "silent")} for i in range(len(frames))]
+    options = {"target": -1, "fold": 0}  # none of either
+    return [_heard(f[np.newaxis], recipe.pooling, **a, **options) for f, a in zip(frames, about, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """One trained head and what it knows."""
+
+    training: _Sounds
     left_out: np.ndarray
     pooling: str
     k: int
 
-    def tables(self, clip_logits, foreign_logits):
-        """Rows and probabilities (n_sounds, 50) of the test clips and, where no class is left out, foreign sounds."""
-        clips, targets = self.arrays["embeddings"][self.test_rows], self.arrays["target"][self.test_rows]
-        about = {
-            "name": self.arrays["filename"][self.test_rows],
-            "kind": np.where(np.isin(targets, self.left_out), LEFT_OUT, KNOWN),
-            "target": targets,
-            "silent": False,
-        }
-        yield self._judged(clips, clip_logits, about)
-        if self.left_out.size:
-            return
-        ends = np.cumsum(self.foreign["n_frames"])
-        for i, (start, end) in enumerate(zip(ends - self.foreign["n_frames"], ends, strict=True)):
-            about = {"name": self.foreign["name"][[i]], "kind": self.foreign["kind"][[i]], "target": -1}
-            frames = self.foreign["embeddings"][np.newaxis, start:end]
-            yield self._judged(
-                frames, foreign_logits[np.newaxis, start:end], about | {"silent": self.foreign["silent"][[i]]}
-            )
-
-    def _judged(self, embeddings, logits, about):
+    def __call__(self, sounds, logits):
+        """Rows and probabilities (n_sounds, 50) of sounds; classes left out have no part in them."""
         known = np.setdiff1d(np.arange(N_CLASSES), self.left_out)  # (n_known,)
-        audible, logits = audible_frames(embeddings), logits[..., known]
-        pooled = evaluation.POOLINGS[self.pooling](softmax(logits, axis=-1), audible)  # (n_sounds, n_known)
-        similarity = rejection.clip_vectors(embeddings) @ self.vectors[self.train_rows].T  # (n_sounds, n_training)
-        columns = np.searchsorted(known, self.arrays["target"][self.train_rows])
-        evidence = rejection.Evidence(logits, audible, pooled, similarity, columns)
+        logits = logits[..., known]  # (n_sounds, n_vectors, n_known)
+        frames, audible = softmax(logits, axis=-1), sounds.audible
+        pooled = frames[:, 0] if self.pooling == MAXIMUM_OF_VECTORS else POOLINGS[self.pooling](frames, audible)
+        similarity = sounds.embeddings @ self.training.embeddings.T  # (n_sounds, n_training)
+        evidence = Evidence(logits, audible, pooled, similarity, np.searchsorted(known, self.training.target))
         scores = {name: score(evidence, k=self.k) for name, score in rejection.SCORES.items()}
         probabilities = np.zeros((len(pooled), N_CLASSES))
         probabilities[:, known] = pooled
+        kind = np.where(np.isin(sounds.target, self.left_out), LEFT_OUT, sounds.kind)
+        about = {"name": sounds.name, "kind": kind, "target": sounds.target, "silent": sounds.silent}
         return pd.DataFrame({**about, "taken_for": known[pooled.argmax(axis=1)], **scores}), probabilities
 
 
@@ -405,17 +466,26 @@ def _rule(score, known, summary, settings):
     }
 
 
-def _made_from():
-    digests = [hashlib.sha256((FEATURES_DIR / f"{n}.npz").read_bytes()).hexdigest() for n in ("yamnet", "foreign")]
-    return " ".join([study.code_version(), *(digest[:12] for digest in digests)])
+def _files(model, folder):
+    """The JSON, the sounds and the summary of a model."""
+    stem = saved.TRUST_FILES[model].stem
+    return [Path(folder) / f"{stem}{ending}" for ending in (".json", "_sounds.csv.gz", "_summary.csv")]
 
 
-def _made_by(settings, folds):
-    code, yamnet, foreign = _made_from().split()
+def _made_from(model):
+    recipe = RECIPES[model]
+    for name in recipe.features:
+        ensure_features(name)
     return {
-        "command": "python -m esc50 trust",
-        "code_version": code,
-        "feature_sha256": {"yamnet": yamnet, "foreign": foreign},
+        "code_version": study.code_version((*study.EXPERIMENTS[recipe.model].code, *CODE)),
+        "feature_sha256": {name: digest(name)[:12] for name in recipe.features},
+    }
+
+
+def _made_by(model, settings, folds):
+    return {
+        **_made_from(model),
+        "command": command("trust", model),
         "folds": list(folds),
         "seeds": [settings.seed],
         "splits": "official folds",

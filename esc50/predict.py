@@ -1,20 +1,19 @@
 """From a sound to a class: YAMNet, the saved head and what is known about both, behind one call."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from esc50 import audio, features, rejection, synthesis
+from esc50 import audio, features, layers, rejection, synthesis
 from esc50.calibration import temper
 from esc50.config import AudioSettings, YamnetSettings
 from esc50.dataset import THEMES, class_names
 from esc50.errors import AudioError
-from esc50.evaluation import POOLINGS
+from esc50.evaluation import pool_clips
 from esc50.rejection import TrainingClips
-from esc50.saved import CLASSIFIER_FILE, load_card, load_head
-from esc50.verdict import say
-from esc50.yamnet import Yamnet, audible_frames, load_yamnet
+from esc50.saved import is_plain, load_card, load_head, model_file
+from esc50.verdict import describe_head, say
+from esc50.yamnet import BatchAnalysis, Yamnet, audible_frames, load_yamnet
 
 __all__ = [
     "EXAMPLE_PREFIX",
@@ -27,6 +26,7 @@ __all__ = [
 ]
 
 EXAMPLE_PREFIX = "example:"  # "example:siren" names a sound of esc50.synthesis where a file could be named
+FRAMES_PER_CALL = 128  # of the head: what it computes on the way is as large as the vectors that it takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +55,8 @@ class Prediction:
         One sentence for people: what it is, or that it is none of these.
     nearest : tuple of esc50.rejection.Neighbour
         The most similar training clips, the nearest first; none for silence.
-    embeddings : np.ndarray, shape (n_frames, 1024)
-        Of the frames, as YAMNet gives them.
+    vectors : np.ndarray, shape (n_frames, size)
+        Of the frames, as `SoundClassifier.hear` gives them.
     """
 
     class_names: tuple
@@ -69,7 +69,12 @@ class Prediction:
     is_known: bool
     verdict: str
     nearest: tuple
-    embeddings: np.ndarray
+    vectors: np.ndarray
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """YAMNet's embeddings of the frames, (n_frames, 1024): the last numbers of their vectors."""
+        return self.vectors[:, -YamnetSettings.embedding_size :]
 
     @property
     def theme(self) -> str:
@@ -123,12 +128,15 @@ class Judgement:
 class SoundClassifier:
     """The dense head, YAMNet before it, the card beside it and the clips it was trained on, loaded once.
 
+    A frame is a vector: the activations of the layers of YAMNet that the head hears, averaged over the patch and
+    joined. The last 1,024 numbers are always YAMNet's embedding; a plain head hears nothing else.
+
     Attributes
     ----------
     head : keras.Model
-        From embeddings (n_frames, 1024) to probabilities (n_frames, n_classes).
-    yamnet : esc50.yamnet.Yamnet
-        Makes the embeddings.
+        From vectors (n_frames, size) to probabilities (n_frames, n_classes).
+    yamnet : esc50.yamnet.Yamnet or esc50.layers.LayerYamnet
+        Makes the vectors: the hub module for a plain head, else our own copy of it. See `hear` and `hear_batch`.
     card : dict
         What the JSON beside the saved head says: see `esc50.saved.load_card`.
     training : esc50.rejection.TrainingClips
@@ -136,18 +144,18 @@ class SoundClassifier:
     """
 
     head: object
-    yamnet: Yamnet
+    yamnet: Yamnet | layers.LayerYamnet
     card: dict
     training: TrainingClips
 
     @classmethod
-    def load(cls, path=None, *, warm_up=True):
-        """Load the saved head, once its card has been compared with it, and YAMNet.
+    def load(cls, model=None, *, warm_up=True):
+        """Load a saved head, once its card has been compared with it, and YAMNet.
 
         Parameters
         ----------
-        path : path-like, optional
-            The ``.keras`` file; ``data/models/audio-classifier.keras`` by default.
+        model : str or path-like, optional
+            A name of `esc50.saved.MODELS`, by default "layers"; or the path of a ``.keras`` file.
         warm_up : bool
             Predict once, so that the first sound is not kept waiting for late imports. A timeline needs none of
             them (librosa among them, 130 MB).
@@ -160,16 +168,18 @@ class SoundClassifier:
         Raises
         ------
         ResultsError
-            The head or its card is missing or damaged, or they do not fit each other or this YAMNet.
+            There is no such model; or the head or its card is missing or damaged, or they do not fit each other or
+            this YAMNet.
         FeatureError
             The training clips' embeddings are missing or were made with other parameters.
         YamnetError
             YAMNet cannot be loaded.
         """
-        path = Path(CLASSIFIER_FILE if path is None else path)
+        path = model_file(model)
         card = load_card(path)
         training = rejection.load_training_clips()  # before TensorFlow: reading them needs 130 MB for a moment
-        classifier = cls(load_head(path, card), load_yamnet(), card, training)
+        yamnet = load_yamnet() if is_plain(card) else layers.load_layers(card["layers"])
+        classifier = cls(load_head(path, card), yamnet, card, training)
         if warm_up:
             classifier.predict(synthesis.silence(), sample_rate_hz=AudioSettings().sample_rate_hz)
         return classifier
@@ -178,6 +188,52 @@ class SoundClassifier:
     def class_names(self) -> tuple:
         """Class names in label order."""
         return tuple(self.card["class_names"])
+
+    @property
+    def description(self) -> str:
+        """Which head answers, in a sentence for people."""
+        return describe_head(len(self.card["layers"]))
+
+    def hear(self, waveform):
+        """Make the vectors that the head takes of one waveform of any length.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n_samples,)
+            Mono float32 in [-1, 1] at 16 kHz.
+
+        Returns
+        -------
+        np.ndarray, shape (n_frames, size)
+            Float32; the last 1,024 numbers are YAMNet's embedding.
+
+        Raises
+        ------
+        AudioError
+            The waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
+        """
+        return self.yamnet.embed(waveform)
+
+    def hear_batch(self, waveforms):
+        """Make the vectors that the head takes of many equally long waveforms.
+
+        Parameters
+        ----------
+        waveforms : np.ndarray, shape (n_clips, n_samples)
+            Mono float32 in [-1, 1] at 16 kHz.
+
+        Returns
+        -------
+        np.ndarray, shape (n_clips, n_frames, size)
+            As `hear` gives them.
+
+        Raises
+        ------
+        AudioError
+            There is no waveform, or one that `hear` would refuse.
+        """
+        heard = self.yamnet.embed_batch(waveforms)
+        return heard.embeddings if isinstance(heard, BatchAnalysis) else heard
 
     def predict(self, source, *, sample_rate_hz=None):
         """Classify one sound.
@@ -200,43 +256,44 @@ class SoundClassifier:
             The source is not sound; the message says what to do.
         """
         sound = load_source(source, sample_rate_hz=sample_rate_hz)
-        analysis = self.yamnet.analyse(sound.waveform)
-        judgement = self.judge(analysis.embeddings)
+        vectors = self.hear(sound.waveform)  # (n_frames, size)
+        judgement = self.judge(vectors)
         is_known = judgement.is_known and not sound.is_silent
         nearest = () if sound.is_silent else self.nearest(judgement.similarity)
         return Prediction(
             class_names=self.class_names,
             probabilities=judgement.probabilities,
             frame_probabilities=judgement.frame_probabilities,
-            frame_seconds=analysis.frame_seconds,
+            frame_seconds=np.arange(len(vectors)) * YamnetSettings.patch_hop_seconds,
             sound=sound,
             log_mel=features.log_mel(audio.pad_waveform(sound.waveform) if sound.is_short else sound.waveform),
             warnings=tuple(faults(sound)),
             is_known=is_known,
             verdict=say(self.class_names, judgement.probabilities, is_known=is_known, is_silent=sound.is_silent),
             nearest=nearest,
-            embeddings=analysis.embeddings,
+            vectors=vectors,
         )
 
-    def judge(self, embeddings):
+    def judge(self, vectors):
         """Probabilities of a sound, or of a part of one, and whether it is any of the classes.
 
         Parameters
         ----------
-        embeddings : np.ndarray, shape (n_frames, 1024)
-            YAMNet's embeddings.
+        vectors : np.ndarray, shape (n_frames, size)
+            From `hear`.
 
         Returns
         -------
         Judgement
             Silence is not told from sound here: see `esc50.audio.Sound.is_silent`.
         """
-        frame_probabilities, audible = self.apply_head(embeddings), audible_frames(embeddings)
-        pooled = POOLINGS[self.card["pooling"]](frame_probabilities[np.newaxis], audible[np.newaxis])  # (1, n_classes)
-        similarity = rejection.clip_vectors(embeddings[np.newaxis]) @ self.training.vectors.T  # (1, n_training)
-        rule = self.card["rejection"]
-        logits = rejection.head_logits(self.head, embeddings)[np.newaxis] if rule["score"] == "energy" else None
-        evidence = rejection.Evidence(logits, audible[np.newaxis], pooled, similarity, self.training.targets)
+        frame_probabilities, audible = self.apply_head(vectors), audible_frames(vectors)
+        whole, pooling, rule = (vectors[np.newaxis], audible[np.newaxis]), self.card["pooling"], self.card["rejection"]
+        pooled = pool_clips(self.apply_head, *whole, pooling=pooling)  # (1, n_classes)
+        similarity = rejection.clip_vectors(vectors[np.newaxis]) @ self.training.vectors.T  # (1, n_training)
+        (taken,), counted = rejection.head_vectors(*whole, pooling=pooling)  # (n_frames or 1, size)
+        logits = rejection.head_logits(self.head, taken)[np.newaxis] if rule["score"] == "energy" else None
+        evidence = rejection.Evidence(logits, counted, pooled, similarity, self.training.targets)
         score = float(rejection.SCORES[rule["score"]](evidence, k=rule["neighbours"])[0])
         calibrated = temper(pooled[0], self.card["temperature"])  # (n_classes,)
         return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"], similarity[0])
@@ -281,13 +338,13 @@ class SoundClassifier:
             except AudioError as error:
                 yield source, error
 
-    def apply_head(self, embeddings):
+    def apply_head(self, vectors):
         """Probabilities of each frame, not calibrated.
 
         Parameters
         ----------
-        embeddings : np.ndarray, shape (n_frames, 1024)
-            YAMNet's embeddings.
+        vectors : np.ndarray, shape (n_frames, size)
+            From `hear`.
 
         Returns
         -------
@@ -297,7 +354,8 @@ class SoundClassifier:
         import keras
 
         with keras.device("cpu"):  # as YAMNet: a few multiplications, the same numbers on every machine
-            return self.head(embeddings, training=False).numpy()
+            parts = (vectors[i : i + FRAMES_PER_CALL] for i in range(0, len(vectors), FRAMES_PER_CALL))
+            return np.concatenate([self.head(part, training=False).numpy() for part in parts])
 
 
 def load_source(source, *, sample_rate_hz=None):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from esc50.config import TrustSettings
+from esc50.config import TrustSettings, YamnetSettings
 from esc50.dataset import class_names
-from esc50.evaluation import counted_frames
+from esc50.evaluation import MAXIMUM_OF_VECTORS, counted_frames, maximum_of_vectors
 from esc50.feature_files import load_features
 from esc50.yamnet import audible_frames
 
@@ -58,9 +58,9 @@ class Evidence:
     Attributes
     ----------
     frame_logits : np.ndarray, shape (n_sounds, n_frames, n_classes)
-        The head's, before the softmax.
+        The head's, before the softmax; of one vector a sound where `head_vectors` gives one.
     audible : np.ndarray of bool, shape (n_sounds, n_frames)
-        Frames with sound in them.
+        Frames with sound in them; as many as there are logits.
     probabilities : np.ndarray, shape (n_sounds, n_classes)
         Pooled over the frames.
     similarity : np.ndarray, shape (n_sounds, n_training)
@@ -76,33 +76,57 @@ class Evidence:
     training_targets: np.ndarray
 
 
-def head_logits(head, embeddings):
+def head_vectors(vectors, audible, *, pooling):
+    """What a head takes of sounds: all their frames, or one vector each where the vectors are pooled before the head.
+
+    Parameters
+    ----------
+    vectors : np.ndarray, shape (n_sounds, n_frames, size)
+        Of the frames.
+    audible : np.ndarray of bool, shape (n_sounds, n_frames)
+        Frames with sound in them.
+    pooling : str
+        One of `esc50.evaluation.POOLING_NAMES`.
+
+    Returns
+    -------
+    vectors : np.ndarray, shape (n_sounds, n_frames or 1, size)
+        Of the same type.
+    audible : np.ndarray of bool, shape (n_sounds, n_frames or 1)
+        All true for one vector a sound: `Evidence` takes them so.
+    """
+    if pooling != MAXIMUM_OF_VECTORS:
+        return vectors, audible
+    return maximum_of_vectors(vectors, audible)[:, np.newaxis], np.ones((len(vectors), 1), bool)
+
+
+def head_logits(head, vectors):
     """What a head computes before its softmax.
 
     Parameters
     ----------
     head : keras.Model
         From `esc50.models.build_head`; its last layer is dense with a softmax.
-    embeddings : np.ndarray, shape (n_frames, 1024)
-        YAMNet's embeddings.
+    vectors : np.ndarray, shape (n_frames, size)
+        What the head takes.
 
     Returns
     -------
     np.ndarray, shape (n_frames, n_classes)
         Float32; their softmax is what the head gives.
     """
-    return head_activations(head, embeddings)[1]
+    return head_activations(head, vectors)[1]
 
 
-def head_activations(head, embeddings):
+def head_activations(head, vectors):
     """What a head's last hidden layer makes of frames, and the logits that come of it.
 
     Parameters
     ----------
     head : keras.Model
         From `esc50.models.build_head`; its last layer is dense with a softmax.
-    embeddings : np.ndarray, shape (n_frames, 1024)
-        YAMNet's embeddings.
+    vectors : np.ndarray, shape (n_frames, size)
+        What the head takes.
 
     Returns
     -------
@@ -115,7 +139,7 @@ def head_activations(head, embeddings):
 
     last = head.layers[-1]
     with device("cpu"):
-        activations = Model(head.input, last.input)(embeddings, training=False).numpy()  # (n_frames, n_units)
+        activations = Model(head.input, last.input)(vectors, training=False).numpy()  # (n_frames, n_units)
     kernel, bias = last.get_weights()
     return activations, activations @ kernel + bias
 
@@ -239,14 +263,15 @@ def clip_vectors(embeddings):
 
     Parameters
     ----------
-    embeddings : np.ndarray, shape (n_clips, n_frames, 1024)
-        YAMNet's.
+    embeddings : np.ndarray, shape (n_clips, n_frames, 1024 or more)
+        YAMNet's; of longer vectors, such as `esc50.layers.LayerYamnet` gives, the last 1,024 numbers.
 
     Returns
     -------
     np.ndarray, shape (n_clips, 1024)
         Of all frames where none has sound; float32.
     """
+    embeddings = embeddings[..., -YamnetSettings.embedding_size :]
     counted = counted_frames(audible_frames(embeddings)).astype(np.float32)
     sums = np.einsum("cfd,cf->cd", embeddings, counted)  # (n_clips, 1024)
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)

@@ -8,7 +8,8 @@ from esc50.ablation import ROWS, ablation
 from esc50.config import PROJECT_DIR, RESULTS_DIR
 from esc50.errors import ResultsError
 from esc50.files import replacing
-from esc50.results import summarise
+from esc50.results import load_cross_validation, summarise
+from esc50.saved import DEFAULT_MODEL, TRUST_FILES
 
 START, END = "<!-- {name}: written by `python -m esc50 readme` -->", "<!-- end of {name} -->"
 
@@ -25,7 +26,16 @@ MODELS = {
     "head_frames_mean": "dense head on frames, mean over frames",
     "head_frames_mean_of_sound": "dense head on frames, mean over frames with sound",
     "head_frames_geometric": "dense head on frames, geometric mean over frames",
-    "head_frames": "**dense head on frames, geometric mean over frames with sound**",
+    "head_frames": "dense head on frames, geometric mean over frames with sound (`plain`)",
+    "kernel_speeds": "kernel ridge regression on all layers of YAMNet, three speeds",
+    "distilled": "**dense head on all layers of YAMNet, distilled from it** (the shipped model)",
+    "distilled_speeds": "the same head, tested at three speeds",
+}
+
+CLAIMS = {
+    "distilled": "the shipped model",
+    "distilled_speeds": "the same, each clip heard at three speeds",
+    "head_frames": "the plain head (`--model plain`)",
 }
 
 
@@ -111,6 +121,29 @@ def ablation_table(*, folder=RESULTS_DIR):
     return "\n".join(head + [_idea_row(numbers, row) for _, row in table.iterrows()])
 
 
+def summary_table(*, folder=RESULTS_DIR):
+    """Make the Markdown table of the figures that the project claims, each for one network.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    str
+        Accuracy, top-3 accuracy and macro-F1, mean ± standard deviation over seeds of the five folds' means.
+    """
+    rows = ["| one network, frozen YAMNet | accuracy | top-3 | macro-F1 |", "| --- | --- | --- | --- |"]
+    runs = load_cross_validation(folder=folder)
+    for model, title in CLAIMS.items():
+        means = runs[runs["model"] == model].groupby("seed")[["accuracy", "top3_accuracy", "macro_f1"]].mean()
+        mean, sd = means.mean(), means.std()
+        shares = [f"{100 * mean[key]:.1f} ± {100 * sd[key]:.1f} %" for key in ("accuracy", "top3_accuracy")]
+        rows.append(f"| {title} | {' | '.join(shares)} | {mean['macro_f1']:.3f} ± {sd['macro_f1']:.3f} |")
+    return "\n".join(rows)
+
+
 def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
     """Write the tables between the README's markers.
 
@@ -131,10 +164,9 @@ def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
     ResultsError
         The README lacks the markers.
     """
-    text = path.read_text(encoding="utf-8")
-    new = with_table(text, "results", results_table(folder=folder))
-    new = with_table(new, "ablation", ablation_table(folder=folder))
-    new = with_table(new, "measures", measures_table(folder=folder))
+    new = text = path.read_text(encoding="utf-8")
+    for name, table in TABLES.items():
+        new = with_table(new, name, table(folder=folder))
     if new == text:
         return False
     with replacing(path) as beside:
@@ -173,8 +205,8 @@ def with_table(text, name, table):
 
 
 def _trust_rows(folder):
-    rule = _read(folder / "trust.json")["rejection"]
-    summary = pd.read_csv(folder / "trust_summary.csv")
+    file = folder / TRUST_FILES[DEFAULT_MODEL].name
+    rule, summary = _read(file)["rejection"], pd.read_csv(file.with_name(f"{file.stem}_summary.csv"))
     summary = summary[summary["score"] == rule["score"]].set_index("unknown")
     kept = f"at the threshold that keeps {100 * rule['kept']:.0f} % of the known"
     for unknown, what in {"left out": "classes left out of the training", "foreign": "tones, noise, speech …"}.items():
@@ -224,3 +256,11 @@ def _row(title, row):
         f"{row['macro_f1']:.3f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+TABLES = {  # marker in the README -> what stands there
+    "summary": summary_table,
+    "results": results_table,
+    "ablation": ablation_table,
+    "measures": measures_table,
+}

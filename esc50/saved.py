@@ -9,24 +9,43 @@ from pathlib import Path
 
 import numpy as np
 
-from esc50 import __version__
+from esc50 import __version__, backbone
 from esc50.backend import quiet_tensorflow
-from esc50.config import MODELS_DIR, RESULTS_DIR, AudioSettings, YamnetSettings
+from esc50.config import RESULTS_DIR, AudioSettings
 from esc50.dataset import class_names
 from esc50.errors import ResultsError
-from esc50.evaluation import POOLINGS
+from esc50.evaluation import POOLING_NAMES
 from esc50.feature_files import parameters
 from esc50.rejection import SCORES
 from esc50.results import write_json
+from esc50.shipped import DEFAULT_MODEL, MODELS, command, model_file
 from esc50.yamnet import yamnet_fingerprint
 
-CLASSIFIER_FILE = MODELS_DIR / "audio-classifier.keras"  # and a card beside it, audio-classifier.json
-TRUST_FILE = RESULTS_DIR / "trust.json"  # written by `python -m esc50 trust`
-CARD_KEYS = ("class_names", "pooling", "head_settings", "versions", "cross_validated")  # and what `_expected` holds
+__all__ = [
+    "CLASSIFIER_FILE",
+    "DEFAULT_MODEL",
+    "EMBEDDING",
+    "MODELS",
+    "TRUST_FILES",
+    "TRUST_KEYS",
+    "is_plain",
+    "load_card",
+    "load_head",
+    "model_file",
+    "recipe",
+    "save_classifier",
+    "update_trust",
+]
+
+CLASSIFIER_FILE = MODELS[DEFAULT_MODEL]
+EMBEDDING = (backbone.LAST,)  # layers of the plain head: the last one's activations are YAMNet's embedding
+TRUST_FILES = {"plain": RESULTS_DIR / "trust.json", "layers": RESULTS_DIR / "trust_layers.json"}  # not all need exist
+CARD_KEYS = ("class_names", "pooling", "layers", "head_settings", "versions", "cross_validated")  # and `_expected`
 TRUST_KEYS = ("temperature", "rejection")
 REJECTION_KEYS = ("score", "neighbours", "threshold", "kept", "meaning")
 REMEDY = "run `make run`, which trains and saves it, or restore data/models with git"
-TRUST_REMEDY = "run `python -m esc50 trust`, which measures them and writes them there"
+LAYERS_RULE = f"they must be numbers from 1 to {backbone.LAST}, each one once, the last {backbone.LAST}"
+TRUST_REMEDY = "run `{}`, which measures them and writes them there"
 
 # What Keras raises at a file of another version, whose bytes are as they were saved.
 UNREADABLE = (AttributeError, LookupError, OSError, TypeError, ValueError)
@@ -44,11 +63,11 @@ def load_card(path=CLASSIFIER_FILE):
     -------
     dict
         ``class_names`` in label order, ``sample_rate_hz``, YAMNet's parameters ``yamnet`` and its check value
-        ``yamnet_fingerprint``, ``pooling``, ``head_settings``, the ``versions`` that saved it, the
-        ``cross_validated`` figures as shares of 1, the ``sha256`` of the head's file, the ``temperature`` that
-        calibrates its probabilities, and ``rejection``: the ``score`` (of `esc50.rejection.SCORES`), its
-        ``neighbours``, the ``threshold`` below which a sound is none of the classes, the share of known sounds
-        ``kept``, and the ``meaning`` of all that in a sentence.
+        ``yamnet_fingerprint``, the ``layers`` of YAMNet that the head hears, the last of which is 14, the
+        ``pooling``, ``head_settings``, the ``versions`` that saved it, the ``cross_validated`` figures as shares of 1,
+        the ``sha256`` of the head's file, the ``temperature`` that calibrates its probabilities, and ``rejection``:
+        the ``score`` (of `esc50.rejection.SCORES`), its ``neighbours``, the ``threshold`` below which a sound is none
+        of the classes, the share of known sounds ``kept``, and the ``meaning`` of all that in a sentence.
 
     Raises
     ------
@@ -61,7 +80,7 @@ def load_card(path=CLASSIFIER_FILE):
     return card
 
 
-def save_classifier(model, *, pooling, cross_validated, settings, trust=None, path=CLASSIFIER_FILE):
+def save_classifier(model, *, pooling, cross_validated, settings, layers=EMBEDDING, trust=None, path=None):
     """Save a trained head, without its optimizer's state, and the card that says what it is.
 
     Both are written beside their place, then renamed: an interrupted call leaves the old ones, and were it
@@ -70,19 +89,22 @@ def save_classifier(model, *, pooling, cross_validated, settings, trust=None, pa
     Parameters
     ----------
     model : keras.Model
-        A head of `esc50.models.build_head`, trained.
+        A head of `esc50.models.build_head`, trained; on several layers, with `esc50.models.with_logarithm`.
     pooling : str
-        A name of `esc50.evaluation.POOLINGS`: how the frames' probabilities become those of the sound.
+        One of `esc50.evaluation.POOLING_NAMES`: how the frames' probabilities become those of the sound.
     cross_validated : dict
         What this recipe reached on the official folds, as `esc50.report.headline` gives it.
     settings : esc50.config.HeadSettings
         How the head was built and trained.
+    layers : sequence of int
+        Layers of YAMNet whose joined activations it takes, the last of which is 14; that one alone by default.
     trust : dict, optional
-        ``temperature`` and ``rejection`` of the card; by default those in ``data/results/trust.json``, if they
-        were measured with this pooling and these settings. Otherwise the card lacks them, and `load_card` says
-        by which command they are measured.
-    path : path-like
-        The ``.keras`` file; the card lies beside it and ends in ``.json``.
+        ``temperature`` and ``rejection`` of the card; by default those in one of `TRUST_FILES`, if they were
+        measured with this pooling, these settings and these layers. Otherwise the card lacks them, and `load_card`
+        says by which command they are measured.
+    path : path-like, optional
+        The ``.keras`` file; the card lies beside it and ends in ``.json``. By default the shipped model on these
+        layers, of `MODELS`.
 
     Returns
     -------
@@ -92,73 +114,113 @@ def save_classifier(model, *, pooling, cross_validated, settings, trust=None, pa
     Raises
     ------
     ResultsError
-        There is no such pooling.
+        There is no such pooling, or the layers do not end in 14.
     """
-    path = Path(path)
-    if pooling not in POOLINGS:
-        raise ResultsError(f"no pooling named {pooling!r}: choose from {', '.join(POOLINGS)}")
+    layers = list(layers)
+    path = Path(path or _shipped_on(layers))
+    if pooling not in POOLING_NAMES:
+        raise ResultsError(f"no pooling named {pooling!r}: choose from {', '.join(POOLING_NAMES)}")
+    if not _are_layers(layers):
+        raise ResultsError(f"no head hears the layers {layers!r}: {LAYERS_RULE}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as scratch:
         beside = Path(scratch) / path.name
         _without_optimizer(model).save(beside)
-        about = {"pooling": pooling, "cross_validated": cross_validated, "head_settings": asdict(settings)}
-        trust = _measured_trust(pooling, settings) if trust is None else trust
+        about = {"cross_validated": cross_validated, **recipe(pooling, settings, layers)}
+        trust = _measured_trust(about) if trust is None else trust
         write_json(_expected(beside) | _made_with() | about | trust, _card_path(beside))
         _card_path(beside).replace(_card_path(path))
         beside.replace(path)
     return path
 
 
-def update_trust(trust, *, path=CLASSIFIER_FILE):
+def update_trust(trust, *, path=None):
     """Write newly measured trust into the card of a saved head, where it was measured with the head's recipe.
 
     Parameters
     ----------
     trust : dict
-        What ``data/results/trust.json`` holds.
-    path : path-like
-        The ``.keras`` file.
+        What one of `TRUST_FILES` holds.
+    path : path-like, optional
+        The ``.keras`` file; by default the shipped model on the layers of the recipe.
 
     Returns
     -------
-    bool
-        False where the head has another pooling or other settings: the card is then as it was.
+    Path or None
+        The ``.keras`` file; None where the head has another recipe: its card is then as it was.
 
     Raises
     ------
     ResultsError
         There is no such card.
     """
-    path = Path(path)
+    path = Path(path or _shipped_on(_whole(trust["recipe"])["layers"]))
     card = _read_card(path)
-    if any(card.get(key) != value for key, value in trust["recipe"].items()):
-        return False
+    if not _fits(trust, card):
+        return None
     write_json(card | {key: trust[key] for key in TRUST_KEYS}, _card_path(path))
-    return True
+    return path
 
 
-def recipe(pooling, settings):
+def recipe(pooling, settings, layers=EMBEDDING):
     """What trust depends on, apart from the data.
 
     Parameters
     ----------
     pooling : str
-        A name of `esc50.evaluation.POOLINGS`.
+        One of `esc50.evaluation.POOLING_NAMES`.
     settings : esc50.config.HeadSettings
         How heads are built and trained.
+    layers : sequence of int
+        Layers of YAMNet that they hear.
 
     Returns
     -------
     dict
-        As JSON gives it back.
+        ``pooling``, ``head_settings`` and ``layers``, as JSON gives them back.
     """
-    return json.loads(json.dumps({"pooling": pooling, "head_settings": asdict(settings)}))
+    return json.loads(json.dumps({"pooling": pooling, "head_settings": asdict(settings), "layers": list(layers)}))
 
 
-def _measured_trust(pooling, settings):
-    trust = json.loads(TRUST_FILE.read_text(encoding="utf-8")) if TRUST_FILE.is_file() else {}
-    fits = trust.get("recipe") == recipe(pooling, settings)
-    return {key: trust[key] for key in TRUST_KEYS} if fits else {}
+def is_plain(card):
+    """Tell a head on YAMNet's embedding alone from one on more layers.
+
+    Parameters
+    ----------
+    card : dict
+        From `load_card`.
+
+    Returns
+    -------
+    bool
+        True for the plain one.
+    """
+    return tuple(card["layers"]) == EMBEDDING
+
+
+def _measured_trust(card):
+    """Temperature and rejection from the first file that was measured with the card's recipe; else nothing."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in TRUST_FILES.values() if file.is_file()]
+    return next(({key: trust[key] for key in TRUST_KEYS} for trust in found if _fits(trust, card)), {})
+
+
+def _fits(trust, card):
+    return all(card.get(key) == value for key, value in _whole(trust["recipe"]).items())
+
+
+def _whole(made_by):
+    """A recipe with its layers, which those written before there was a choice lack."""
+    return {"layers": list(EMBEDDING)} | made_by
+
+
+def _shipped_on(layers):
+    return MODELS["plain" if is_plain({"layers": layers}) else "layers"]
+
+
+def _are_layers(layers):
+    """Whether these are layers of YAMNet, each one once, and frames end in its embedding."""
+    numbers = isinstance(layers, list) and all(type(n) is int and 1 <= n <= backbone.LAST for n in layers)
+    return numbers and layers[-1:] == list(EMBEDDING) and len({*layers}) == len(layers)
 
 
 def _without_optimizer(model):
@@ -207,10 +269,16 @@ def _check_card(card, path):
         raise ResultsError(f"{_card_path(path)} lacks {', '.join(missing)}; {REMEDY}")
     if differing := [f"{key} {card[key]!r}, not {value!r}" for key, value in expected.items() if card[key] != value]:
         raise ResultsError(f"{_card_path(path)} does not fit: it has {'; '.join(differing)}; {REMEDY}")
-    if card["pooling"] not in POOLINGS:
+    if card["pooling"] not in POOLING_NAMES:
         raise ResultsError(f"{_card_path(path)} names the pooling {card['pooling']!r}, which is unknown; {REMEDY}")
+    if not _are_layers(card["layers"]):
+        raise ResultsError(f"{_card_path(path)} names the layers {card['layers']!r}: {LAYERS_RULE}; {REMEDY}")
     if faults := list(_trust_faults(card)):
-        raise ResultsError(f"{_card_path(path)} {'; '.join(faults)}; {TRUST_REMEDY}")
+        raise ResultsError(f"{_card_path(path)} {'; '.join(faults)}; {_trust_remedy(card)}")
+
+
+def _trust_remedy(card):
+    return TRUST_REMEDY.format(command("trust", "plain" if is_plain(card) else "layers"))
 
 
 def _trust_faults(card):
@@ -242,12 +310,12 @@ def load_head(path, card):
     Returns
     -------
     keras.Model
-        From (n_frames, 1024) to (n_frames, n_classes), on the CPU.
+        From (n_frames, size), where size is the sum of the layers' filters, to (n_frames, n_classes); on the CPU.
 
     Raises
     ------
     ResultsError
-        Keras cannot open it, or it does not lead from an embedding to the card's classes.
+        Keras cannot open it, or it does not lead from the card's layers to the card's classes.
     """
     quiet_tensorflow()
     import keras
@@ -258,10 +326,10 @@ def load_head(path, card):
     except UNREADABLE as error:
         versions = f"saved with Keras {card['versions'].get('keras')}, this is {keras.__version__}"
         raise ResultsError(f"{path} cannot be opened ({versions}); {REMEDY}") from error
-    n_names, shape = len(card["class_names"]), (head.input_shape[-1], head.output_shape[-1])
-    if shape != (YamnetSettings().embedding_size, n_names):
+    expected = sum(backbone.layer_sizes(card["layers"])), len(card["class_names"])
+    if (found := (head.input_shape[-1], head.output_shape[-1])) != expected:
         raise ResultsError(
-            f"{path} leads from {shape[0]} numbers to {shape[1]} classes, not from an embedding of "
-            f"{YamnetSettings().embedding_size} to the {n_names} classes that its card names; {REMEDY}"
+            f"{path} leads from {found[0]} numbers to {found[1]} classes, not from the {expected[0]} numbers of the "
+            f"layers to the {expected[1]} classes that its card names; {REMEDY}"
         )
     return head

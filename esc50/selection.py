@@ -7,7 +7,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from esc50 import evaluation
-from esc50.config import FOLDS, RESULTS_DIR, HeadSettings
+from esc50.config import FOLDS, RESULTS_DIR, HeadSettings, KernelSettings
 from esc50.dataset import left_out_split, load_clips
 from esc50.results import probabilities, read_csv, write_csv
 from esc50.study import CLIP_HEAD, EXPERIMENTS, run_experiment
@@ -15,6 +15,9 @@ from esc50.study import CLIP_HEAD, EXPERIMENTS, run_experiment
 SELECTION_FILE = RESULTS_DIR / "selection.csv"
 LAYERS_FILE = RESULTS_DIR / "selection_layers.csv"
 LAYERS = ("fusion_1", "fusion_3", "fusion_8", "fusion_14", "fusion_8_linear")  # how many, and with the logarithm or not
+KERNEL_FILE = RESULTS_DIR / "selection_kernel.csv"
+KERNELS = ("kernel_mean", "kernel", "kernel_speeds")  # what of the clip, and at how many speeds
+KERNEL_GRID = (KernelSettings(0.2, 0.01), KernelSettings(), KernelSettings(0.5, 0.05))  # stiffer to looser
 SEED = 0
 ORDER = [
     "experiment",
@@ -81,6 +84,64 @@ def validate_layers(*, progress=True):
     return load_selection(LAYERS_FILE)
 
 
+def validate_kernel(*, progress=True):
+    """Validate kernel ridge regression, and what is distilled from it, as `validate` does.
+
+    Writes ``data/results/selection_kernel.csv``.
+
+    Parameters
+    ----------
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `validate`; the experiments are "kernel", whose candidates are named by `kernel_label`, and "distilled",
+        whose candidates are its readings.
+    """
+    todo = [("kernel", kernel_label(name, each), name, each) for name in KERNELS for each in KERNEL_GRID]
+    todo.append(("distilled", "distilled", "distilled", EXPERIMENTS["distilled"].settings))
+    write_csv(_validated(todo, progress), KERNEL_FILE, float_format="%.6f")
+    return load_selection(KERNEL_FILE)
+
+
+def network_choices(layers, kernel):
+    """Choose among single networks for each left-out fold: those of `LAYERS`, and what is distilled.
+
+    Parameters
+    ----------
+    layers, kernel : pandas.DataFrame
+        From `load_selection`, of `LAYERS_FILE` and of `KERNEL_FILE`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `choices`; the candidates are names in data/results.
+    """
+    distilled = kernel[kernel["experiment"] == "distilled"]
+    table = pd.concat([layers, distilled.assign(candidate=distilled["model"])], ignore_index=True)
+    return choices(table.assign(experiment="network"))
+
+
+def kernel_label(name, settings):
+    """Name a candidate.
+
+    Parameters
+    ----------
+    name : str
+        Of an experiment.
+    settings : KernelSettings
+        Width and ridge.
+
+    Returns
+    -------
+    str
+        Such as ``kernel, gamma 0.35, ridge 0.02``.
+    """
+    return f"{name}, gamma {settings.gamma:g}, ridge {settings.ridge:g}"
+
+
 def _validated(todo, progress):
     clips, rows = load_clips(), []
     runs = [(*candidate, pair) for candidate in todo for pair in combinations(FOLDS, 2)]
@@ -102,7 +163,7 @@ def load_selection(path=SELECTION_FILE):
     Parameters
     ----------
     path : Path
-        `SELECTION_FILE` or `LAYERS_FILE`.
+        `SELECTION_FILE`, `LAYERS_FILE` or `KERNEL_FILE`.
 
     Returns
     -------

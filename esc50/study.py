@@ -15,7 +15,17 @@ import pandas as pd
 
 from esc50 import __version__, evaluation, features
 from esc50.backend import quiet_tensorflow
-from esc50.config import BUILD_DIR, FEATURES_DIR, FOLDS, RESULTS_DIR, CnnSettings, FusionSettings, HeadSettings
+from esc50.config import (
+    BUILD_DIR,
+    FEATURES_DIR,
+    FOLDS,
+    RESULTS_DIR,
+    CnnSettings,
+    DistillationSettings,
+    FusionSettings,
+    HeadSettings,
+    KernelSettings,
+)
 from esc50.dataset import (
     duplicated_clip_splits,
     grouped_random_splits,
@@ -23,9 +33,11 @@ from esc50.dataset import (
     load_clips,
     official_splits,
 )
+from esc50.distil import fit_distilled
 from esc50.feature_files import PARAMETERS, UPPER_LAYERS, layer_features, load_features, parameters
 from esc50.files import replacing
 from esc50.fusion import fit_fusion, heard
+from esc50.kernel import clip_maxima, clip_means, fit_kernel, partial_maxima
 from esc50.layers import columns_of
 from esc50.models import build_head
 from esc50.results import PROBABILITY_COLUMNS, Results, load_results, read_csv, save_results, write_csv
@@ -121,22 +133,61 @@ def _hear(files, *, layers, logarithm=True):
     return lambda arrays: tuple(heard(a, c, logarithm=logarithm) for a, c in zip(arrays, columns, strict=True))
 
 
-def _fusion(readings, *, files=("layers",), layers=UPPER_LAYERS, logarithm=True):
-    fit, prepare = partial(fit_fusion, readings), _hear(files, layers=layers, logarithm=logarithm)
-    code = ("fusion", "layers", "backbone")
-    return Experiment(files, prepare, fit, tuple(readings), FusionSettings(), _SEEDS, code=code)
+ALL_LAYERS = tuple(range(1, 15))
+SPEEDS = ("layers", "layers_slow", "layers_fast")
+PARTS_OF_EACH = 2  # other versions of a clip at each speed: maxima over some of its frames
 
 
-_WHOLE = (0,)  # the clips as they are
+def _maxima(arrays, *, parts=0):
+    """Maxima of the clips at each speed, then over some of their frames."""
+    clips, rng = _hear(SPEEDS[: len(arrays)], layers=ALL_LAYERS)(arrays), np.random.default_rng(0)
+    some = [partial_maxima(each, rng) for _ in range(parts) for each in clips]
+    return *map(clip_maxima, clips), *some
+
+
+def _means(arrays):
+    return tuple(map(clip_means, _hear(SPEEDS[: len(arrays)], layers=ALL_LAYERS)(arrays)))
+
+
+def _fusion(readings, *, files=("layers",), layers=ALL_LAYERS, logarithm=True, settings=FusionSettings(), **options):
+    fit, prepare = partial(fit_fusion, readings, **options), _hear(files, layers=layers, logarithm=logarithm)
+    return Experiment(files, prepare, fit, tuple(readings), settings, _SEEDS, code=FUSION_CODE)
+
+
+def _kernel(readings, *, files=("layers",), prepare=_maxima, **options):
+    fit = partial(fit_kernel, readings, **options)
+    return Experiment(files, prepare, fit, tuple(readings), KernelSettings(), code=(*FUSION_CODE, "kernel"))
+
+
+FUSION_CODE = ("fusion", "layers", "backbone")
+_WHOLE, _THREE_SPEEDS = (0,), (0, 1, 2)  # the clips as they are; and slower, and faster
 EXPERIMENTS |= {
     "fusion_1": _fusion({"fusion_1": _WHOLE}, layers=(14,)),
     "fusion_3": _fusion({"fusion_3": _WHOLE}, layers=(12, 13, 14)),
     "fusion_8": _fusion(
         {"fusion_8": _WHOLE, "fusion_8_shifts": (1,), "fusion_8_speeds": (0, 2, 3)},
         files=("layers", "layers_often", "layers_slow", "layers_fast"),
+        layers=UPPER_LAYERS,
     ),
-    "fusion_14": _fusion({"fusion_14": _WHOLE}, layers=tuple(range(1, 15))),
-    "fusion_8_linear": _fusion({"fusion_8_linear": _WHOLE}, logarithm=False),
+    "fusion_14": _fusion({"fusion_14": _WHOLE}),
+    "fusion_8_linear": _fusion({"fusion_8_linear": _WHOLE}, layers=UPPER_LAYERS, logarithm=False),
+    "fusion_14_mixup": _fusion({"fusion_14_mixup": _WHOLE}, settings=FusionSettings(mixup_alpha=0.3)),
+    "fusion_14_attention": _fusion(
+        {"fusion_14_attention": _WHOLE}, settings=FusionSettings(attention_units=64, epochs=40)
+    ),
+    "fusion_14_speeds": _fusion({"fusion_14_speeds": _WHOLE}, files=SPEEDS, trained_on=_THREE_SPEEDS),
+    "kernel_mean": _kernel({"kernel_mean": _WHOLE}, prepare=_means),
+    "kernel": _kernel({"kernel": _WHOLE}),
+    "kernel_speeds": _kernel({"kernel_speeds": _THREE_SPEEDS}, files=SPEEDS, trained_on=_THREE_SPEEDS),
+    "distilled": Experiment(
+        SPEEDS,
+        partial(_maxima, parts=PARTS_OF_EACH),
+        partial(fit_distilled, {"distilled": _WHOLE, "distilled_speeds": _THREE_SPEEDS}, n_taught=len(SPEEDS)),
+        ("distilled", "distilled_speeds"),
+        DistillationSettings(),
+        _SEEDS,
+        code=(*FUSION_CODE, "kernel", "distil"),
+    ),
 }
 
 

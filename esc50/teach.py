@@ -18,12 +18,14 @@ from esc50.evaluation import POOLINGS
 from esc50.feature_files import load_features
 from esc50.predict import SoundClassifier, load_source
 from esc50.rejection import TrainingClips, clip_vectors, head_activations
+from esc50.saved import is_plain
 from esc50.study import train_head_on
 from esc50.verdict import class_label
 from esc50.yamnet import audible_frames
 
 SETTINGS = TeachingSettings()
 SAME_CLIP = 0.9999  # cosine of two clips' mean embeddings from which they are one and the same recording
+PUPIL = "The lesson is given to the plain head, which then answers: only its training vectors come with the project."
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class Taught:
 
     @property
     def sentences(self) -> tuple:
-        """What was learnt, what it costs, and what was not measured anew, for people."""
+        """What was learnt, what it costs, what was not measured anew, and by which head, for people."""
         label, n_clips = class_label(self.class_name), len(self.left_out)
         return (
             f"It learnt the class “{label}” from {n_clips} clips. Left out of the lesson in turn, "
@@ -84,6 +86,7 @@ class Taught:
             f"{self.n_taken} of them {'is' if self.n_taken == 1 else 'are'} taken for “{label}”.",
             "How sure it says it is, and from where on it refuses a sound, was measured before the lesson, without "
             f"“{label}”.",
+            PUPIL,
         )
 
     def costs(self):
@@ -111,6 +114,9 @@ class Taught:
 def teach(classifier, class_name, clips, *, sample_rate_hz=None, settings=SETTINGS, report=None):
     """Add a class to the classifier, and measure what that does to the others.
 
+    The lesson is given to the plain head, because only its training vectors are committed: where the classifier
+    hears more layers than one, the plain one that comes with the project is taught in its place.
+
     The output layer gets one unit, which learns from the new clips and the cached embeddings of all 2,000 of
     ESC-50 when to speak up; all other weights stay as they are. Nothing that was heard in a training is counted:
     new clips are left out in turn, and the cost is measured on fold 5 with a head trained on folds 1 to 4.
@@ -118,7 +124,7 @@ def teach(classifier, class_name, clips, *, sample_rate_hz=None, settings=SETTIN
     Parameters
     ----------
     classifier : esc50.predict.SoundClassifier
-        Not changed.
+        Not changed; one that was taught already may learn on.
     class_name : str
         Of the new class.
     clips : dict of str to source, or sequence of path-like
@@ -142,6 +148,7 @@ def teach(classifier, class_name, clips, *, sample_rate_hz=None, settings=SETTIN
         twice, or known already. The message names them.
     """
     start, report = time.perf_counter(), report or (lambda words: None)
+    classifier = classifier if is_plain(classifier.card) else SoundClassifier.load("plain")
     class_name = _checked_name(class_name, classifier.class_names)
     report("listening to the clips")
     new = _listen(classifier, clips, sample_rate_hz, settings)
@@ -314,7 +321,7 @@ def _listen(classifier, clips, sample_rate_hz, settings):
 
 def _audible_embeddings(classifier, source, sample_rate_hz):
     sound = load_source(source, sample_rate_hz=sample_rate_hz)
-    embeddings = classifier.yamnet.embed(sound.waveform)  # (n_frames, 1024)
+    embeddings = classifier.hear(sound.waveform)  # (n_frames, 1024)
     audible = audible_frames(embeddings)  # (n_frames,)
     if sound.is_silent or not audible.any():
         raise AudioError("there is nothing to hear in it, so nothing to learn from: leave it out")

@@ -11,8 +11,9 @@ import pandas as pd
 
 from esc50.answers import audacity_line
 from esc50.audio import SoundFacts
-from esc50.config import TimelineSettings, YamnetSettings
+from esc50.config import PLAIN_TIMELINE, TimelineSettings, YamnetSettings
 from esc50.errors import TooLongError
+from esc50.evaluation import MAXIMUM_OF_VECTORS
 from esc50.files import replacing
 from esc50.predict import faults, open_source
 from esc50.results import write_csv, write_json
@@ -21,7 +22,7 @@ from esc50.yamnet import HOP_SAMPLES, PATCH_SAMPLES, audible_frames
 YAMNET = YamnetSettings()
 FRAME_SECONDS, HOP_SECONDS = YAMNET.patch_window_seconds, YAMNET.patch_hop_seconds
 OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # where the length is not known beforehand
-STORED = np.float16  # of the frames' embeddings, until the events are judged: 15 MB an hour, on disk
+STORED = np.float16  # of the frames' vectors, until the events are judged: on disk, 90 MB an hour for all 14 layers
 MOST_JUDGED = 1_250  # frames, ten minutes of them: of a longer event so many, evenly spread
 NOTHING = -1  # label of a frame in which no class is heard
 
@@ -64,7 +65,8 @@ class Timeline:
     class_names : tuple of str
         In label order.
     probabilities : np.ndarray, shape (n_frames, n_classes)
-        Of each YAMNet frame of 0.96 s, every 0.48 s; neither smoothed nor calibrated.
+        Of each YAMNet frame of 0.96 s, every 0.48 s, read with its neighbours as `windowed_maxima` has it; neither
+        smoothed nor calibrated.
     audible : np.ndarray of bool, shape (n_frames,)
         False where a frame is silent.
     facts : esc50.audio.SoundFacts
@@ -170,7 +172,7 @@ class Timeline:
         return Path(path)
 
 
-def listen(classifier, source, *, sample_rate_hz=None, settings=TimelineSettings(), progress=False, on_block=None):
+def listen(classifier, source, *, sample_rate_hz=None, settings=None, progress=False, on_block=None):
     """Make a timeline of a recording of any length, in bounded memory.
 
     Parameters
@@ -181,8 +183,9 @@ def listen(classifier, source, *, sample_rate_hz=None, settings=TimelineSettings
         All that `esc50.predict.load_source` takes.
     sample_rate_hz : float, optional
         Samples per second: required for an array, refused otherwise.
-    settings : TimelineSettings
-        How frames are smoothed and joined to events, and the longest recording that is taken.
+    settings : TimelineSettings, optional
+        How frames are smoothed and joined to events, and the longest recording that is taken; by default
+        `settings_for` the classifier's head.
     progress : bool
         Show a progress bar on stderr.
     on_block : callable, optional
@@ -199,19 +202,16 @@ def listen(classifier, source, *, sample_rate_hz=None, settings=TimelineSettings
     AudioError
         The source is not sound, is damaged, or is longer than ``settings.max_seconds``.
     """
-    probabilities, audible = [], []
+    settings = settings or settings_for(classifier.card["pooling"])
     with tempfile.TemporaryFile() as store, open_source(source, sample_rate_hz=sample_rate_hz) as stream:
-        for embeddings in hear(classifier.yamnet, stream, settings=settings, progress=progress, on_block=on_block):
-            probabilities.append(classifier.apply_head(embeddings))  # (n_frames, n_classes)
-            audible.append(audible_frames(embeddings))
-            store.write(embeddings.astype(STORED).tobytes())
+        blocks = hear(classifier.hear, stream, settings=settings, progress=progress, on_block=on_block)
+        probabilities, audible = _read_frames(classifier, _stored(blocks, store), settings)
         store.flush()
-        stored = np.memmap(store, STORED, mode="r").reshape(-1, YAMNET.embedding_size)  # (n_frames, 1024)
-        frames = np.concatenate(probabilities), np.concatenate(audible), stored
-        return _told(classifier, *frames, facts=stream.facts, settings=settings)
+        vectors = np.memmap(store, STORED, mode="r").reshape(len(audible), -1)  # (n_frames, size)
+        return _told(classifier, probabilities, audible, vectors, facts=stream.facts, settings=settings)
 
 
-def timeline_of(prediction, *, classifier, settings=TimelineSettings()):
+def timeline_of(prediction, *, classifier, settings=None):
     """Make the timeline that `listen` makes, of a sound that has been heard already.
 
     Parameters
@@ -220,28 +220,117 @@ def timeline_of(prediction, *, classifier, settings=TimelineSettings()):
         Of the sound.
     classifier : esc50.predict.SoundClassifier
         What made it.
-    settings : TimelineSettings
-        How frames are smoothed and joined to events.
+    settings : TimelineSettings, optional
+        How frames are smoothed and joined to events; by default `settings_for` the classifier's head.
 
     Returns
     -------
     Timeline
         Events in order of time.
     """
-    embeddings = prediction.embeddings
-    frames = prediction.frame_probabilities, audible_frames(embeddings), embeddings.astype(STORED)
+    settings = settings or settings_for(classifier.card["pooling"])
+    vectors = prediction.vectors
+    frames = *_read_frames(classifier, [vectors], settings), vectors.astype(STORED)
     return _told(classifier, *frames, facts=prediction.sound, settings=settings)
 
 
-def judge_events(events, embeddings, *, classifier, duration_seconds):
+def windowed_maxima(vectors, audible, *, n_frames):
+    """For each frame the maximum over the audible frames around it, which a head on maxima of clips is to take.
+
+    Parameters
+    ----------
+    vectors : np.ndarray, shape (n_frames, size)
+        Activations, float32: none is below zero.
+    audible : np.ndarray of bool, shape (n_frames,)
+        Frames with sound in them.
+    n_frames : int
+        Width of the window, odd, centred on the frame and cut at either end; 1 changes nothing.
+
+    Returns
+    -------
+    np.ndarray, shape (n_frames, size)
+        Where no frame of the window is audible, the frame as it is.
+    """
+    from scipy.ndimage import maximum_filter1d
+
+    if n_frames == 1:
+        return vectors
+    counted = np.where(audible[:, np.newaxis], vectors, 0)  # (n_frames, size)
+    heard = maximum_filter1d(audible.astype(np.uint8), n_frames, mode="constant") > 0  # (n_frames,)
+    maxima = maximum_filter1d(counted, n_frames, axis=0, mode="constant")  # (n_frames, size)
+    return np.where(heard[:, np.newaxis], maxima, vectors)
+
+
+def windowed_blocks(blocks, *, n_frames):
+    """Take `windowed_maxima` of a recording block by block: the numbers are those of the whole.
+
+    Parameters
+    ----------
+    blocks : iterable of np.ndarray, shape (n_block_frames, size)
+        Vectors of all frames, in order.
+    n_frames : int
+        Width of the window.
+
+    Yields
+    ------
+    maxima : np.ndarray, shape (n_part_frames, size)
+        Each frame once, in order; parts are as long as blocks but for the first and the last.
+    audible : np.ndarray of bool, shape (n_part_frames,)
+        Which of these frames have sound in them.
+    """
+    margin, waiting, n_before = n_frames // 2, None, 0  # of those waiting, the first n_before were given already
+    for block in blocks:
+        waiting = block if waiting is None else np.concatenate([waiting, block])
+        end = max(n_before, len(waiting) - margin)  # up to here no later block matters
+        yield from _part(waiting, n_before, end, n_frames)
+        start = max(0, end - margin)
+        waiting, n_before = waiting[start:], end - start
+    yield from _part(waiting, n_before, len(waiting), n_frames)
+
+
+def settings_for(pooling):
+    """Settings of timelines that were chosen for a kind of heads.
+
+    Parameters
+    ----------
+    pooling : str
+        One of `esc50.evaluation.POOLING_NAMES`, from the head's card or recipe.
+
+    Returns
+    -------
+    TimelineSettings
+        Heads on maxima hear some frames at once; those of other heads are averaged behind the head.
+    """
+    return TimelineSettings() if pooling == MAXIMUM_OF_VECTORS else PLAIN_TIMELINE
+
+
+def window_of(pooling, settings=TimelineSettings()):
+    """Over how many frames the maximum is taken for a head.
+
+    Parameters
+    ----------
+    pooling : str
+        One of `esc50.evaluation.POOLING_NAMES`, from the head's card or recipe.
+    settings : TimelineSettings
+        Says so for heads on maxima.
+
+    Returns
+    -------
+    int
+        1 for every other head: it was trained on single frames.
+    """
+    return settings.window_frames if pooling == MAXIMUM_OF_VECTORS else 1
+
+
+def judge_events(events, vectors, *, classifier, duration_seconds):
     """Say of each event whether it is any of the classes, as if it were a sound of its own.
 
     Parameters
     ----------
     events : sequence of Event
         From `find_events`.
-    embeddings : np.ndarray, shape (n_frames, 1024)
-        Of all frames of the recording.
+    vectors : np.ndarray, shape (n_frames, size)
+        Of all frames of the recording, from the classifier's `hear`.
     classifier : esc50.predict.SoundClassifier
         Its `judge` decides.
     duration_seconds : float
@@ -252,21 +341,22 @@ def judge_events(events, embeddings, *, classifier, duration_seconds):
     tuple of Event
         The same events with their ``is_known``.
     """
-    borders, judged = _borders(len(embeddings), duration_seconds), []
+    borders, judged = _borders(len(vectors), duration_seconds), []
     for event in events:
         first, end = np.searchsorted(borders, (event.start_seconds, event.end_seconds))
-        frames = embeddings[first : end : ceil((end - first) / MOST_JUDGED)].astype(np.float32)
+        frames = vectors[first : end : ceil((end - first) / MOST_JUDGED)].astype(np.float32)
         judged.append(replace(event, is_known=bool(classifier.judge(frames).is_known)))
     return tuple(judged)
 
 
-def hear(yamnet, stream, *, settings=TimelineSettings(), progress=False, on_block=None):
-    """Embed a stream block by block; the frames are those of the whole waveform.
+def hear(embed, stream, *, settings=TimelineSettings(), progress=False, on_block=None):
+    """Hear a stream block by block; the frames are those of the whole waveform.
 
     Parameters
     ----------
-    yamnet : esc50.yamnet.Yamnet
-        Makes the embeddings.
+    embed : callable
+        From a waveform (n_samples,) to the vectors of its frames: `esc50.predict.SoundClassifier.hear`, or the method
+        ``embed`` of a `esc50.yamnet.Yamnet`.
     stream : esc50.audio.SoundStream
         From `esc50.predict.open_source`.
     settings : TimelineSettings
@@ -276,8 +366,8 @@ def hear(yamnet, stream, *, settings=TimelineSettings(), progress=False, on_bloc
 
     Yields
     ------
-    np.ndarray, shape (n_frames, 1024)
-        Embeddings of one block.
+    np.ndarray, shape (n_frames, size)
+        Vectors of one block.
 
     Raises
     ------
@@ -285,7 +375,7 @@ def hear(yamnet, stream, *, settings=TimelineSettings(), progress=False, on_bloc
         As `listen`.
     """
     blocks = _shown(_limited(stream, settings.max_seconds), stream, progress, on_block)
-    yield from map(yamnet.embed, overlapping_blocks(blocks, n_frames=settings.frames_per_block))
+    yield from map(embed, overlapping_blocks(blocks, n_frames=settings.frames_per_block))
 
 
 def overlapping_blocks(blocks, *, n_frames):
@@ -371,10 +461,31 @@ def smooth_probabilities(probabilities, audible, *, n_frames):
     return uniform_filter1d(heard, n_frames, axis=0, mode="nearest")
 
 
-def _told(classifier, probabilities, audible, embeddings, *, facts, settings):
+def _read_frames(classifier, blocks, settings):
+    """Probabilities (n_frames, n_classes) of all frames, and which are audible (n_frames,)."""
+    window = window_of(classifier.card["pooling"], settings)
+    read = [(classifier.apply_head(part), audible) for part, audible in windowed_blocks(blocks, n_frames=window)]
+    return tuple(map(np.concatenate, zip(*read, strict=True)))
+
+
+def _stored(blocks, store):
+    """The same blocks, each written to the store as it goes by."""
+    for vectors in blocks:
+        store.write(vectors.astype(STORED).tobytes())
+        yield vectors
+
+
+def _part(vectors, first, end, n_frames):
+    """Maxima of some of the frames, and which of them are audible; nothing where there are none."""
+    if first < end:
+        audible = audible_frames(vectors)
+        yield windowed_maxima(vectors, audible, n_frames=n_frames)[first:end], audible[first:end]
+
+
+def _told(classifier, probabilities, audible, vectors, *, facts, settings):
     names, seconds = classifier.class_names, facts.duration_seconds
     events = find_events(probabilities, audible, class_names=names, duration_seconds=seconds, settings=settings)
-    events = judge_events(events, embeddings, classifier=classifier, duration_seconds=seconds)
+    events = judge_events(events, vectors, classifier=classifier, duration_seconds=seconds)
     return Timeline(events, seconds, names, probabilities, audible, facts, settings)
 
 

@@ -1,8 +1,8 @@
 """How well timelines tell what is in long recordings: measured on stitched clips that the heads never heard.
 
-Two things were not chosen anew for each fold. `HEAD_SETTINGS` is what the nested validation of the heads
-(`esc50.selection`) chose for most folds, so each reported fold had a part in it. And an earlier grid on these folds
-held a ``min_event_seconds`` of 1.9 s too, which was taken out for the sake of single clicks.
+Two things were not chosen anew for each fold. Heads are made as `esc50.recipes` says, with settings for whose choice
+see `esc50.selection`: each reported fold had a part in it. And an earlier grid on these folds held a
+``min_event_seconds`` of 1.9 s too, which was taken out for the sake of single clicks.
 """
 
 import hashlib
@@ -12,27 +12,32 @@ from pathlib import Path
 
 import numpy as np
 
-from esc50 import __version__
+from esc50 import __version__, saved
 from esc50.audio import load_sound
 from esc50.backend import quiet_tensorflow
-from esc50.config import FOLDS, RESULTS_DIR, HeadSettings, StitchingSettings, TimelineSettings
+from esc50.config import FOLDS, RESULTS_DIR, StitchingSettings, TimelineSettings
 from esc50.dataset import class_names, clip_path, find_dataset, load_clips, official_splits, validation_split
-from esc50.feature_files import load_features, parameters
+from esc50.feature_files import parameters
+from esc50.recipes import RECIPES, load_yamnet_of
 from esc50.results import write_json
+from esc50.shipped import DEFAULT_MODEL, command
 from esc50.stitching import segment_activity, segment_scores, stitch
-from esc50.study import train_head_on
-from esc50.timeline import find_events
-from esc50.yamnet import audible_frames, load_yamnet
+from esc50.study import EXPERIMENTS
+from esc50.timeline import STORED, find_events, window_of, windowed_maxima
+from esc50.yamnet import audible_frames
 
 TIMELINE_FILE = "timeline.json"
-HEAD_SETTINGS = HeadSettings()
 GRID = {
+    "window_frames": (1, 3, 5),  # of heads on maxima; for others there is no choice
     "smoothing_frames": (1, 3, 5, 7, 9),
     "min_confidence": (0.2, 0.25, 0.3, 0.35, 0.4, 0.5),
     "max_gap_seconds": (0.5, 1.0, 2.0, 3.0),
     "min_event_seconds": (0.0, 0.9, 1.4),  # a click is in three frames: 1.44 s, and more would drop it
 }
-MODULES = ("audio", "models", "stitching", "study", "timeline", "timeline_benchmark", "training", "yamnet")
+MODULES = (
+    *("audio", "layers", "models", "recipes", "stitching", "study", "timeline", "timeline_benchmark", "training"),
+    "yamnet",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,20 +46,22 @@ class HeardRecording:
 
     Attributes
     ----------
-    embeddings : np.ndarray, shape (n_frames, 1024)
-        Of all frames.
+    vectors : np.ndarray, shape (n_frames, size)
+        Of all frames, float16.
     reference : np.ndarray of bool, shape (n_segments, 50)
         Which classes truly sound in which segment.
     duration_seconds : float
         Length.
     """
 
-    embeddings: np.ndarray
+    vectors: np.ndarray
     reference: np.ndarray
     duration_seconds: float
 
 
-def run_timeline_benchmark(*, folds=FOLDS, settings=StitchingSettings(), seed=0, folder=RESULTS_DIR, progress=True):
+def run_timeline_benchmark(
+    *, model=DEFAULT_MODEL, folds=FOLDS, settings=StitchingSettings(), seed=0, folder=RESULTS_DIR, progress=True
+):
     """Measure timelines on recordings stitched from each fold in turn, and keep the result if it is whole.
 
     For each fold the settings of the timeline are chosen on a validation fold inside the four training folds, by
@@ -64,6 +71,8 @@ def run_timeline_benchmark(*, folds=FOLDS, settings=StitchingSettings(), seed=0,
 
     Parameters
     ----------
+    model : str
+        A key of `esc50.recipes.RECIPES`: how heads are made.
     folds : sequence of int
         Official folds to report; the file is written only for all five.
     settings : StitchingSettings
@@ -79,7 +88,7 @@ def run_timeline_benchmark(*, folds=FOLDS, settings=StitchingSettings(), seed=0,
     -------
     dict
         ``pooled`` scores over all folds, ``by_fold`` with the settings chosen for each and the scores of its first
-        recording alone, ``in_use`` settings, and what made them.
+        recording alone, ``in_use`` settings, the ``model``, and what made them.
 
     Raises
     ------
@@ -89,12 +98,13 @@ def run_timeline_benchmark(*, folds=FOLDS, settings=StitchingSettings(), seed=0,
     from tqdm.auto import tqdm
 
     quiet_tensorflow()
-    recordings = {fold: heard_recordings(fold, settings=settings, progress=progress) for fold in FOLDS}
+    hear = {"model": model, "settings": settings, "progress": progress}
+    recordings = {fold: heard_recordings(fold, **hear) for fold in FOLDS}
     by_fold, activities, validation = [], [], []
     for fold in tqdm(folds, desc="folds", unit="fold", disable=not progress):
-        chosen, validated = choose_settings(fold, recordings, seed=seed)
-        head = train_head(official_splits(load_clips(), folds=[fold])[0].train, seed=seed)
-        frames = frames_of(head, recordings[fold])
+        chosen, validated = choose_settings(fold, recordings, model=model, seed=seed)
+        head = train_head(official_splits(load_clips(), folds=[fold])[0].train, model=model, seed=seed)
+        frames = frames_of(head, recordings[fold], n_frames=chosen.window_frames)
         activities.append(activity(frames, chosen))
         scores = rounded(segment_scores(*activities[-1]))
         first = rounded(segment_scores(*activity(frames[:1], chosen)))  # a test makes it anew
@@ -102,19 +112,21 @@ def run_timeline_benchmark(*, folds=FOLDS, settings=StitchingSettings(), seed=0,
         validation.append(validated)
     pooled = segment_scores(*map(np.concatenate, zip(*activities, strict=True)))
     result = {"pooled": rounded(pooled), "by_fold": by_fold, "in_use": _choice(_best(validation))}
-    result |= _about(recordings, settings, seed)
+    result |= _about(model, recordings, settings, seed)
     if tuple(folds) == FOLDS:
         write_json(result, Path(folder) / TIMELINE_FILE)
     return result
 
 
-def heard_recordings(fold, *, settings=StitchingSettings(), n_recordings=None, progress=False):
+def heard_recordings(fold, *, model=DEFAULT_MODEL, settings=StitchingSettings(), n_recordings=None, progress=False):
     """Stitch the clips of one fold, in a drawn order, and let YAMNet hear the recordings.
 
     Parameters
     ----------
     fold : int
         Official fold.
+    model : str
+        A key of `esc50.recipes.RECIPES`: with which layers YAMNet hears.
     settings : StitchingSettings
         Clips in a recording, gaps, levels, seed.
     n_recordings : int, optional
@@ -129,7 +141,7 @@ def heard_recordings(fold, *, settings=StitchingSettings(), n_recordings=None, p
     """
     from tqdm.auto import tqdm
 
-    clips, root, yamnet = load_clips(), find_dataset(), load_yamnet()
+    clips, root, yamnet = load_clips(), find_dataset(), load_yamnet_of(RECIPES[model])
     clips = clips[clips["fold"] == fold].sample(frac=1, random_state=settings.seed + fold)
     starts = range(0, len(clips), settings.clips_per_recording)[:n_recordings]
     heard = []
@@ -142,30 +154,31 @@ def heard_recordings(fold, *, settings=StitchingSettings(), n_recordings=None, p
         truth = segment_activity(
             whole.reference, class_names(), duration_seconds=seconds, segment_seconds=settings.segment_seconds
         )
-        heard.append(HeardRecording(yamnet.embed(whole.waveform), truth, seconds))
+        heard.append(HeardRecording(yamnet.embed(whole.waveform).astype(STORED), truth, seconds))
     return heard
 
 
-def train_head(rows, *, seed=0):
-    """Train the dense head on the frames of some clips, as the study does.
+def train_head(rows, *, model=DEFAULT_MODEL, seed=0):
+    """Train a head on some clips, as its recipe says.
 
     Parameters
     ----------
     rows : np.ndarray, shape (n_clips,)
         Rows of the clip table.
+    model : str
+        A key of `esc50.recipes.RECIPES`.
     seed : int
         Of weights and order.
 
     Returns
     -------
     keras.Model
-        From (batch, 1024) to (batch, 50).
+        From (batch, size) to (batch, 50).
     """
-    arrays = load_features("yamnet")
-    return train_head_on(arrays["embeddings"][rows], arrays["target"][rows], settings=HEAD_SETTINGS, seed=seed)
+    return RECIPES[model].fit(rows, settings=RECIPES[model].settings, seed=seed)
 
 
-def choose_settings(fold, recordings, *, seed=0):
+def choose_settings(fold, recordings, *, model=DEFAULT_MODEL, seed=0):
     """Choose the timeline's settings for one reported fold, inside its training folds.
 
     Parameters
@@ -174,6 +187,8 @@ def choose_settings(fold, recordings, *, seed=0):
         The fold that is reported: neither its clips nor its recordings are used.
     recordings : dict of int to list of HeardRecording
         By fold.
+    model : str
+        A key of `esc50.recipes.RECIPES`.
     seed : int
         Of the head.
 
@@ -187,23 +202,31 @@ def choose_settings(fold, recordings, *, seed=0):
     clips = load_clips()
     split = validation_split(clips, official_splits(clips, folds=[fold])[0])
     (validation_fold,) = set(clips["fold"].to_numpy()[split.test])
-    frames = frames_of(train_head(split.train, seed=seed), recordings[validation_fold])
-    validated = {choice: segment_scores(*activity(frames, choice))["f1"] for choice in grid()}
+    head, choices = train_head(split.train, model=model, seed=seed), grid(model=model)
+    windows = {choice.window_frames for choice in choices}
+    frames = {n: frames_of(head, recordings[validation_fold], n_frames=n) for n in windows}
+    validated = {choice: segment_scores(*activity(frames[choice.window_frames], choice))["f1"] for choice in choices}
     return _best([validated]), validated
 
 
-def grid():
+def grid(*, model=DEFAULT_MODEL):
     """Every combination of the settings that are chosen by measurement.
+
+    Parameters
+    ----------
+    model : str
+        A key of `esc50.recipes.RECIPES`.
 
     Returns
     -------
     list of TimelineSettings
         In the order of `GRID`.
     """
-    return [replace(TimelineSettings(), **dict(zip(GRID, values, strict=True))) for values in product(*GRID.values())]
+    values = _grid(model)
+    return [replace(TimelineSettings(), **dict(zip(values, each, strict=True))) for each in product(*values.values())]
 
 
-def frames_of(head, recordings):
+def frames_of(head, recordings, *, n_frames=1):
     """What a head makes of recordings, frame by frame.
 
     Parameters
@@ -212,15 +235,21 @@ def frames_of(head, recordings):
         From `train_head`.
     recordings : list of HeardRecording
         To be heard.
+    n_frames : int
+        Width of the window over which it takes maxima: see `esc50.timeline.windowed_maxima`.
 
     Returns
     -------
     list of tuple
         Of each recording the probabilities (n_frames, 50), the audible frames (n_frames,) and the recording.
     """
-    return [
-        (head.predict(r.embeddings, batch_size=2048, verbose=0), audible_frames(r.embeddings), r) for r in recordings
-    ]
+    frames = []
+    for recording in recordings:
+        vectors = recording.vectors.astype(np.float32)  # (n_frames, size)
+        audible = audible_frames(vectors)
+        maxima = windowed_maxima(vectors, audible, n_frames=n_frames)
+        frames.append((head.predict(maxima, batch_size=2048, verbose=0), audible, recording))
+    return frames
 
 
 def activity(frames, settings, *, segment_seconds=StitchingSettings.segment_seconds):
@@ -273,17 +302,26 @@ def _choice(settings):
     return {name: getattr(settings, name) for name in GRID}
 
 
-def _about(recordings, settings, seed):
-    sources = b"".join(Path(__file__).with_name(f"{module}.py").read_bytes() for module in MODULES)
+def _grid(model):
+    windows = [replace(TimelineSettings(), window_frames=n) for n in GRID["window_frames"]]
+    possible = {window_of(RECIPES[model].pooling, each) for each in windows}
+    return GRID | {"window_frames": tuple(sorted(possible))}
+
+
+def _about(model, recordings, settings, seed):
+    recipe = RECIPES[model]
+    modules = (*MODULES, *EXPERIMENTS[recipe.model].code)
+    sources = b"".join(Path(__file__).with_name(f"{module}.py").read_bytes() for module in modules)
     every = [recording for fold in recordings.values() for recording in fold]
     return {
+        "model": model,
+        "recipe": saved.recipe(recipe.pooling, recipe.settings, recipe.layers),
         "stitching": asdict(settings),
-        "grid": {name: list(values) for name, values in GRID.items()},
-        "head_settings": asdict(HEAD_SETTINGS),
-        "feature_parameters": parameters("yamnet"),
+        "grid": {name: list(values) for name, values in _grid(model).items()},
+        "feature_parameters": parameters(recipe.features[0]),
         "seed": seed,
         "n_recordings": len(every),
         "hours": round(sum(recording.duration_seconds for recording in every) / 3600, 3),
         "code_version": f"{__version__}+{hashlib.sha256(sources).hexdigest()[:12]}",
-        "command": "python -m esc50 timeline-benchmark",
+        "command": command("timeline-benchmark", model),
     }

@@ -95,6 +95,24 @@ def describe_sound(facts):
     return f"{facts.duration_seconds:.2f} s, {channels}, {facts.source_sample_rate_hz:g} Hz"
 
 
+def describe_head(n_layers):
+    """Say which of the heads answers.
+
+    Parameters
+    ----------
+    n_layers : int
+        How many layers of YAMNet it hears.
+
+    Returns
+    -------
+    str
+        A sentence.
+    """
+    if n_layers == 1:
+        return "Answers come from the plain head, on YAMNet's embedding alone."
+    return f"Answers come from the head on {n_layers} of YAMNet's layers."
+
+
 def class_label(name):
     """Readable form of a class name.
 

@@ -69,6 +69,8 @@ class PredictionWidget(ipywidgets.VBox):
         The browser's microphone; what it hears is predicted at once.
     path : ipywidgets.Text
         A file on the notebook's machine, of any size; predicted when the line is finished.
+    hint : ipywidgets.HTML
+        What to do with large files, and which head answers.
     status : ipywidgets.HTML
         The verdict with facts, warnings and the nearest training clips; or what is wrong with the sound.
     player : ipywidgets.Audio
@@ -103,8 +105,8 @@ class PredictionWidget(ipywidgets.VBox):
         folded = ipywidgets.Accordion([self.teacher], titles=["Teach it a new class"], selected_index=None)
         inputs = ipywidgets.HBox([self.choice, self.upload, self.recorder], layout=ipywidgets.Layout(flex_flow="wrap"))
         heard = ipywidgets.HBox([self.player, self.why], layout=ipywidgets.Layout(align_items="center"))
-        hint = ipywidgets.HTML(f'<small class="esc50-hint">{LARGER}</small>')
-        parts = [_html(STYLE), inputs, self.path, hint, self.status, heard, self.picture, self.reasons, folded]
+        self.hint = ipywidgets.HTML(_hint(classifier))
+        parts = [_html(STYLE), inputs, self.path, self.hint, self.status, heard, self.picture, self.reasons, folded]
         super().__init__(parts, layout=ipywidgets.Layout(max_width="1080px"))
         self.add_class("esc50-widget")
         self._clear(_card("start", START))
@@ -174,6 +176,7 @@ class PredictionWidget(ipywidgets.VBox):
 
     def _take_over(self, classifier):
         self.classifier = classifier
+        self.hint.value = _hint(classifier)
         self.choice.value = ""
         self._clear(_card("start", START))
 
@@ -324,6 +327,10 @@ def _html(text):
     return ipywidgets.HTML(text, layout=ipywidgets.Layout(margin="0", height="0"))
 
 
+def _hint(classifier):
+    return f'<small class="esc50-hint">{LARGER} {html.escape(classifier.description)}</small>'
+
+
 def _upload_button(label, *, multiple):
     tooltip = "wav, flac, ogg, mp3, aiff and others"
     return ipywidgets.FileUpload(
@@ -366,14 +373,14 @@ def _answer(prediction, name):
 
 
 def _lesson(taught):
-    learnt, cost, calibration = taught.sentences
+    learnt, cost, calibration, pupil = taught.sentences
     table = taught.costs().rename(columns=lambda name: name.replace("_", " ")).rename(index=plots.class_label)
     changed = table.rename_axis("class").reset_index().to_html(index=False, border=0) if len(table) else ""
     missed = taught.left_out[~taught.left_out["recognised"]]
     missed = [f"Left out, {clip} was taken for {plots.class_label(found)}." for clip, found, _ in missed.to_numpy()]
     measured = "Measured on a fold of ESC-50 with a head that heard the other four and the new clips."
     closing = f"It took {taught.seconds:.0f} s. It now answers with {len(taught.classifier.class_names)} classes."
-    return _card("known", learnt, cost, minor=[*missed, measured, calibration, closing], table=changed)
+    return _card("known", learnt, cost, minor=[*missed, measured, calibration, pupil, closing], table=changed)
 
 
 def _card(kind, main, *more, minor=(), warnings=(), table=""):

@@ -147,8 +147,8 @@ class Yamnet:
         AudioError
             If the waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
         """
-        _check_waveform(waveform)
-        scores, embeddings, log_mels = zip(*map(self._call, _overlapping_parts(waveform)), strict=True)
+        check_waveform(waveform)
+        scores, embeddings, log_mels = zip(*map(self._call, overlapping_parts(waveform)), strict=True)
         log_mels = [part[: FRAMES_PER_CALL * MEL_FRAMES_PER_HOP] for part in log_mels[:-1]] + [log_mels[-1]]
         return Analysis(np.concatenate(embeddings), np.concatenate(scores), np.concatenate(log_mels))
 
@@ -202,11 +202,9 @@ class Yamnet:
 
         parts, total = [], length_hint(waveforms) or None
         with tqdm(total=total, unit="clip", desc="YAMNet", disable=not progress) as bar:
-            for batch in _batches(_equally_long(waveforms), batch_size):
+            for batch in _batches(equally_long(waveforms), batch_size):
                 parts.append(self._embed_slots(np.stack(batch)))
                 bar.update(len(batch))
-        if not parts:
-            raise AudioError("no clips to embed: give at least one waveform")
         return BatchAnalysis(*map(np.concatenate, zip(*parts, strict=True)))
 
     def weights(self):
@@ -229,7 +227,7 @@ class Yamnet:
         return analysis.embeddings[frames], analysis.scores[frames]
 
     def _call(self, waveform):
-        with _on_cpu():
+        with on_cpu():
             scores, embeddings, log_mel = (output.numpy() for output in self.module(waveform))
         # Where a waveform fills its patches exactly, YAMNet's float32 rounding may add a patch that is half padding.
         n_frames = n_patches(len(waveform))
@@ -357,8 +355,8 @@ def audible_frames(embeddings):
 
     Parameters
     ----------
-    embeddings : np.ndarray, shape (..., 1024)
-        YAMNet's embeddings.
+    embeddings : np.ndarray, shape (..., 1024 or more)
+        YAMNet's embeddings; of longer vectors, such as `esc50.layers.LayerYamnet` gives, the last 1,024 numbers.
 
     Returns
     -------
@@ -367,8 +365,99 @@ def audible_frames(embeddings):
         frames that notebook 03 shows.
     """
     silent = _golden(GOLDEN_FILE)["silence"]  # (1024,)
+    embeddings = embeddings[..., -len(silent) :].astype(np.float32, copy=False)  # squares overflow float16
     lengths = np.linalg.norm(embeddings, axis=-1) * np.linalg.norm(silent)
     return embeddings @ silent <= SILENCE_LIKENESS * lengths
+
+
+def check_waveform(waveform, *, name="the waveform"):
+    """Refuse what YAMNet cannot hear.
+
+    Parameters
+    ----------
+    waveform : np.ndarray, shape (n_samples,)
+        Should be mono float32 in [-1, 1] at 16 kHz.
+    name : str
+        What the message calls it.
+
+    Raises
+    ------
+    AudioError
+        It is not 1-D float32, or is empty, not finite or outside [-1, 1].
+    """
+    advice = "read sound with esc50.audio.load_sound"
+    if not isinstance(waveform, np.ndarray) or waveform.dtype != np.float32:
+        raise AudioError(f"{name} is {getattr(waveform, 'dtype', type(waveform))}, not a float32 array: {advice}")
+    if waveform.ndim != 1 or len(waveform) == 0:
+        raise AudioError(f"{name} has shape {waveform.shape}, not (n_samples,): {advice}")
+    peak = np.abs(waveform).max()
+    if not peak <= 1:  # written so that NaN fails
+        raise AudioError(f"{name} has the peak {peak}, not within [-1, 1]: {advice}")
+
+
+def equally_long(waveforms):
+    """Check clips one by one as they are asked for.
+
+    Parameters
+    ----------
+    waveforms : iterable of np.ndarray, shape (n_samples,)
+        Clips.
+
+    Yields
+    ------
+    np.ndarray, shape (n_samples,)
+        The same clips.
+
+    Raises
+    ------
+    AudioError
+        There is no clip, or one that `check_waveform` refuses, or one of another length than the first.
+    """
+    first_length = None
+    for index, waveform in enumerate(waveforms):
+        check_waveform(waveform, name=f"clip {index}")
+        first_length = first_length or len(waveform)
+        if len(waveform) != first_length:
+            raise AudioError(
+                f"clip {index} has {len(waveform)} samples, the first has {first_length}: "
+                "pad them to one length, or hear each alone"
+            )
+        yield waveform
+    if first_length is None:
+        raise AudioError("no clips to embed: give at least one waveform")
+
+
+def overlapping_parts(waveforms):
+    """Cut waveforms into parts that hold the patches of the whole, so that an hour does not fill the memory.
+
+    Parameters
+    ----------
+    waveforms : np.ndarray, shape (..., n_samples)
+        One waveform, or equally long ones.
+
+    Yields
+    ------
+    np.ndarray, shape (..., n_part_samples)
+        Parts of `FRAMES_PER_CALL` patches each, the last one of as many or fewer. Neighbours share the samples
+        where their patches overlap.
+    """
+    n_samples = waveforms.shape[-1]
+    n_frames = n_patches(n_samples)
+    for first in range(0, n_frames, FRAMES_PER_CALL):
+        last = first + FRAMES_PER_CALL - 1
+        end = last * HOP_SAMPLES + PATCH_SAMPLES if last < n_frames - 1 else n_samples
+        yield waveforms[..., first * HOP_SAMPLES : end]
+
+
+def on_cpu():
+    """Run a ``with`` block on the CPU: the TF32 arithmetic of a GPU is off by more than the golden check allows.
+
+    Returns
+    -------
+    context manager
+        Of TensorFlow.
+    """
+    return _tensorflow().device("CPU:0")
 
 
 @functools.cache
@@ -426,43 +515,10 @@ def _read_class_names(path):
         return [row["display_name"] for row in csv.DictReader(file)]
 
 
-def _check_waveform(waveform, name="the waveform"):
-    advice = "read sound with esc50.audio.load_sound"
-    if not isinstance(waveform, np.ndarray) or waveform.dtype != np.float32:
-        raise AudioError(f"{name} is {getattr(waveform, 'dtype', type(waveform))}, not a float32 array: {advice}")
-    if waveform.ndim != 1 or len(waveform) == 0:
-        raise AudioError(f"{name} has shape {waveform.shape}, not (n_samples,): {advice}")
-    peak = np.abs(waveform).max()
-    if not peak <= 1:  # written so that NaN fails
-        raise AudioError(f"{name} has the peak {peak}, not within [-1, 1]: {advice}")
-
-
-def _equally_long(waveforms):
-    first_length = None
-    for index, waveform in enumerate(waveforms):
-        _check_waveform(waveform, f"clip {index}")
-        first_length = first_length or len(waveform)
-        if len(waveform) != first_length:
-            raise AudioError(
-                f"clip {index} has {len(waveform)} samples, the first has {first_length}: "
-                "pad them to one length, or call `analyse` for each"
-            )
-        yield waveform
-
-
 def _batches(items, size):
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
-
-
-def _overlapping_parts(waveform):
-    """Parts of FRAMES_PER_CALL patches each, which share the samples where their patches overlap."""
-    n_frames = n_patches(len(waveform))
-    for first in range(0, n_frames, FRAMES_PER_CALL):
-        last = first + FRAMES_PER_CALL - 1
-        end = last * HOP_SAMPLES + PATCH_SAMPLES if last < n_frames - 1 else len(waveform)
-        yield waveform[first * HOP_SAMPLES : end]
 
 
 def _tensorflow():
@@ -470,11 +526,6 @@ def _tensorflow():
     import tensorflow as tf
 
     return tf
-
-
-def _on_cpu():
-    """On the CPU everywhere: the TF32 arithmetic of a GPU would be off by more than the golden check allows."""
-    return _tensorflow().device("CPU:0")
 
 
 @functools.cache
@@ -491,7 +542,7 @@ def _open(source):
     import tensorflow_hub
 
     try:
-        with _on_cpu():
+        with on_cpu():
             yamnet = Yamnet(tensorflow_hub.load(str(source.folder)))
         check_yamnet(yamnet)
     except (YamnetError, *NOT_YAMNET, tf.errors.OpError) as error:
@@ -574,7 +625,7 @@ def _unwrap(wrapped, folder):
     """Save the hub module that the wheel's SavedModel wraps in a Keras layer."""
     tf = _tensorflow()
     tf.get_logger().setLevel("ERROR")  # saving would print a folder of this machine into a notebook
-    with _on_cpu():
+    with on_cpu():
         model = tf.saved_model.load(str(wrapped))
         tf.saved_model.save(getattr(model, "layer-1").layer._func, str(folder))
     return folder

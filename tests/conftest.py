@@ -9,7 +9,9 @@ from esc50 import synthesis
 from esc50.config import BUILD_DIR, N_CLASSES, HeadSettings
 from esc50.dataset import DATASET_VARIABLE, dataset_found, find_dataset, load_clips
 from esc50.errors import DatasetError
+from esc50.shipped import MODELS
 
+ALL_LAYERS = tuple(range(1, 15))
 NO_RECORDINGS = f"the ESC-50 recordings are not here: run `make data` or set {DATASET_VARIABLE}"
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -43,16 +45,26 @@ def clips():
 @pytest.fixture(scope="session")
 def small_head():
     """A small head with random weights that has an optimizer and its state, as after a training."""
+    return trained_head(1024)
+
+
+@pytest.fixture(scope="session")
+def small_wide_head():
+    """The same on the log activations of all layers of YAMNet."""
+    return trained_head(5984)
+
+
+def trained_head(size):
     import keras
 
     from esc50.models import build_head
 
     keras.utils.set_random_seed(2015)
-    model = build_head(settings=HeadSettings(units=(8,)))
-    embeddings = np.random.default_rng(2015).random((64, 1024), dtype=np.float32)
-    model.get_layer("standardise").adapt(embeddings)
+    model = build_head(input_size=size, settings=HeadSettings(units=(8,)))
+    vectors = np.random.default_rng(2015).random((64, size), dtype=np.float32)
+    model.get_layer("standardise").adapt(vectors)
     model.compile("adam", "sparse_categorical_crossentropy")
-    model.fit(embeddings, np.arange(64) % N_CLASSES, verbose=0)
+    model.fit(vectors, np.arange(64) % N_CLASSES, verbose=0)
     return model
 
 
@@ -63,12 +75,42 @@ def trust():
     return {"temperature": 1.0, "rejection": rule}
 
 
+@pytest.fixture(scope="session", params=MODELS)
+def small_classifier(request, small_head, small_wide_head, trust, tmp_path_factory):
+    """A classifier of either kind with a small head: on YAMNet's embedding alone, and on all its layers."""
+    from esc50.models import with_logarithm
+    from esc50.predict import SoundClassifier
+    from esc50.saved import EMBEDDING, save_classifier
+
+    is_plain = request.param == "plain"
+    head, layers = (small_head, EMBEDDING) if is_plain else (with_logarithm(small_wide_head), ALL_LAYERS)
+    about = {"pooling": "mean", "cross_validated": {}, "settings": HeadSettings(units=(8,)), "trust": trust}
+    path = tmp_path_factory.mktemp("models") / "model.keras"
+    return SoundClassifier.load(save_classifier(head, layers=layers, path=path, **about))
+
+
 @pytest.fixture(scope="session")
 def classifier():
     """The classifier that comes with the project, loaded once for all tests: they must not change it."""
     from esc50.predict import SoundClassifier
 
     return SoundClassifier.load()
+
+
+@pytest.fixture(scope="session")
+def plain():
+    """The plain one that comes with the project beside it."""
+    from esc50.predict import SoundClassifier
+
+    return SoundClassifier.load("plain")
+
+
+@pytest.fixture(scope="session", params=MODELS)
+def shipped(request):
+    """Each of the two that come with the project."""
+    from esc50.predict import SoundClassifier
+
+    return SoundClassifier.load(request.param)
 
 
 @pytest.fixture

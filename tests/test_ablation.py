@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from esc50 import ablation, backbone, study
+from esc50.attention import attention_table
 from esc50.config import FusionSettings
 from esc50.dataset import load_clips
 from esc50.models import build_head
-from esc50.results import load_out_of_fold, probabilities
+from esc50.results import load_cross_validation, load_out_of_fold, probabilities
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +17,9 @@ def table():
 
 
 def test_every_trained_row_is_shown_and_every_row_is_trained():
-    trained = {model for name, e in study.EXPERIMENTS.items() if name.startswith("fusion") for model in e.models}
-    assert {model for model in ablation.ROWS if model.startswith("fusion")} == trained
+    kinds = ("fusion", "kernel", "distilled")
+    trained = {model for name, e in study.EXPERIMENTS.items() if name.startswith(kinds) for model in e.models}
+    assert set(ablation.TRAINED_HERE) == trained
 
 
 def test_every_row_but_the_first_changes_an_earlier_one():
@@ -66,6 +68,43 @@ def test_an_ensemble_averages_clip_by_clip():
     expected = np.mean([table.loc[name, "p_3"] for table in alone])
     assert both.set_index("filename").loc[name, "p_3"] == pytest.approx(expected)
     assert len(both) == len(load_clips())
+
+
+def test_kernel_machines_count_what_they_remember(table):
+    size = sum(backbone.layer_sizes(range(1, 15)))
+    expected = ablation.YAMNET_PARAMETERS + 2 * size + 1_600 * (size + 50)
+    assert table.loc["kernel", "parameters"] == expected
+
+
+def test_the_shipped_network_has_less_than_five_million_parameters(table):
+    assert table.loc["distilled", "parameters"] < 5e6
+
+
+def test_the_aims_are_met(table):
+    """All are of one network: the mean over three seeds."""
+    one = load_cross_validation().query("model == 'distilled'").groupby("seed")
+    assert one["accuracy"].mean().mean() >= 0.913
+    assert one["top3_accuracy"].mean().mean() >= 0.973
+    assert one["macro_f1"].mean().mean() >= 0.912
+    assert table.loc["distilled_speeds", "run_accuracy"] >= 0.925
+
+
+def test_disagreements_are_won_and_lost():
+    names = load_clips().query("fold == 2")["filename"]
+    found = ablation.disagreements("fusion_14", "head_frames", n_each=3, among=names)
+    assert found["filename"].isin(names).all()
+    assert len(found) == 6
+    assert (found["taken_for"] == found["category"]).tolist() == [True] * 3 + [False] * 3
+    assert (found["other_taken_for"] == found["category"]).tolist() == [False] * 3 + [True] * 3
+
+
+def test_attention_is_shared_among_the_frames_of_each_clip():
+    table = attention_table()
+    clips = load_clips()
+    assert set(table.index) == set(clips.loc[clips["fold"] == 1, "filename"])
+    assert table.shape == (400, 10)
+    assert np.allclose(table.sum(axis=1), 1, atol=2e-3)
+    assert (table >= 0).all(axis=None)
 
 
 def test_shared_errors_are_errors_of_each():

@@ -31,6 +31,7 @@ from esc50.dataset import clip_path
 from esc50.errors import AudioError, Esc50Error
 from esc50.explain import explain
 from esc50.predict import SoundClassifier
+from esc50.saved import MODELS, load_card
 from esc50.timeline import listen
 
 pytestmark = pytest.mark.yamnet
@@ -139,10 +140,35 @@ def test_the_help_names_the_options_and_defaults():
     command = [sys.executable, PROJECT_DIR / "main.py", "--help"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "Usage: python main.py [OPTIONS]" in text
-    assert re.search(r"--host.*127\.0\.0\.1.*--port.*7860.*--share", text, flags=re.S)
+    assert re.search(r"--model.*layers.*--host.*127\.0\.0\.1.*--port.*7860.*--share", text, flags=re.S)
 
 
-@pytest.mark.parametrize("option", ["--port=0", "--port=http", "--colour=red"])
+@pytest.mark.parametrize(("options", "model"), [([], "layers"), (["--model", "plain"], "plain")])
+def test_the_named_model_answers(monkeypatch, tmp_path, options, model):
+    """Up to the moment at which the app would be served."""
+    served = []
+
+    def launch(classifier, **_):
+        served.append(classifier.card["layers"])
+        raise Esc50Error("enough")
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(app.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(app, "launch", launch)
+    result = CliRunner().invoke(cli, ["app", *options])
+    assert (result.exit_code, result.stderr) == (1, "Error: enough\n")
+    assert served == [load_card(MODELS[model])["layers"]]
+
+
+def test_the_page_says_which_head_answers(served, classifier, plain):
+    assert classifier.description in str(served.config)
+    with gr.Blocks() as page:
+        app._lay_out(AppSettings(), plain.description)
+    assert plain.description in str(page.config)
+    assert plain.description != classifier.description
+
+
+@pytest.mark.parametrize("option", ["--port=0", "--port=http", "--colour=red", "--model=best"])
 def test_a_wrong_option_is_a_usage_error(option):
     done = subprocess.run([sys.executable, PROJECT_DIR / "main.py", option], capture_output=True, text=True)
     assert done.returncode == 2
@@ -248,7 +274,7 @@ def ask_by_path(served, path):
 @pytest.mark.parametrize("none", [app.WELCOME, app.NO_SOUND])
 def test_a_microphone_that_sends_nothing_is_answered_kindly(classifier, nothing, none):
     with gr.Blocks():
-        page, _ = app._lay_out(AppSettings())
+        page, _ = app._lay_out(AppSettings(), classifier.description)
     shown = app._respond(page, classifier, AppSettings(), none, nothing)
     assert none in shown[page.verdict]
     assert not shown[page.details].visible and not shown[page.timeline].visible
@@ -399,7 +425,7 @@ def test_a_sound_that_is_none_of_the_classes_is_called_so(page, classifier, soun
 
 def test_an_unknown_sound_is_explained_and_its_bars_are_called_forced(classifier, sounds):
     with gr.Blocks():
-        page, _ = app._lay_out(AppSettings())
+        page, _ = app._lay_out(AppSettings(), classifier.description)
     for threshold, is_known in ((-1.0, True), (1.1, False)):
         rule = {**classifier.card["rejection"], "threshold": threshold}
         judge = replace(classifier, card={**classifier.card, "rejection": rule})

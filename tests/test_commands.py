@@ -14,6 +14,8 @@ from click.testing import CliRunner
 
 from esc50 import synthesis
 from esc50.__main__ import cli
+from esc50.predict import SoundClassifier, load_source
+from esc50.yamnet import load_yamnet
 
 RATE = 16_000
 
@@ -86,11 +88,27 @@ def test_a_timeline_in_every_format(files):
 
 
 @pytest.mark.yamnet
+@pytest.mark.parametrize(
+    ("options", "size"), [([], 5_984), (["--model", "layers"], 5_984), (["--model", "plain"], 1_024)]
+)
+@pytest.mark.parametrize("timeline", [[], ["--timeline"]])
+def test_the_named_model_answers(files, monkeypatch, options, size, timeline):
+    heard = []
+    apply_head = SoundClassifier.apply_head
+    monkeypatch.setattr(SoundClassifier, "apply_head", lambda self, v: heard.append(v.shape[1]) or apply_head(self, v))
+    result = run("predict", *options, *timeline, files[0])
+    assert result.exit_code == 0
+    assert "siren" in result.stdout
+    assert set(heard) == {size}
+
+
+@pytest.mark.yamnet
 def test_embeddings_with_their_times(files, tmp_path):
     result = run("embed", "--output", tmp_path / "e.npz", *files)
     assert (result.exit_code, result.stderr.count("Error")) == (1, 1)
     with np.load(tmp_path / "e.npz") as arrays:
         assert arrays["embeddings"].shape == (20, 1024)
+        np.testing.assert_allclose(arrays["embeddings"][:10], load_yamnet().embed(load_source(files[0]).waveform))
         assert arrays["filename"].tolist() == [files[0]] * 10 + [files[2]] * 10
         np.testing.assert_allclose(arrays["start_seconds"][:3], [0, 0.48, 0.96])
 
@@ -107,6 +125,7 @@ def test_no_embeddings_no_file(files, tmp_path):
         (["predict"], "Missing argument 'FILES…'"),
         (["predict", "--top", "0", "a.wav"], "0 is not in the range 1<=x<=50"),
         (["predict", "--format", "xml", "a.wav"], "'xml' is not one of"),
+        (["predict", "--model", "best", "a.wav"], "'best' is not one of 'layers', 'plain'"),
         (["predict", "--format", "audacity", "a.wav"], "add --timeline"),
         (["predict", "--timeline", "--format", "audacity", "a.wav", "b.wav"], "give one file"),
         (["embed", "a.wav"], "Missing option '--output'"),

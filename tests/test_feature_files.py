@@ -1,11 +1,13 @@
+import fnmatch
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
 from esc50 import dataset, feature_files
-from esc50.config import FEATURES_DIR, LogMelSettings
-from esc50.errors import FeatureError
+from esc50.config import FEATURES_DIR, PROJECT_DIR, LayerSettings, LogMelSettings
+from esc50.errors import AudioError, FeatureError
 
 NAMES = feature_files.CLIP_FEATURES
 
@@ -98,9 +100,76 @@ def test_a_failed_save_leaves_the_old_file(small, tmp_path, monkeypatch):
 
 def test_every_committed_file_carries_its_parameters():
     """The layers' activations are too large to be committed: each run computes them where they are wanted."""
-    for name in set(feature_files.PARAMETERS) - set(feature_files.LAYER_FEATURES):
+    for name in set(feature_files.PARAMETERS) - set(feature_files.UNCOMMITTED_FEATURES):
         with np.load(FEATURES_DIR / f"{name}.npz") as file:
             assert json.loads(str(file["parameters"])) == feature_files.parameters(name)
+
+
+def test_git_ignores_what_is_computed_where_it_is_wanted():
+    ignored = (PROJECT_DIR / ".gitignore").read_text().splitlines()
+    for name in feature_files.PARAMETERS:
+        is_ignored = any(fnmatch.fnmatch(f"data/features/{name}.npz", pattern) for pattern in ignored)
+        assert is_ignored == (name in feature_files.UNCOMMITTED_FEATURES), name
+
+
+def test_every_feature_file_is_of_one_kind():
+    kinds = (feature_files.CLIP_FEATURES, feature_files.LAYER_FEATURES, feature_files.FOREIGN_FEATURES)
+    assert sorted(name for kind in kinds for name in kind) == sorted(feature_files.PARAMETERS)
+
+
+# --- sounds that are no clips
+
+
+@pytest.fixture
+def foreign(monkeypatch):
+    """Foreign sounds that take no time to make; notes the layers that were asked for."""
+    asked = []
+
+    def compute_foreign(*, layers, progress):
+        asked.append(layers)
+        key, size = ("embeddings", 3) if layers is None else ("activations", 5)
+        arrays = {"name": np.array(["a", "b"]), "n_frames": np.array([1, 2])}
+        return arrays | {key: np.ones((3, size), np.float16)}
+
+    monkeypatch.setattr(feature_files.foreign, "compute_foreign", compute_foreign)
+    return asked
+
+
+def test_foreign_sounds_of_the_layers_are_computed_once(foreign, tmp_path):
+    for _ in range(2):
+        arrays = feature_files.layer_features("foreign_layers", folder=tmp_path, progress=False)
+        assert set(arrays) == {"name", "n_frames", "activations"}  # and not the columns of the clip table
+        assert arrays["activations"].dtype == np.float16
+    assert foreign == [LayerSettings().layers]
+    assert feature_files.parameters("foreign_layers").items() >= feature_files.parameters("foreign").items()
+
+
+def test_the_committed_foreign_sounds_are_heard_by_the_last_layer(foreign, tmp_path):
+    path = feature_files.compute_and_save("foreign", folder=tmp_path, progress=False)
+    assert foreign == [None]
+    assert feature_files.load_features("foreign", folder=path.parent)["embeddings"].dtype == np.float32
+
+
+def test_foreign_sounds_that_cannot_be_made_leave_no_file(tmp_path, monkeypatch):
+    def compute_foreign(**_):
+        raise AudioError("install the package espeak-ng")
+
+    monkeypatch.setattr(feature_files.foreign, "compute_foreign", compute_foreign)
+    with pytest.raises(AudioError, match="espeak-ng"):
+        feature_files.layer_features("foreign_layers", folder=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_committed_file_is_never_made_anew(foreign, tmp_path):
+    feature_files.ensure_features("foreign", folder=tmp_path)
+    assert not foreign and not list(tmp_path.iterdir())
+
+
+def test_a_digest_is_that_of_the_file(tmp_path):
+    (tmp_path / "yamnet.npz").write_bytes(b"anything")
+    assert feature_files.digest("yamnet", folder=tmp_path) == hashlib.sha256(b"anything").hexdigest()
+    with pytest.raises(FeatureError, match="run `python -m esc50 features foreign_layers`"):
+        feature_files.digest("foreign_layers", folder=tmp_path)
 
 
 def test_the_source_is_said_in_one_line():

@@ -8,6 +8,7 @@ from esc50 import feature_files, foreign
 from esc50.config import FEATURES_DIR
 from esc50.errors import AudioError
 
+LAYERS_FILE = FEATURES_DIR / "foreign_layers.npz"  # not committed
 BY_CODE = [kind for kind in foreign.KINDS if kind not in ("speech", "system sound")]
 
 
@@ -77,6 +78,27 @@ def test_the_committed_embeddings_agree_with_those_computed_now(stored):
     found = foreign.compute_foreign(["hum"], progress=False)
     expected = stored["embeddings"][np.repeat(stored["kind"] == "hum", stored["n_frames"])]
     assert np.abs(found["embeddings"].astype(np.float32) - expected).max() < 0.02
+
+
+@pytest.mark.yamnet
+def test_layers_hear_the_same_sounds_and_end_in_the_committed_embeddings(stored):
+    found = foreign.compute_foreign(["hum"], layers=(13, 14), progress=False)
+    is_hum = stored["kind"] == "hum"
+    for key in ("name", "made_with", "n_frames", "silent"):
+        assert found[key].tolist() == stored[key][is_hum].tolist()
+    assert "embeddings" not in found
+    assert found["activations"].shape == (stored["n_frames"][is_hum].sum(), 2048)
+    assert found["activations"].dtype == np.float16
+    expected = stored["embeddings"][np.repeat(is_hum, stored["n_frames"])]
+    assert np.abs(found["activations"][:, 1024:].astype(np.float32) - expected).max() < 0.02
+
+
+@pytest.mark.skipif(not LAYERS_FILE.is_file(), reason="computed by `python -m esc50 features foreign_layers`")
+def test_what_the_layers_heard_ends_in_the_committed_embeddings(stored):
+    heard = feature_files.load_features("foreign_layers")
+    for key in ("name", "kind", "made_with", "n_frames", "silent"):
+        assert heard[key].tolist() == stored[key].tolist()
+    assert np.abs(heard["activations"][:, -1024:].astype(np.float32) - stored["embeddings"]).max() < 0.02
 
 
 @pytest.mark.yamnet

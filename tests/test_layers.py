@@ -1,10 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from esc50 import backbone, dataset, feature_files, layers, yamnet
+from esc50 import backbone, dataset, feature_files, layers, synthesis, yamnet
 from esc50.audio import n_patches
 from esc50.config import LayerSettings
-from esc50.errors import DatasetError, FeatureError
+from esc50.errors import AudioError, DatasetError, FeatureError, YamnetError
 
 SAMPLE_RATE_HZ = LayerSettings.sample_rate_hz
 OFTEN = LayerSettings(layers=(13, 14), patch_hop_seconds=0.16)
@@ -143,6 +145,91 @@ def test_short_hops_give_more_frames_of_the_same(all_layers, chirp_and_silence):
     assert audible.shape == often.shape[:2]
     expected = all_layers[0][..., layers.columns_of(OFTEN.layers)]
     np.testing.assert_allclose(often[:, ::3].astype(np.float32), expected.astype(np.float32), **ROUNDING)
+
+
+# --- sounds of any length
+
+
+@pytest.fixture(scope="module")
+def ears():
+    return layers.load_layers(range(1, 15))
+
+
+SOUNDS = {
+    "chirp": yamnet.chirp(),
+    "silence": yamnet.silence(),
+    "a third of a second": sine(440, seconds=0.3),
+    "one sample": np.float32([0.5]),
+    "five seconds": synthesis.example("rain"),
+    "200 seconds, in two parts": synthesis.example("siren", seconds=200.0),
+}
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize("name", SOUNDS)
+def test_vectors_of_any_sound_end_in_what_the_hub_module_gives(ears, name):
+    vectors, expected = ears.embed(SOUNDS[name]), yamnet.load_yamnet().embed(SOUNDS[name])
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(expected), 5984)
+    np.testing.assert_allclose(vectors[:, -1024:], expected, rtol=0, atol=yamnet.GOLDEN_TOLERANCE)
+
+
+@pytest.mark.yamnet
+def test_parts_of_a_long_sound_are_heard_as_the_whole(ears, rng, monkeypatch):
+    waveform = rng.uniform(-1, 1, 7 * SAMPLE_RATE_HZ).astype(np.float32)
+    whole = ears.embed(waveform)
+    monkeypatch.setattr(yamnet, "FRAMES_PER_CALL", 3)
+    np.testing.assert_allclose(ears.embed(waveform), whole, atol=1e-4)
+    assert len(whole) > 3 * 3
+
+
+@pytest.mark.yamnet
+def test_a_batch_is_heard_as_its_clips_are(ears, rng, monkeypatch):
+    clips = rng.uniform(-1, 1, (5, SAMPLE_RATE_HZ)).astype(np.float32)
+    expected = np.stack([ears.embed(clip) for clip in clips])  # (n_clips, n_frames, size)
+    monkeypatch.setattr(layers, "FRAMES_PER_CALL", 4)  # two clips at once, then the last one
+    for batch in (clips, iter(clips)):
+        heard = ears.embed_batch(batch)
+        assert heard.dtype == np.float32
+        np.testing.assert_allclose(heard, expected, atol=1e-4)
+
+
+@pytest.mark.yamnet
+def test_what_yamnet_refuses_is_refused(ears):
+    wrong = [np.zeros(9), np.zeros((2, 9), np.float32), np.zeros(0, np.float32), np.float32([np.nan]), np.float32([2])]
+    for waveform in wrong:
+        with pytest.raises(AudioError, match=r"the waveform .*load_sound"):
+            ears.embed(waveform)
+        with pytest.raises(AudioError, match=r"clip 0 .*load_sound"):
+            ears.embed_batch([waveform])
+    with pytest.raises(AudioError, match="clip 1 has 8 samples, the first has 9"):
+        ears.embed_batch([np.zeros(9, np.float32), np.zeros(8, np.float32)])
+    with pytest.raises(AudioError, match="no clips to embed"):
+        ears.embed_batch([])
+
+
+@pytest.mark.yamnet
+def test_several_threads_hear_what_one_hears(ears, rng):
+    waveforms = [rng.uniform(-1, 1, n).astype(np.float32) for n in (5_000, 40_000, 16_000, 30_000) * 3]
+    expected = [ears.embed(waveform) for waveform in waveforms]
+    with ThreadPoolExecutor(4) as pool:
+        for found, vectors in zip(pool.map(ears.embed, waveforms), expected, strict=True):
+            np.testing.assert_allclose(found, vectors, atol=1e-4)
+
+
+@pytest.mark.yamnet
+def test_it_is_built_once_for_each_choice_of_layers(ears):
+    upper = layers.load_layers([13, 14])
+    assert layers.load_layers(tuple(range(1, 15))) is ears
+    assert layers.load_layers((13, 14)) is upper is not ears
+    np.testing.assert_allclose(upper.embed(yamnet.chirp()), ears.embed(yamnet.chirp())[:, -2048:], atol=1e-4)
+
+
+@pytest.mark.yamnet
+def test_a_copy_that_hears_something_else_is_refused(monkeypatch):
+    monkeypatch.setattr(layers, "golden_embeddings", lambda: yamnet.golden_embeddings() + 1e-3)
+    with pytest.raises(YamnetError, match=r"our copy of YAMNet is off by 0\.001.*choose the model \"plain\""):
+        layers.load_layers((12, 14))
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.special import softmax
 
-from esc50 import models
+from esc50 import models, rejection
 from esc50.config import HeadSettings
 
 
@@ -30,6 +31,25 @@ def test_the_head_is_256_128_50():
     assert [layer.activation.__name__ for layer in dense] == ["relu", "relu", "softmax"]
     trainable = sum(int(np.prod(weights.shape)) for weights in head.trainable_weights)
     assert trainable == 1024 * 256 + 256 + 256 * 128 + 128 + 128 * 50 + 50
+
+
+def test_the_logarithm_is_in_the_head_that_is_saved(tmp_path, rng):
+    import keras
+
+    head, vectors = models.build_head(input_size=20), 9 * rng.random((5, 20), dtype=np.float32)
+    head.get_layer("standardise").adapt(np.log1p(vectors))
+    expected = head.predict(np.log1p(vectors), verbose=0)
+    whole = models.with_logarithm(head)
+    np.testing.assert_allclose(whole.predict(vectors, verbose=0), expected, atol=1e-6)
+    np.testing.assert_array_equal(head.predict(np.log1p(vectors), verbose=0), expected)  # as it was
+    assert head.layers[-1].input is not whole.layers[-1].input
+    whole.save(tmp_path / "head.keras")
+    loaded = keras.models.load_model(tmp_path / "head.keras", compile=False)
+    for model in (whole, loaded):
+        np.testing.assert_allclose(model.predict(vectors, verbose=0), expected, atol=1e-6)
+        activations, logits = rejection.head_activations(model, vectors)
+        assert activations.shape == (5, HeadSettings().units[-1])
+        np.testing.assert_allclose(softmax(logits, axis=1), expected, atol=1e-6)
 
 
 def test_the_head_drops_out_after_each_hidden_layer():

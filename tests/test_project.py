@@ -131,11 +131,13 @@ def imports_of(name):
 def test_imports_flow_one_way():
     order = [
         "errors config published backend files recorder",
-        "audio synthesis features evaluation augmentation models dataset notebooks calibration verdict answers",
+        "shipped audio synthesis features evaluation augmentation models dataset notebooks calibration verdict answers",
         "yamnet backbone plots training results",
-        "feature_files report foreign rejection saved layers fusion ablation finetune_data finetune_network",
-        "study predict benchmark space",
-        "selection open_set model_card timeline stitching timeline_benchmark app_benchmark explain teach finetune",
+        "feature_files report foreign rejection saved layers fusion kernel distil ablation",
+        "finetune_data finetune_network",
+        "study recipes predict benchmark space",
+        "selection attention open_set model_card timeline stitching timeline_benchmark app_benchmark explain teach",
+        "finetune",
         "widget app commands",
         "__main__",
     ]

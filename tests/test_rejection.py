@@ -6,7 +6,7 @@ from scipy.special import softmax
 
 from esc50 import rejection
 from esc50.rejection import Evidence, TrainingClips
-from esc50.yamnet import GOLDEN_FILE, golden_embeddings
+from esc50.yamnet import GOLDEN_FILE, audible_frames, golden_embeddings
 
 
 @pytest.fixture
@@ -47,6 +47,17 @@ def test_energy_of_a_sound_without_any_audible_frame_is_that_of_all(evidence):
     np.testing.assert_allclose(rejection.energy(silent)[0], (np.log(3) + np.log(3 * np.exp(9))) / 2)
 
 
+def test_where_vectors_are_pooled_a_head_takes_one_of_each_sound():
+    vectors = np.array([[[1, 5], [9, 0]], [[3, 2], [2, 4]]], np.float16)
+    audible = np.array([[True, False], [True, True]])
+    taken, counted = rejection.head_vectors(vectors, audible, pooling="maximum_of_vectors")
+    np.testing.assert_array_equal(taken, np.array([[[1, 5]], [[3, 4]]], np.float16))
+    assert taken.dtype == np.float16
+    assert counted.tolist() == [[True], [True]]
+    for_frames = rejection.head_vectors(vectors, audible, pooling="mean_of_sound")
+    assert for_frames[0] is vectors and for_frames[1] is audible
+
+
 def test_vectors_have_unit_length_and_leave_silence_out():
     frames = golden_embeddings()[:2]
     with np.load(GOLDEN_FILE) as golden:
@@ -57,6 +68,26 @@ def test_vectors_have_unit_length_and_leave_silence_out():
     np.testing.assert_allclose(vector, expected, atol=1e-6)
     [of_silence] = rejection.clip_vectors(silent[np.newaxis, np.newaxis])
     np.testing.assert_allclose(of_silence, silent / np.linalg.norm(silent), atol=1e-6)
+
+
+def test_of_longer_vectors_the_embedding_at_their_end_counts(rng):
+    embeddings = golden_embeddings()
+    with np.load(GOLDEN_FILE) as golden:
+        embeddings[1] = golden["silence"]
+    wide = np.concatenate([9 * rng.random((len(embeddings), 512), dtype=np.float32), embeddings], axis=1)
+    vectors = rejection.clip_vectors(wide[np.newaxis])
+    assert vectors.shape == (1, 1024)
+    np.testing.assert_array_equal(vectors, rejection.clip_vectors(embeddings[np.newaxis]))
+    assert audible_frames(wide).tolist() == audible_frames(embeddings).tolist() == [True, False, *[True] * 4]
+
+
+def test_half_precision_tells_sound_from_silence_too():
+    """The squares of the embedding of silence add up to more than float16 can hold."""
+    with np.load(GOLDEN_FILE) as golden:
+        frames = np.stack([*golden_embeddings(), golden["silence"]])
+    assert audible_frames(frames.astype(np.float16)).tolist() == audible_frames(frames).tolist()
+    half, single = (rejection.clip_vectors(f[np.newaxis]) for f in (frames.astype(np.float16), frames))
+    np.testing.assert_allclose(half, single, atol=1e-3)
 
 
 def test_the_training_clips_are_those_of_the_study(clips):

@@ -9,7 +9,7 @@ from esc50.errors import ResultsError
 README = PROJECT_DIR / "README.md"
 
 
-TABLES = {"results": report.results_table, "ablation": report.ablation_table, "measures": report.measures_table}
+TABLES = report.TABLES
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -22,6 +22,14 @@ def test_the_table_has_a_row_for_each_model():
     lines = report.results_table().splitlines()
     assert len(lines) == 2 + len(report.MODELS)
     assert {line.count("|") for line in lines} == {6}
+
+
+def test_what_is_claimed_is_the_mean_over_seeds_of_one_network():
+    runs = results.load_cross_validation()
+    own = runs[runs["model"] == "distilled"].groupby("seed")["accuracy"].mean()
+    line = next(line for line in report.summary_table().splitlines() if "the shipped model" in line)
+    assert f"| {100 * own.mean():.1f} ± {100 * own.std():.1f} % |" in line
+    assert len(own) == 3
 
 
 def test_the_readme_is_written_between_its_markers(tmp_path):

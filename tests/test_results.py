@@ -157,8 +157,10 @@ def test_results_folder_holds_no_strangers():
         "protocols.csv",
         "selection.csv",
         "selection_layers.csv",
+        "selection_kernel.csv",
     }
     known |= {"trust.json", "trust_neighbours.csv", "trust_sounds.csv.gz", "trust_summary.csv", "timeline.json"}
+    known |= {"attention.csv.gz", "trust_layers.json", "trust_layers_sounds.csv.gz", "trust_layers_summary.csv"}
     known |= {"benchmark_embedding.json", "app_load.json"}
     assert {path.name for path in RESULTS_DIR.iterdir() if path.is_file()} == known
     assert {path.name.removesuffix(".csv.gz") for path in (RESULTS_DIR / "out_of_fold").iterdir()} == set(MODELS)

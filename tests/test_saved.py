@@ -9,8 +9,9 @@ from esc50 import saved as saved_module
 from esc50.config import HeadSettings
 from esc50.dataset import class_names
 from esc50.errors import ResultsError
+from esc50.models import with_logarithm
 from esc50.predict import SoundClassifier
-from esc50.saved import load_card, save_classifier, update_trust
+from esc50.saved import MODELS, load_card, load_head, save_classifier, update_trust
 
 SETTINGS = HeadSettings(units=(8,))
 RATE = 16_000
@@ -30,6 +31,14 @@ def head(small_head):
 @pytest.fixture
 def saved(head, about, tmp_path):
     return save_classifier(head, path=tmp_path / "model.keras", **about)
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """Other places for the shipped models."""
+    places = {name: tmp_path / f"{name}.keras" for name in MODELS}
+    monkeypatch.setattr(saved_module, "MODELS", places)
+    return places
 
 
 def card_of(path):
@@ -63,6 +72,7 @@ def test_the_card_says_what_made_the_head(saved):
     assert card["pooling"] == "mean"
     assert card["cross_validated"] == {"accuracy": 0.88}
     assert card["head_settings"] == asdict(SETTINGS) | {"units": [8]}
+    assert card["layers"] == [14]
     assert card["sha256"] == hashlib.sha256(saved.read_bytes()).hexdigest()
     assert card["versions"]["keras"] == keras.__version__
     assert {"esc50", "numpy", "python", "tensorflow"} < set(card["versions"])
@@ -103,6 +113,13 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(saved, missing):
         ({"yamnet": {}}, "yamnet {}, not "),
         ({"pooling": "median"}, "names the pooling 'median', which is unknown"),
         ({"class_names": ["dog", "cat"]}, "1024 numbers to 50 classes, not .* to the 2 classes"),
+        ({"layers": [13, 14]}, "1024 numbers to 50 classes, not from the 2048 numbers of the layers"),
+        ({"layers": 14}, "names the layers 14: they must be numbers from 1 to 14, each one once, the last 14"),
+        ({"layers": []}, r"names the layers \[\]"),
+        ({"layers": [14, 13]}, r"names the layers \[14, 13\]"),
+        ({"layers": [14, 14]}, r"names the layers \[14, 14\]"),
+        ({"layers": [0, 14]}, r"names the layers \[0, 14\]"),
+        ({"layers": [13.0, 14]}, r"names the layers \[13\.0, 14\]"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused(saved, change, message):
@@ -111,7 +128,7 @@ def test_a_card_that_does_not_fit_is_refused(saved, change, message):
         SoundClassifier.load(saved)
 
 
-@pytest.mark.parametrize("key", ["class_names", "pooling", "yamnet_fingerprint", "sha256", "versions"])
+@pytest.mark.parametrize("key", ["class_names", "pooling", "layers", "yamnet_fingerprint", "sha256", "versions"])
 def test_a_card_that_lacks_something_is_refused(saved, key):
     card = card_of(saved)
     del card[key]
@@ -141,6 +158,33 @@ def test_a_head_that_keras_cannot_open_is_refused(saved):
         SoundClassifier.load(saved)
 
 
+# --- layers
+
+
+def test_a_head_on_many_layers_takes_as_many_numbers_as_they_have_filters(small_wide_head, about, tmp_path):
+    path = save_classifier(with_logarithm(small_wide_head), layers=range(1, 15), path=tmp_path / "model.keras", **about)
+    card = load_card(path)
+    assert card["layers"] == list(range(1, 15))
+    assert not saved_module.is_plain(card)
+    head, vectors = load_head(path, card), np.random.default_rng(0).random((5, 5984), dtype=np.float32)
+    expected = small_wide_head.predict(np.log1p(vectors), verbose=0)
+    np.testing.assert_allclose(head.predict(vectors, verbose=0), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [(), (14, 13), (1, 2), (0, 14), (14, 15), (7, 7, 14)])
+def test_layers_that_do_not_end_in_the_embedding_are_refused_before_anything_is_written(head, about, tmp_path, layers):
+    with pytest.raises(ResultsError, match=r"no head hears the layers .*: they must be numbers from 1 to 14"):
+        save_classifier(head, layers=layers, path=tmp_path / "models" / "model.keras", **about)
+    assert not (tmp_path / "models").exists()
+
+
+def test_without_a_path_a_head_goes_where_its_kind_is_shipped(head, small_wide_head, about, models):
+    assert save_classifier(head, **about) == models["plain"]
+    assert saved_module.is_plain(load_card(models["plain"]))
+    assert save_classifier(with_logarithm(small_wide_head), layers=range(1, 15), **about) == models["layers"]
+    assert load_card(models["layers"])["layers"] == list(range(1, 15))
+
+
 # --- trust
 
 
@@ -157,26 +201,63 @@ def test_a_head_that_keras_cannot_open_is_refused(saved):
 )
 def test_wrong_trust_is_refused_with_the_command_that_mends_it(saved, change, message):
     saved.with_suffix(".json").write_text(json.dumps(card_of(saved) | change))
-    with pytest.raises(ResultsError, match=rf"{message}.*; run `python -m esc50 trust`"):
+    with pytest.raises(ResultsError, match=rf"{message}.*; run `python -m esc50 trust --model plain`"):
         load_card(saved)
 
 
 def test_trust_of_another_recipe_is_left_out_and_the_loader_names_the_command(head, about, tmp_path, monkeypatch):
     measured = {"recipe": saved_module.recipe("mean", HeadSettings(units=(9,))), **about["trust"]}
-    monkeypatch.setattr(saved_module, "TRUST_FILE", tmp_path / "trust.json")
+    monkeypatch.setattr(saved_module, "TRUST_FILES", {"plain": tmp_path / "trust.json"})
     (tmp_path / "trust.json").write_text(json.dumps(measured))
     path = save_classifier(head, path=tmp_path / "model.keras", **about | {"trust": None})
-    with pytest.raises(ResultsError, match=r"lacks temperature, rejection; run `python -m esc50 trust`"):
+    with pytest.raises(ResultsError, match=r"lacks temperature, rejection; run `python -m esc50 trust --model plain`"):
         load_card(path)
     assert not update_trust(measured, path=path)
     measured["recipe"] = saved_module.recipe("mean", SETTINGS)
-    assert update_trust(measured | {"temperature": 0.7}, path=path)
+    assert update_trust(measured | {"temperature": 0.7}, path=path) == path
     assert load_card(path)["temperature"] == 0.7
 
 
-def test_trust_of_the_same_recipe_is_taken_from_its_file(head, about, tmp_path, monkeypatch):
-    measured = {"recipe": saved_module.recipe("mean", SETTINGS), **about["trust"], "temperature": 0.5}
-    monkeypatch.setattr(saved_module, "TRUST_FILE", tmp_path / "trust.json")
-    (tmp_path / "trust.json").write_text(json.dumps(measured))
-    path = save_classifier(head, path=tmp_path / "model.keras", **about | {"trust": None})
-    assert load_card(path)["temperature"] == 0.5
+@pytest.fixture
+def measured(about, tmp_path, monkeypatch):
+    """A file of trust for each kind of head, of which the plain one is from before there was a choice of layers."""
+    found = {}
+    for name, layers, temperature in (("plain", [14], 0.5), ("layers", list(range(1, 15)), 0.6)):
+        recipe = saved_module.recipe("mean", SETTINGS, layers)
+        found[name] = {"recipe": recipe, **about["trust"], "temperature": temperature}
+    del found["plain"]["recipe"]["layers"]
+    files = {name: tmp_path / f"trust_{name}.json" for name in found} | {"none": tmp_path / "not measured yet.json"}
+    for name, trust in found.items():
+        files[name].write_text(json.dumps(trust))
+    monkeypatch.setattr(saved_module, "TRUST_FILES", files)
+    return found
+
+
+def test_trust_of_the_same_recipe_is_taken_from_its_file(head, small_wide_head, about, measured, models):
+    unmeasured = about | {"trust": None}
+    assert load_card(save_classifier(head, **unmeasured))["temperature"] == 0.5
+    wide = save_classifier(with_logarithm(small_wide_head), layers=range(1, 15), **unmeasured)
+    assert load_card(wide)["temperature"] == 0.6
+
+
+def test_trust_goes_into_the_card_of_the_head_that_has_its_layers(head, small_wide_head, about, measured, models):
+    save_classifier(head, **about)
+    save_classifier(with_logarithm(small_wide_head), layers=range(1, 15), **about)
+    for name, trust in measured.items():
+        assert update_trust(trust) == models[name]
+        assert load_card(models[name])["temperature"] == trust["temperature"]
+    assert not update_trust(measured["plain"], path=models["layers"])
+
+
+def test_the_committed_trust_is_that_of_the_shipped_plain_head():
+    trust = json.loads(saved_module.TRUST_FILES["plain"].read_text())
+    card = load_card(MODELS["plain"])
+    assert saved_module._fits(trust, card)
+    assert {key: card[key] for key in saved_module.TRUST_KEYS} == {key: trust[key] for key in saved_module.TRUST_KEYS}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_shipped_head_fits_its_card(name):
+    card = load_card(MODELS[name])
+    assert load_head(MODELS[name], card).output_shape[-1] == len(card["class_names"]) == 50
+    assert saved_module.is_plain(card) == (name == "plain")

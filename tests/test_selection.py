@@ -46,6 +46,26 @@ def test_layers_are_chosen_as_they_are_reported():
         assert np.allclose(merged["p_7_x"], merged["p_7_y"])
 
 
+def test_kernels_and_what_is_distilled_are_validated_for_every_fold():
+    table = selection.load_selection(selection.KERNEL_FILE)
+    candidates = {selection.kernel_label(name, each) for name in selection.KERNELS for each in selection.KERNEL_GRID}
+    assert set(table.loc[table["experiment"] == "kernel", "candidate"]) == candidates
+    assert set(table.loc[table["experiment"] == "distilled", "model"]) == set(study.EXPERIMENTS["distilled"].models)
+    assert len(table) == (len(candidates) + 2) * 20
+    assert (table["left_out"] != table["validation"]).all()
+    assert (table["n_clips"] == 400).all()
+
+
+def test_the_shipped_network_is_the_chosen_one():
+    """Heard at one speed or at three, it is the distilled head for each fold; the settings are the grid's middle."""
+    layers, kernel = (selection.load_selection(path) for path in (selection.LAYERS_FILE, selection.KERNEL_FILE))
+    chosen = selection.network_choices(layers, kernel)
+    assert chosen["left_out"].tolist() == list(FOLDS)
+    assert set(chosen["candidate"]) <= set(study.EXPERIMENTS["distilled"].models)
+    assert study.EXPERIMENTS["distilled"].settings.kernel == study.EXPERIMENTS["kernel_speeds"].settings
+    assert study.EXPERIMENTS["kernel_speeds"].settings in selection.KERNEL_GRID
+
+
 def test_a_choice_never_sees_its_own_fold():
     rows = [
         {"experiment": "e", "candidate": c, "model": "m", "left_out": t, "validation": v, "accuracy": 0.5}

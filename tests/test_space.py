@@ -14,9 +14,12 @@ import yaml
 from gradio_client import Client, handle_file
 
 from esc50 import space, synthesis
-from esc50.config import PROJECT_DIR
+from esc50.config import FEATURES_DIR, PROJECT_DIR
+from esc50.dataset import class_names
 from esc50.errors import ResultsError
-from esc50.yamnet import YAMNET_VARIABLE, _find_source
+from esc50.predict import SoundClassifier
+from esc50.saved import CLASSIFIER_FILE
+from esc50.yamnet import GOLDEN_FILE, YAMNET_VARIABLE, _find_source
 
 ALONE = """
 import runpy, sys
@@ -79,10 +82,22 @@ def test_the_app_runs_from_the_folder_alone_and_leaves_no_file(folder, tmp_path)
             url = re.search(r"The app runs at (\S+)", program.stdout.readline())[1]
             found = Client(url, verbose=False).predict(handle_file(tmp_path / "siren.wav"), api_name="/predict")
             assert found["top"][0]["class_name"] == "siren"
+            assert found["probabilities"]["siren"] == pytest.approx(
+                of_the_default_model(tmp_path / "siren.wav"), abs=1e-6
+            )
             assert list(cache.rglob("siren.wav"))
         finally:
             program.send_signal(signal.SIGTERM)
     assert not list(cache.rglob("siren.wav"))
+
+
+def of_the_default_model(path):
+    return SoundClassifier.load().predict(path).probabilities[class_names().index(path.stem)]
+
+
+def test_the_default_model_and_all_that_it_reads_is_in_the_folder(folder):
+    for file in (CLASSIFIER_FILE, CLASSIFIER_FILE.with_suffix(".json"), FEATURES_DIR / "yamnet.npz", GOLDEN_FILE):
+        assert (folder / file.relative_to(PROJECT_DIR)).read_bytes() == file.read_bytes()
 
 
 def yamnet_folder():

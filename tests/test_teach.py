@@ -7,7 +7,8 @@ import soundfile
 from esc50 import dataset, synthesis, teach
 from esc50.config import HeadSettings
 from esc50.errors import TeachingError
-from esc50.saved import CLASSIFIER_FILE
+from esc50.predict import SoundClassifier
+from esc50.shipped import MODELS
 from esc50.teach import Taught
 
 RATE = 16_000
@@ -29,11 +30,11 @@ WHISTLES = {f"whistle {seed}": whistle(seed) for seed in range(4)}
 @pytest.fixture(scope="module")
 def lesson(classifier):
     """Four whistles, and the rain, which is none: left out, it must not be recognised."""
-    before = hashlib.sha256(CLASSIFIER_FILE.read_bytes()).hexdigest()
+    before = [hashlib.sha256(file.read_bytes()).hexdigest() for file in MODELS.values()]
     steps = []
     clips = WHISTLES | {"rain": synthesis.example("rain")}
     taught = teach.teach(classifier, " slide  whistle ", clips, sample_rate_hz=RATE, report=steps.append)
-    assert hashlib.sha256(CLASSIFIER_FILE.read_bytes()).hexdigest() == before
+    assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in MODELS.values()] == before
     assert len(steps) == 4
     return taught
 
@@ -47,16 +48,37 @@ def test_a_new_sound_of_the_class_is_recognised(classifier, lesson):
     assert prediction.theme == ""
 
 
-def test_the_other_classes_keep_their_odds(classifier, lesson, rng):
-    embeddings = classifier.yamnet.embed(synthesis.example("siren"))
-    before, after = classifier.apply_head(embeddings), lesson.classifier.apply_head(embeddings)
+def test_the_plain_head_is_taught_whichever_is_asked_and_it_is_said(classifier, plain, lesson, monkeypatch):
+    taught = lesson.classifier
+    assert classifier.card["layers"] == list(range(1, 15))
+    assert taught.card["layers"] == [14]
+    assert taught.description == plain.description
+    assert teach.PUPIL in lesson.sentences
+    np.testing.assert_array_equal(taught.head.layers[1].mean, plain.head.layers[1].mean)
+
+    def load(*_):
+        raise AssertionError("a plain head learns itself")
+
+    monkeypatch.setattr(SoundClassifier, "load", load)
+    with pytest.raises(TeachingError, match="“slide_whistle” is a class already"):
+        teach.teach(taught, "slide_whistle", WHISTLES, sample_rate_hz=RATE)
+
+
+def test_the_other_classes_keep_their_odds(plain, lesson):
+    embeddings = plain.hear(synthesis.example("siren"))
+    before, after = plain.apply_head(embeddings), lesson.classifier.apply_head(embeddings)
     assert after.shape == (len(embeddings), 51)
     np.testing.assert_allclose(after[:, :50] / after[:, :50].sum(axis=1, keepdims=True), before, atol=1e-5)
-    assert len(classifier.class_names) == 50, "the classifier that was taught is as it was"
 
 
-def test_the_card_makes_no_claim_of_the_head_before(classifier, lesson):
-    assert set(classifier.card) - set(lesson.classifier.card) == {"cross_validated"}
+def test_the_classifier_that_was_taught_is_as_it_was(plain, lesson):
+    taught = teach.teach(plain, "bell", WHISTLES, sample_rate_hz=RATE).classifier
+    assert len(taught.class_names) == len(lesson.classifier.class_names) == 51
+    assert len(plain.class_names) == plain.head.output_shape[-1] == 50
+
+
+def test_the_card_makes_no_claim_of_the_head_before(plain, lesson):
+    assert set(plain.card) - set(lesson.classifier.card) == {"cross_validated"}
 
 
 def test_clips_are_judged_by_lessons_without_them(lesson):
@@ -92,6 +114,7 @@ def test_what_it_costs_is_said_in_numbers():
     assert "33.3 %" in taught.sentences[1]
     assert "2 of them are taken for “bell”" in taught.sentences[1]
     assert "measured before the lesson, without “bell”" in taught.sentences[2]
+    assert "plain head, which then answers" in taught.sentences[3]
     assert taught.costs().loc["dog"].tolist() == [2, 2, 1, 1]
 
 

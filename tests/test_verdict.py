@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from esc50.dataset import class_names
-from esc50.verdict import NO_ARTICLE, class_label, describe_sound, say, with_article
+from esc50.verdict import NO_ARTICLE, class_label, describe_head, describe_sound, say, with_article
 
 NAMES = ("dog", "engine", "rain")
 
@@ -34,6 +34,11 @@ def test_the_verdict_in_words(probabilities, is_known, is_silent, sentence):
 def test_the_facts_in_words(facts, words):
     names = ("duration_seconds", "source_channels", "source_sample_rate_hz")
     assert describe_sound(SimpleNamespace(**dict(zip(names, facts, strict=True)))) == words
+
+
+def test_which_head_answers_in_words():
+    assert describe_head(1) == "Answers come from the plain head, on YAMNet's embedding alone."
+    assert describe_head(14) == "Answers come from the head on 14 of YAMNet's layers."
 
 
 def test_every_class_that_goes_without_an_article_exists():

@@ -12,28 +12,17 @@ import soundfile
 from matplotlib.figure import Figure
 
 from esc50 import dataset, plots, synthesis, widget
-from esc50.config import HeadSettings
 from esc50.errors import TeachingError
 from esc50.predict import SoundClassifier
-from esc50.saved import save_classifier
-from esc50.teach import Taught
+from esc50.teach import PUPIL, Taught
 from esc50.widget import CHOOSE, LISTENING, START, TEACHING, TeachingPanel, default_examples, prediction_widget
 
 PNG, WAV = b"\x89PNG", b"RIFF"
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory, trust):
-    import keras
-
-    from esc50.models import build_head
-
-    keras.utils.set_random_seed(2015)
-    settings = HeadSettings(units=(8,))
-    path = tmp_path_factory.mktemp("models") / "model.keras"
-    about = {"pooling": "mean", "cross_validated": {}, "settings": settings, "trust": trust}
-    save_classifier(build_head(settings=settings), path=path, **about)
-    return SoundClassifier.load(path)
+@pytest.fixture
+def classifier(small_classifier):
+    return small_classifier
 
 
 @pytest.fixture
@@ -188,6 +177,15 @@ def test_what_gets_lost_without_a_word_is_said_beforehand(empty_widget):
     assert "10 MB" in empty_widget.upload.description
 
 
+@pytest.mark.yamnet
+def test_which_head_answers_is_said_and_changes_with_it(classifier, plain, empty_widget):
+    assert html.escape(classifier.description) in empty_widget.hint.value
+    empty_widget.teacher.take_over(plain)
+    assert html.escape(plain.description) in empty_widget.hint.value
+    if classifier.description != plain.description:
+        assert html.escape(classifier.description) not in empty_widget.hint.value
+
+
 def test_clips_of_one_name_are_numbered_and_the_same_clip_is_kept_once(panel):
     for content in (b"a", b"b", b"a", b"c"):
         panel.upload.value = (sent("audio.wav", content),)
@@ -241,6 +239,7 @@ def test_a_class_is_taught_from_uploads_and_recordings_and_forgotten(panel):
     for words in ("100.0 % were named rightly before and 0.0 % now", "&lt;b&gt;.wav was taken for dog", "sea waves"):
         assert words in panel.status.value
     assert "measured before the lesson, without “bell”" in panel.status.value
+    assert PUPIL in panel.status.value
     assert not panel.clips
     panel.forget.click()
     assert panel.taken[-1] == "untaught"
@@ -264,6 +263,24 @@ def test_what_was_taught_answers_from_then_on(classifier, empty_widget):
     assert shows_only(empty_widget, START)
     empty_widget.choice.value = "example:rain"
     assert empty_widget.prediction.class_names[0] == "x0"
+
+
+@pytest.mark.yamnet
+def test_after_a_lesson_the_plain_head_answers_until_all_is_forgotten(plain):
+    layered = SoundClassifier.load()
+    shell = widget.PredictionWidget(layered, {})
+    glides = [synthesis.chirp(start_hz=hz, end_hz=3 * hz, seconds=hz / 300) for hz in (400, 600, 800)]
+    shell.teacher.upload.value = tuple(sent(f"{n}.wav", file_bytes(glide)) for n, glide in enumerate(glides))
+    shell.teacher.name.value = "whistle"
+    shell.teacher.learn.click()
+    assert PUPIL in shell.teacher.status.value
+    assert html.escape(plain.description) in shell.hint.value
+    upload(shell, "glide.wav", file_bytes(synthesis.chirp(start_hz=500, end_hz=1_500)))
+    assert shell.prediction.class_names == (*layered.class_names, "whistle")
+    assert shell.prediction.vectors.shape[1] == 1024
+    shell.teacher.forget.click()
+    assert shell.classifier is layered
+    assert html.escape(layered.description) in shell.hint.value
 
 
 @pytest.mark.yamnet

@@ -15,6 +15,7 @@ from esc50.plots.scores import (
 from esc50.plots.sound import (
     TICK_HZ,
     YAMNET_MEL_HZ,
+    plot_attention,
     plot_embeddings,
     plot_envelope,
     plot_gallery,
@@ -35,6 +36,7 @@ __all__ = [
     "blend_in",
     "class_label",
     "plot_ablation",
+    "plot_attention",
     "plot_by_class",
     "plot_confusion",
     "plot_embeddings",

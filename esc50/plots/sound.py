@@ -92,6 +92,37 @@ def plot_log_mel(decibel, *, settings=LogMelSettings(), ax=None):
     return ax
 
 
+def plot_attention(decibel, weights, *, settings=LogMelSettings(), ax=None):
+    """Draw how much each frame counts as bars over the log-mel spectrogram.
+
+    Parameters
+    ----------
+    decibel : np.ndarray, shape (n_windows, mel_bands)
+        From `esc50.features.log_mel`.
+    weights : np.ndarray, shape (n_frames,)
+        Of YAMNet's frames of 0.96 s, every 0.48 s; they sum to 1.
+    settings : LogMelSettings
+        Hop and bands of the log-mel.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The log-mel's; the bars stand on an axis of their own, to the right.
+    """
+    ax = plot_log_mel(decibel, settings=settings, ax=ax)
+    bars, yamnet = ax.twinx(), YamnetSettings()
+    middles = np.arange(len(weights)) * yamnet.patch_hop_seconds + yamnet.patch_window_seconds / 2
+    bars.bar(
+        middles, weights, width=0.85 * yamnet.patch_hop_seconds, facecolor="none", edgecolor="white", linewidth=1.6
+    )
+    bars.set(ylim=(0, 1), ylabel="attention")
+    bars.grid(visible=False)
+    ax.set_xlim(0, len(decibel) * settings.hop_seconds)
+    return ax
+
+
 def plot_gallery(envelopes, log_mels, titles, *, colors=None):
     """Draw a grid of clips: waveform above, log-mel below, one column a clip.
 
