@@ -7,9 +7,8 @@ from scipy.special import softmax
 
 from esc50.config import N_CLASSES, KernelSettings
 from esc50.evaluation import maximum_of_vectors
+from esc50.fusion import MIN_DEVIATION
 from esc50.training import Run
-
-MIN_DEVIATION = 0.05  # of a log activation: what hardly varies in training must not blow up later
 
 
 def clip_maxima(clips):
