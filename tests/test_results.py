@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esc50 import ablation, evaluation, report, results, study
+from esc50 import ablation, evaluation, finetune, report, results, study
 from esc50.config import FOLDS, RESULTS_DIR
 from esc50.errors import ResultsError
 from esc50.feature_files import parameters
 
-MODELS = [model for experiment in study.EXPERIMENTS.values() for model in experiment.models]
+MODELS = [*(model for experiment in study.EXPERIMENTS.values() for model in experiment.models), finetune.MODEL]
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,17 @@ def test_results_carry_what_made_them(name):
         assert {"keras", "tensorflow", "numpy"} <= set(made["machine"]["libraries"])
 
 
+def test_fine_tuning_carries_what_made_it(runs):
+    made, settings = results.load_manifest()[finetune.MODEL], finetune.SETTINGS
+    assert made["settings"] == json.loads(json.dumps(dataclasses.asdict(settings)))
+    assert set(made["seeds"]) >= set(finetune.SEEDS)
+    assert made["command"] == finetune.COMMAND
+    pairs = runs.loc[runs["model"] == finetune.MODEL, ["seed", "fold"]]
+    assert sorted(map(tuple, pairs.to_numpy())) == [(s, f) for s in made["seeds"] for f in FOLDS]
+    history = results.load_history()
+    assert (history["model"] == finetune.MODEL).sum() == settings.epochs * 5 * len(made["seeds"])
+
+
 def test_the_targets_are_met():
     summary = results.summarise(["head_frames", "cnn_vgg"])
     head = summary.loc["head_frames"]
@@ -100,7 +111,7 @@ def test_the_targets_are_met():
 def test_the_curves_have_every_epoch():
     history = results.load_history()
     for name, experiment in study.EXPERIMENTS.items():
-        if experiment.settings:
+        if hasattr(experiment.settings, "epochs"):
             rows = history[history["model"] == experiment.models[0]]
             epochs = [experiment.by_split.get(f"fold {fold}", experiment.settings).epochs for fold in FOLDS]
             assert len(rows) == sum(epochs) * len(experiment.seeds), name
