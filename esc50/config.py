@@ -220,7 +220,7 @@ class TimelineSettings:
     min_event_seconds: float = 1.4  # of frames, of which three hold even a click
 
 
-PLAIN_TIMELINE = TimelineSettings(window_frames=1, smoothing_frames=5)  # for heads on single frames, chosen likewise
+PLAIN_TIMELINE = TimelineSettings(window_frames=1, smoothing_frames=5)  # of heads on single frames
 
 
 @dataclass(frozen=True)

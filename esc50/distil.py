@@ -6,7 +6,6 @@ import numpy as np
 
 from esc50 import fusion, training
 from esc50.config import DistillationSettings
-from esc50.fusion import ORIGINAL
 from esc50.kernel import KernelMachine
 from esc50.models import build_head
 from esc50.training import Run, set_seed
@@ -116,9 +115,7 @@ def draw_blends(n_versions, n_clips, rng, *, blended):
     share : np.ndarray, shape (n_clips, 1)
         Of the first in the blend, float32; 1 for none.
     """
-    version = np.zeros(n_clips, int)
-    if n_versions > 1:
-        version = np.where(rng.random(n_clips) < ORIGINAL, 0, rng.integers(1, n_versions, n_clips))
+    version = fusion.choose_versions(n_versions, n_clips, rng) if n_versions > 1 else np.zeros(n_clips, int)
     first = version * n_clips + np.arange(n_clips)
     share = np.where(rng.random(n_clips) < blended, rng.random(n_clips), 1).astype(np.float32)
     return first, first[rng.permutation(n_clips)], share[:, np.newaxis]

@@ -223,6 +223,44 @@ def standardise(model, clips):
     return model
 
 
+def average(frames, weights):
+    """Weighted sum of each clip's frames.
+
+    Parameters
+    ----------
+    frames : np.ndarray, shape (n_clips, n_frames, size)
+        Vectors.
+    weights : np.ndarray, shape (n_clips, n_frames)
+        Sum to 1 over the frames.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, size)
+        Of the frames' type.
+    """
+    return np.matmul(weights.astype(frames.dtype)[:, np.newaxis], frames)[:, 0]  # einsum is slower
+
+
+def choose_versions(n_versions, n_clips, rng):
+    """Draw a version of each clip: half of the time the clip as it is.
+
+    Parameters
+    ----------
+    n_versions : int
+        At least two.
+    n_clips : int
+        Of each version.
+    rng : np.random.Generator
+        The source of both draws.
+
+    Returns
+    -------
+    np.ndarray of int, shape (n_clips,)
+        0 for the clip as it is.
+    """
+    return np.where(rng.random(n_clips) < ORIGINAL, 0, rng.integers(1, n_versions, n_clips))
+
+
 def build_attention_head(size, *, settings):
     """Head that weighs the frames itself: gated attention (Ilse et al. 2018, arXiv 1802.04712, equation 9).
 
@@ -265,17 +303,13 @@ def _build(size, settings):
 def _random_averages(versions, one_hot, rng):
     """One vector a clip: the average of some of the frames of one of its versions, at random weights."""
     if len(versions) == 1:
-        return _average(versions[0].frames, _random_weights(versions[0].audible, rng)), one_hot
-    chosen = _choose_versions(len(versions), len(one_hot), rng)
+        return average(versions[0].frames, _random_weights(versions[0].audible, rng)), one_hot
+    chosen = choose_versions(len(versions), len(one_hot), rng)
     averages = np.empty((len(one_hot), versions[0].frames.shape[2]), np.float32)
     for number, version in enumerate(versions):
         rows = np.flatnonzero(chosen == number)
-        averages[rows] = _average(version.frames[rows], _random_weights(version.audible[rows], rng))
+        averages[rows] = average(version.frames[rows], _random_weights(version.audible[rows], rng))
     return averages, one_hot
-
-
-def _choose_versions(n_versions, n_clips, rng):
-    return np.where(rng.random(n_clips) < ORIGINAL, 0, rng.integers(1, n_versions, n_clips))
 
 
 def _random_weights(audible, rng):
@@ -285,13 +319,9 @@ def _random_weights(audible, rng):
     return weights / weights.sum(axis=1, keepdims=True)  # (n_clips, n_frames)
 
 
-def _average(frames, weights):
-    return np.matmul(weights.astype(frames.dtype)[:, np.newaxis], frames)[:, 0]  # (n_clips, size); einsum is slower
-
-
 def _clip_averages(versions, one_hot, rng):
     clips = versions[0]
-    return _average(clips.frames, clips.audible / clips.audible.sum(axis=1, keepdims=True)), one_hot
+    return average(clips.frames, clips.audible / clips.audible.sum(axis=1, keepdims=True)), one_hot
 
 
 def _single_frames(versions, one_hot, rng):

@@ -7,7 +7,7 @@ from scipy.special import softmax
 
 from esc50.config import N_CLASSES, KernelSettings
 from esc50.evaluation import maximum_of_vectors
-from esc50.fusion import MIN_DEVIATION
+from esc50.fusion import MIN_DEVIATION, average
 from esc50.training import Run
 
 
@@ -40,8 +40,7 @@ def clip_means(clips):
     np.ndarray, shape (n_clips, size)
         Float32.
     """
-    weights = clips.audible / clips.audible.sum(axis=1, keepdims=True)  # (n_clips, n_frames)
-    return np.matmul(weights[:, np.newaxis].astype(np.float32), clips.frames.astype(np.float32))[:, 0]
+    return average(clips.frames.astype(np.float32), clips.audible / clips.audible.sum(axis=1, keepdims=True))
 
 
 def partial_maxima(clips, rng):

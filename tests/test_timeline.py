@@ -12,9 +12,10 @@ import soundfile
 
 from esc50 import synthesis, timeline
 from esc50.audio import SoundStream, n_patches
-from esc50.config import TimelineSettings
+from esc50.config import PLAIN_TIMELINE, TimelineSettings
 from esc50.errors import AudioError
 from esc50.evaluation import MAXIMUM_OF_VECTORS, POOLING_NAMES
+from esc50.predict import SoundClassifier
 from esc50.shipped import MODELS
 from esc50.timeline import (
     Event,
@@ -22,6 +23,7 @@ from esc50.timeline import (
     judge_events,
     listen,
     overlapping_blocks,
+    settings_for,
     smooth_probabilities,
     timeline_of,
     window_of,
@@ -204,6 +206,16 @@ def test_only_heads_on_maxima_read_frames_in_windows():
     settings = TimelineSettings(window_frames=5)
     for pooling in POOLING_NAMES:
         assert window_of(pooling, settings) == (5 if pooling == MAXIMUM_OF_VECTORS else 1)
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize("model", MODELS)
+def test_each_kind_of_heads_has_its_own_settings(model):
+    listener = SoundClassifier.load(model, warm_up=False)
+    expected = TimelineSettings() if model == "layers" else PLAIN_TIMELINE
+    assert TimelineSettings() != PLAIN_TIMELINE
+    assert settings_for(listener.card["pooling"]) == expected
+    assert timeline.listen(listener, "example:siren").settings == expected
 
 
 @pytest.mark.yamnet
