@@ -46,7 +46,7 @@ reproduce: env ## everything from audio: features, every training, results, figu
 	$(ESC50) app-benchmark
 	$(ESC50) readme
 
-finetune: env ## train YAMNet further, end to end, from the recordings; stop and resume at will (20 minutes on 2 cores)
+finetune: env ## train YAMNet further, end to end, from the recordings; stop and resume at will (an hour or more on 2 cores)
 	$(ESC50) finetune
 
 browser: env ## find a Chromium for the browser tests, or install one

@@ -128,7 +128,7 @@ def train(names):
     "--seeds",
     multiple=True,
     type=click.IntRange(0),
-    default=(0,),
+    default=(0, 1, 2),
     show_default=True,
     help="One training of each fold for each.",
 )
@@ -142,7 +142,7 @@ def train(names):
 def finetune(folds, seeds, epochs):
     """Train YAMNet further, end to end, from the recordings; goes on where it was stopped.
 
-    A run of all folds with the default epochs goes into data/results; any other is only shown. Epoch by
+    A run of all folds and seeds with the default epochs goes into data/results; any other is only shown. Epoch by
     epoch it is told in build/finetune.
     """
     from esc50.finetune import is_whole, run_finetuning

@@ -28,7 +28,7 @@ from esc50.yamnet import audible_frames, load_yamnet, yamnet_fingerprint
 MODEL = "finetuned"
 COMMAND = "python -m esc50 finetune"
 SETTINGS = FinetuneSettings()
-SEEDS = (0,)
+SEEDS = (0, 1, 2)
 CODE = (
     "backbone",
     "distil",
