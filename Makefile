@@ -31,7 +31,7 @@ run: env ## execute notebooks 01 to 07, train the plain head for real, regenerat
 	$(ESC50) readme
 
 reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
-	$(ESC50) features
+	$(ESC50) features log_mel yamnet clip_statistics layers layers_slow layers_fast layers_often
 	$(ESC50) select
 	$(ESC50) select --layers
 	$(ESC50) select --kernel
@@ -42,7 +42,7 @@ reproduce: env ## everything from audio: features, every training, results, figu
 	$(ESC50) trust --model plain
 	$(ESC50) timeline-benchmark
 	$(ESC50) bench
-	$(ESC50) run --retrain 04 --publish
+	$(ESC50) run --retrain 04 --retrain 07 --publish
 	$(ESC50) app-benchmark
 	$(ESC50) readme
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from esc50 import commands
-from esc50.config import BUILD_DIR, FOLDS, RAW_DIR, AppSettings, FinetuneSettings
+from esc50.config import BUILD_DIR, FOLDS, N_CLIPS, RAW_DIR, SEEDS, AppSettings, FinetuneSettings
 from esc50.errors import Esc50Error
 from esc50.shipped import DEFAULT_MODEL, MODELS
 
@@ -79,20 +79,16 @@ def fetch(destination):
 def features(names):
     """Compute the committed feature files from the recordings (log_mel, yamnet, clip_statistics).
 
-    Those of the layers, "layers", "layers_often", "layers_slow" and "layers_fast", half a GB each, are computed only
-    when named. So are "foreign" and "foreign_layers", of the sounds that are not in ESC-50: they need espeak-ng and the
-    sound theme of freedesktop.org, and no recordings.
+    Those of the layers, "layers", "layers_often", "layers_slow" and "layers_fast", 0.2 to 0.6 GB each, are computed
+    only when named. So are "foreign" and "foreign_layers", of the sounds that are not in ESC-50: they need
+    espeak-ng and the sound theme of freedesktop.org, and no recordings.
     """
-    from esc50 import dataset, feature_files
+    from esc50 import feature_files
 
     names = names or feature_files.CLIP_FEATURES
     _refuse_unknown(names, feature_files.PARAMETERS, "features")
-    for name in [name for name in names if name in feature_files.FOREIGN_FEATURES]:
+    for name in names:
         click.echo(f"wrote {feature_files.compute_and_save(name)}")
-    if not (names := [name for name in names if name not in feature_files.FOREIGN_FEATURES]):
-        return
-    for name, arrays in feature_files.compute_features(names).items():
-        click.echo(f"wrote {feature_files.save_features(name, arrays, dataset.load_clips())}")
 
 
 @cli.command()
@@ -128,7 +124,7 @@ def train(names):
     "--seeds",
     multiple=True,
     type=click.IntRange(0),
-    default=(0, 1, 2),
+    default=SEEDS,
     show_default=True,
     help="One training of each fold for each.",
 )
@@ -137,13 +133,13 @@ def train(names):
     type=click.IntRange(1),
     default=FinetuneSettings.epochs,
     show_default=True,
-    help="Of everything; the head alone has its own before.",
+    help="Of end-to-end training, after the head alone.",
 )
 def finetune(folds, seeds, epochs):
     """Train YAMNet further, end to end, from the recordings; goes on where it was stopped.
 
-    A run of all folds and seeds with the default epochs goes into data/results; any other is only shown. Epoch by
-    epoch it is told in build/finetune.
+    A run of all folds and seeds with the default epochs goes into data/results; any other is only shown. Log,
+    table and checkpoint of each epoch are in build/finetune.
     """
     from esc50.finetune import is_whole, run_finetuning
     from esc50.results import save_results
@@ -300,7 +296,13 @@ def readme():
 
 
 @cli.command()
-@click.option("--clips", default=2000, show_default=True, help="How many clips to embed.")
+@click.option(
+    "--clips",
+    default=N_CLIPS,
+    show_default=True,
+    type=click.IntRange(1, N_CLIPS),
+    help="How many to embed; the result of all is kept, that of fewer only shown.",
+)
 def bench(clips):
     """Time the embedding of all clips against the plain clip-by-clip loop, and write data/results."""
     from esc50.benchmark import run_benchmark

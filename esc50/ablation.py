@@ -6,14 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from esc50 import backbone, evaluation
-from esc50.config import N_CLASSES, RESULTS_DIR
+from esc50 import backbone, evaluation, study
+from esc50.config import ALL_LAYERS, FOLDS, N_CLASSES, N_CLIPS, RESULTS_DIR, UPPER_LAYERS, HeadSettings
 from esc50.dataset import class_names, load_clips
-from esc50.results import load_out_of_fold, probabilities, summarise
+from esc50.results import load_cross_validation, load_out_of_fold, probabilities, recordings, summarise
 
 YAMNET_PARAMETERS = 3_217_344  # of the convolutions and their normalisation; a test counts them
-UPPER, EVERY = tuple(range(7, 15)), tuple(range(1, 15))
 FRAMES, OFTEN = 10, 28  # of a clip: patches every 0.48 s, or every 0.16 s
+N_VERSIONS = len(study.SPEEDS) * (1 + study.PARTS_OF_EACH)  # maxima of a clip, from which the head is distilled
+WINDOWS = 528  # of a clip's log-mel, whole patches only
 N_TRAINING = 1_600  # clips of four folds
 
 
@@ -30,16 +31,19 @@ class Row:
     layers : tuple of int
         Of YAMNet, joined.
     n_frames : int
-        Vectors that stand for a clip.
+        Vectors that stand for a clip where the model is trained and tested.
+    hears_log_mel : bool
+        Whether YAMNet's log-mel of the clip is needed too, because YAMNet itself is trained.
     n_remembered : int
         Training vectors that the model keeps, where it compares clips with them.
     """
 
     title: str
     over: str = ""
-    layers: tuple = EVERY
+    layers: tuple = ALL_LAYERS
     n_frames: int = FRAMES
     n_remembered: int = 0
+    hears_log_mel: bool = False
 
 
 ROWS = {
@@ -47,22 +51,25 @@ ROWS = {
     "head_frames": Row("last layer, single frames", "head_clip_mean", (14,)),
     "fusion_1": Row("last layer, random averages of log activations", "head_frames", (14,)),
     "fusion_3": Row("the same, last 3 layers", "fusion_1", (12, 13, 14)),
-    "fusion_8": Row("the same, last 8 layers", "fusion_3", UPPER),
+    "fusion_8": Row("the same, last 8 layers", "fusion_3", UPPER_LAYERS),
     "fusion_14": Row("the same, all 14 layers", "fusion_8"),
-    "fusion_8_linear": Row("8 layers, without the logarithm", "fusion_8", UPPER),
-    "fusion_8_shifts": Row("8 layers, tested on patches every 0.16 s", "fusion_8", UPPER, n_frames=OFTEN),
-    "fusion_8_speeds": Row("8 layers, tested at three speeds", "fusion_8", UPPER, n_frames=3 * FRAMES),
+    "fusion_8_linear": Row("8 layers, without the logarithm", "fusion_8", UPPER_LAYERS),
+    "fusion_8_shifts": Row("8 layers, tested on patches every 0.16 s", "fusion_8", UPPER_LAYERS, n_frames=OFTEN),
+    "fusion_8_speeds": Row("8 layers, tested at three speeds", "fusion_8", UPPER_LAYERS, n_frames=3 * FRAMES),
     "fusion_14_mixup": Row("14 layers, trained with mixup", "fusion_14"),
     "fusion_14_speeds": Row("14 layers, trained at three speeds", "fusion_14", n_frames=3 * FRAMES),
     "fusion_14_attention": Row("14 layers, gated attention over frames", "fusion_14"),
-    "kernel_mean": Row("14 layers, kernel ridge regression on clip means", "fusion_14", EVERY, 1, N_TRAINING),
+    "kernel_mean": Row("14 layers, kernel ridge regression on clip means", "fusion_14", ALL_LAYERS, 1, N_TRAINING),
     "kernel": Row("the same on clip maxima", "kernel_mean", n_frames=1, n_remembered=N_TRAINING),
-    "kernel_speeds": Row("the same, trained and tested at three speeds", "kernel", EVERY, 3, 3 * N_TRAINING),
-    "distilled": Row("distilled from it into one small head", "fusion_14", n_frames=3),
-    "distilled_speeds": Row("the same head, tested at three speeds", "distilled", n_frames=3),
-    "finetuned": Row("the same head and YAMNet fine-tuned, tested at one speed", "distilled", n_frames=3),
+    "kernel_speeds": Row("the same, trained and tested at three speeds", "kernel", ALL_LAYERS, 3, 3 * N_TRAINING),
+    "blended": Row("one small head on maxima and their blends", "fusion_14", n_frames=N_VERSIONS),
+    "distilled": Row("the same, distilled from kernel ridge regression", "blended", n_frames=N_VERSIONS),
+    "distilled_speeds": Row("the same head, tested at three speeds", "distilled", n_frames=N_VERSIONS),
+    "finetuned": Row(
+        "the same head and YAMNet fine-tuned, tested at one speed", "distilled", n_frames=N_VERSIONS, hears_log_mel=True
+    ),
 }
-TRAINED_HERE = tuple(model for model in ROWS if model.startswith(("fusion", "kernel", "distilled")))
+TRAINED_HERE = tuple(model for model in ROWS if model.startswith(("fusion", "kernel", "blended", "distilled")))
 TITLES = {model: row.title for model, row in ROWS.items()}
 
 
@@ -80,14 +87,16 @@ def ablation(models=tuple(ROWS), *, folder=RESULTS_DIR):
     -------
     pandas.DataFrame
         Index: model. The columns of `esc50.results.summarise`; those of `esc50.evaluation.compare`, for the
-        probabilities averaged over seeds, NaN in the first row; ``parameters`` of YAMNet and head together,
-        ``seconds`` of training one network, and ``megabytes`` of the features of all clips in float16.
+        probabilities averaged over seeds, and ``p_holm``, corrected for the number of rows, all NaN in the first row;
+        ``parameters`` of YAMNet and head together, ``seconds`` of training one network, and ``megabytes`` of the
+        features of all clips in float16.
     """
     table = summarise(models, folder=folder)
     compared = {model: gain_over(model, ROWS[model].over, folder=folder) for model in models if ROWS[model].over}
     table = table.join(pd.DataFrame.from_dict(compared, orient="index"))
+    table["p_holm"] = evaluation.holm(table["p"])
     table["parameters"] = [_parameters(ROWS[model]) for model in models]
-    table["seconds"] = table["train_seconds"] / (5 * table["n_seeds"])
+    table["seconds"] = table["train_seconds"] / (len(FOLDS) * table["n_seeds"])
     table["megabytes"] = [_megabytes(ROWS[model]) for model in models]
     return table.assign(title=[TITLES[model] for model in models])
 
@@ -108,8 +117,7 @@ def gain_over(model, other, *, folder=RESULTS_DIR):
         From `esc50.evaluation.compare`.
     """
     ours, theirs = (load_out_of_fold(name, folder=folder).sort_values("filename") for name in (model, other))
-    recordings = ours["filename"].str.split("-").str[1].to_numpy()
-    return evaluation.compare(ours["target"].to_numpy(), probabilities(ours), probabilities(theirs), recordings)
+    return evaluation.compare(ours["target"].to_numpy(), probabilities(ours), probabilities(theirs), recordings(ours))
 
 
 def ensemble(models):
@@ -149,24 +157,40 @@ def chosen_by_fold(choices):
     return pd.concat(parts, ignore_index=True)
 
 
-def n_parameters(layers, *, units=(256, 128), n_classes=N_CLASSES):
+def runs_of_chosen(choices, *, folder=RESULTS_DIR):
+    """Runs of the row that was chosen for each fold without it.
+
+    Parameters
+    ----------
+    choices : pandas.DataFrame
+        As for `chosen_by_fold`.
+    folder : Path
+        Where the results lie.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `esc50.results.load_cross_validation`.
+    """
+    runs = load_cross_validation(folder=folder)
+    rows = [runs.query(f"model == '{c.candidate}' and fold == {c.left_out}") for c in choices.itertuples()]
+    return pd.concat(rows, ignore_index=True)
+
+
+def n_parameters(layers):
     """Count the parameters of YAMNet and the head on some of its layers.
 
     Parameters
     ----------
     layers : sequence of int
         Joined before the head.
-    units : sequence of int
-        Of the hidden layers.
-    n_classes : int
-        Of the last one.
 
     Returns
     -------
     int
         Mean and deviation of the standardisation included, YAMNet's own 521 classes not.
     """
-    sizes = [sum(backbone.layer_sizes(layers)), *units, n_classes]
+    sizes = [sum(backbone.layer_sizes(layers)), *HeadSettings.units, N_CLASSES]
     dense = sum((before + 1) * after for before, after in pairwise(sizes))
     return YAMNET_PARAMETERS + 2 * sizes[0] + dense
 
@@ -235,4 +259,5 @@ def _parameters(row):
 
 
 def _megabytes(row):
-    return 2 * len(load_clips()) * row.n_frames * sum(backbone.layer_sizes(row.layers)) / 1e6
+    log_mel = WINDOWS * backbone.SETTINGS.mel_bands if row.hears_log_mel else 0
+    return 2 * N_CLIPS * (row.n_frames * sum(backbone.layer_sizes(row.layers)) + log_mel) / 1e6

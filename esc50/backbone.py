@@ -39,7 +39,7 @@ FFT_SAMPLES = 2 ** int(np.ceil(np.log2(WINDOW_SAMPLES)))
 PATCH_WINDOWS = round(SETTINGS.patch_window_seconds / SETTINGS.stft_hop_seconds)
 
 
-def build_backbone(*, layers=(LAST,), trainable_from=1, mel_bands=SETTINGS.mel_bands):
+def build_backbone(*, layers=(LAST,), trainable_from=1):
     """YAMNet's convolutions, without weights yet: see `set_weights`.
 
     Parameters
@@ -49,8 +49,6 @@ def build_backbone(*, layers=(LAST,), trainable_from=1, mel_bands=SETTINGS.mel_b
         Layer 14 alone is YAMNet's embedding.
     trainable_from : int
         First layer whose convolutions may be trained; 15 for none. Normalisation stays as AudioSet left it.
-    mel_bands : int
-        Of the patches.
 
     Returns
     -------
@@ -60,7 +58,7 @@ def build_backbone(*, layers=(LAST,), trainable_from=1, mel_bands=SETTINGS.mel_b
     from keras import Input, Model, ops
     from keras import layers as keras_layers
 
-    patches = Input((PATCH_WINDOWS, mel_bands), name="patches")
+    patches = Input((PATCH_WINDOWS, SETTINGS.mel_bands), name="patches")
     x = ops.expand_dims(patches, axis=-1)  # (batch, 96, 64, 1)
     pooled = {}
     for number, (kind, stride, filters) in enumerate(LAYERS[: max(layers)], start=1):

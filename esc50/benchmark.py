@@ -23,7 +23,7 @@ LIBRARIES = ("numpy", "tensorflow", "tensorflow-hub")
 AUDIO = config.AudioSettings()
 
 
-def run_benchmark(n_clips=2_000, *, folder=None, progress=True):
+def run_benchmark(n_clips=config.N_CLIPS, *, folder=None, progress=True):
     """Time the embedding of ESC-50's clips both ways and keep the result.
 
     Parameters
@@ -32,7 +32,7 @@ def run_benchmark(n_clips=2_000, *, folder=None, progress=True):
         How many clips of the list, from its start. Without recordings the clips are seeded noise, which YAMNet
         embeds in the same time; the result says which.
     folder : path-like, optional
-        Where ``benchmark_embedding.json`` is written; ``data/results`` by default.
+        Where ``benchmark_embedding.json`` is written; by default ``data/results``, if all clips were embedded.
     progress : bool, optional
         Whether to show a progress bar.
 
@@ -43,7 +43,8 @@ def run_benchmark(n_clips=2_000, *, folder=None, progress=True):
     """
     sound, waveforms = _clips(n_clips)
     result = {"sound": sound, **benchmark_embedding(waveforms, progress=progress, n_clips=n_clips), **machine_facts()}
-    write_json(result, Path(folder or config.RESULTS_DIR) / BENCHMARK_FILE)
+    if folder or n_clips == config.N_CLIPS:
+        write_json(result, Path(folder or config.RESULTS_DIR) / BENCHMARK_FILE)
     return result
 
 

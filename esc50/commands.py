@@ -66,6 +66,8 @@ def predict(ctx, files, top, timeline, form, output, model):
         A key of `esc50.shipped.MODELS`.
     """  # noqa: D301  (click's \b keeps the lines of the examples, its \f ends the help text)
     _check_format(form, timeline, files)
+    if timeline and ctx.get_parameter_source("top") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("a timeline tells one class at a time: leave out --top or --timeline")
     make = _timelines if timeline else partial(_predictions, top=top, progress=_is_watched(output))
     make = partial(make, model=model)
     columns = answers.EVENT_COLUMNS if timeline else answers.TOP_COLUMNS

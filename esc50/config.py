@@ -15,7 +15,11 @@ NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
 BUILD_DIR = PROJECT_DIR / "build"
 
 N_CLASSES = 50
+N_CLIPS = 2_000
 FOLDS = (1, 2, 3, 4, 5)
+SEEDS = (0, 1, 2)  # of every network that is reported
+ALL_LAYERS = tuple(range(1, 15))  # of YAMNet; the last is the embedding
+UPPER_LAYERS = tuple(range(7, 15))
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class BackboneSettings(YamnetSettings):
 class LayerSettings(BackboneSettings):
     """Activations inside YAMNet, averaged over each patch: of which layers, how often, at which speed of the sound."""
 
-    layers: tuple[int, ...] = tuple(range(1, 15))
+    layers: tuple[int, ...] = ALL_LAYERS
     speed: float = 1.0  # 1.18 plays 18 % faster and higher; cut or padded to the clip's length
 
 
@@ -193,7 +197,7 @@ class DistillationSettings(HeadSettings):
 class FinetuneSettings:
     """YAMNet trained further, end to end; from trials on two folds, with networks trained on the three others."""
 
-    layers: tuple[int, ...] = tuple(range(1, 15))
+    layers: tuple[int, ...] = ALL_LAYERS
     head: DistillationSettings = DistillationSettings()  # distilled first, on YAMNet as AudioSet left it
     epochs: int = 2  # of everything, after the head's own: with more it forgot
     clips_per_batch: int = 32

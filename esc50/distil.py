@@ -5,15 +5,13 @@ import time
 import numpy as np
 
 from esc50 import fusion, training
-from esc50.config import DistillationSettings
+from esc50.config import N_CLASSES, DistillationSettings
 from esc50.kernel import KernelMachine
 from esc50.models import build_head
 from esc50.training import Run, set_seed
 
 
-def fit_distilled(
-    readings, inputs, targets, split, *, settings=DistillationSettings(), seed=0, n_taught=None, progress=False
-):
+def fit_distilled(readings, inputs, targets, split, *, settings=DistillationSettings(), seed=0, progress=False, **how):
     """Distil kernel ridge regression into a head on one split, and score its test clips.
 
     Parameters
@@ -30,8 +28,10 @@ def fit_distilled(
         Of teacher, head and training.
     seed : int
         Seed of weights, order and draws.
-    n_taught, progress
-        As for `distil`.
+    progress : bool
+        Show a progress bar.
+    **how
+        ``n_taught`` and ``is_taught``, as for `distil`.
 
     Returns
     -------
@@ -40,16 +40,17 @@ def fit_distilled(
         head and teacher agree.
     """
     start, versions = time.perf_counter(), [version[split.train] for version in inputs]
-    options = {"settings": settings, "seed": seed, "n_taught": n_taught, "progress": progress}
-    head, history = distil(versions, targets[split.train], **options)
+    head, history = distil(versions, targets[split.train], settings=settings, seed=seed, progress=progress, **how)
     seconds = time.perf_counter() - start
     used = sorted({v for reading in readings.values() for v in reading})
     scores = {v: head.predict(inputs[v][split.test], batch_size=400, verbose=0) for v in used}
-    pooled = {name: fusion._joined([scores[v] for v in reading]) for name, reading in readings.items()}
+    pooled = {name: fusion.pool_versions([scores[v] for v in reading]) for name, reading in readings.items()}
     return Run(pooled, history, seconds)
 
 
-def distil(versions, targets, *, settings=DistillationSettings(), seed=0, n_taught=None, progress=False):
+def distil(
+    versions, targets, *, settings=DistillationSettings(), seed=0, n_taught=None, is_taught=True, progress=False
+):
     """Train a head to say what kernel ridge regression says, of the same training clips.
 
     The teacher is asked about versions of the clips and blends of two clips (Beyer et al. 2022, "function matching",
@@ -67,6 +68,9 @@ def distil(versions, targets, *, settings=DistillationSettings(), seed=0, n_taug
         Seed of weights, order and draws.
     n_taught : int, optional
         The teacher learns from the first so many versions; from all by default.
+    is_taught : bool
+        Whether the teacher labels the vectors. Without, their labels are the clips' own, blended as the vectors are,
+        and all else is as it was: the control that tells what the teacher adds.
     progress : bool
         Show a progress bar.
 
@@ -81,14 +85,18 @@ def distil(versions, targets, *, settings=DistillationSettings(), seed=0, n_taug
     set_seed(seed)
     rng, rows = np.random.default_rng(seed), np.concatenate(versions)
     products, history = teacher.products_with(rows), {}  # (n_versions * n_clips, n_training)
+    one_hot = np.tile(np.eye(N_CLASSES, dtype=np.float32)[targets], (len(versions), 1))
     head = _head_beside(teacher, settings)
-    training._compile(head, settings, steps_per_epoch=-(-len(targets) // settings.batch_size))
-    with training._epochs_bar(head, settings, progress) as bar:
+    training.compile_model(head, settings, steps_per_epoch=-(-len(targets) // settings.batch_size))
+    with training.epochs_bar(head, settings, progress) as bar:
         for _ in range(settings.epochs):
             blend = draw_blends(len(versions), len(targets), rng, blended=settings.blended)
             vectors = _blend(rows, *blend)  # (n_clips, size)
-            labels = teacher.probabilities(teacher.outputs(vectors, products=_blend(products, *blend)))
-            for name, value in fusion._train_epoch(head, vectors, labels, settings.batch_size, rng).items():
+            if is_taught:
+                labels = teacher.probabilities(teacher.outputs(vectors, products=_blend(products, *blend)))
+            else:
+                labels = _blend(one_hot, *blend)
+            for name, value in fusion.train_epoch(head, vectors, labels, settings.batch_size, rng).items():
                 history.setdefault(name, []).append(float(value))
             bar.update()
     return head, history

@@ -205,6 +205,26 @@ def bootstrap_intervals(targets, probabilities, groups, *, n_resamples=2000, lev
     return {name: tuple(np.quantile(values, ends)) for name, values in draws.items()}
 
 
+def holm(p):
+    """Correct p values for their number (Holm 1979): the chance of one or more false findings stays below each.
+
+    Parameters
+    ----------
+    p : array-like, shape (n_tests,)
+        Of each test; NaN where there was none.
+
+    Returns
+    -------
+    np.ndarray, shape (n_tests,)
+        Corrected, at most 1; NaN where there was none.
+    """
+    corrected = np.array(p, dtype=float)
+    order = np.argsort(corrected)[: np.isfinite(corrected).sum()]  # NaN comes last
+    steps = corrected[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
+
+
 def compare(targets, probabilities, others, groups, *, n_resamples=2000, level=0.95, seed=0):
     """Is one model better than another on the same clips? Exact McNemar test, and a paired bootstrap.
 

@@ -1,4 +1,4 @@
-"""The committed feature files: computed from audio once, read everywhere, never silently out of date."""
+"""The feature files: computed from audio once, read everywhere, refused where their parameters are others."""
 
 import dataclasses
 import hashlib
@@ -12,6 +12,7 @@ import numpy as np
 from esc50 import audio, dataset, features, foreign
 from esc50.config import (
     FEATURES_DIR,
+    UPPER_LAYERS,
     ForeignSettings,
     LayerSettings,
     LogMelSettings,
@@ -20,8 +21,6 @@ from esc50.config import (
 )
 from esc50.errors import DatasetError, FeatureError
 from esc50.files import replacing
-
-UPPER_LAYERS = tuple(range(7, 15))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,6 +225,9 @@ def layer_features(name, *, folder=FEATURES_DIR, progress=True):
 
 def ensure_features(name, *, folder=FEATURES_DIR, progress=True):
     """Compute a feature file that is not committed where it is not there yet; a committed one is left alone.
+
+    A file that is there is not compared with the code that made it: after a change to that code, run
+    ``python -m esc50 features`` with its name.
 
     Parameters
     ----------

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esc50 import __version__, backbone, study
+from esc50 import backbone, runs, study
 from esc50.backend import quiet_tensorflow
-from esc50.config import FOLDS, N_CLASSES, FinetuneSettings
+from esc50.config import FOLDS, N_CLASSES, SEEDS, FinetuneSettings
 from esc50.dataset import Split, load_clips, official_splits
 from esc50.distil import distil
-from esc50.feature_files import layer_features, load_features
+from esc50.feature_files import load_features
 from esc50.finetune_data import FOLDER, draw_patches, load_log_mels
 from esc50.finetune_network import build_learner, clip_scores, make_step, reseed_dropout
 from esc50.kernel import KernelMachine
@@ -28,18 +28,8 @@ from esc50.yamnet import audible_frames, load_yamnet, yamnet_fingerprint
 MODEL = "finetuned"
 COMMAND = "python -m esc50 finetune"
 SETTINGS = FinetuneSettings()
-SEEDS = (0, 1, 2)
-CODE = (
-    "backbone",
-    "distil",
-    "evaluation",
-    "finetune",
-    "finetune_data",
-    "finetune_network",
-    "kernel",
-    "models",
-    "training",
-)
+CODE = (*study.EXPERIMENTS["distilled"].code, "finetune", "finetune_data", "finetune_network", "yamnet")
+CHECKPOINT = "checkpoint.npz"
 CURVES = ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
 
 logger = logging.getLogger(__name__)
@@ -85,18 +75,19 @@ def run_finetuning(*, folds=FOLDS, seeds=SEEDS, settings=SETTINGS, progress=True
     """
     from tqdm.auto import tqdm
 
-    log_mels, clips, runs = load_log_mels(folder=FOLDER, progress=progress), load_clips(), {}
+    log_mels, clips, found = load_log_mels(progress=progress), load_clips(), {}
     quiet_tensorflow()
     targets, audible = clips["target"].to_numpy(), audible_frames(load_features("yamnet")["embeddings"])
-    versions = study.EXPERIMENTS["distilled"].prepare([layer_features(name) for name in study.SPEEDS])
-    record, weights = _record(log_mels, audible, settings), load_yamnet().weights()
+    versions = study.inputs_of("distilled")
+    record, weights = _record(log_mels, versions, audible, settings), load_yamnet().weights()
     todo = [(seed, split) for seed in seeds for split in official_splits(clips, folds=folds)]
     with _logging_to(FOLDER / "finetune.log"):
         for seed, split in tqdm(todo, desc=MODEL, unit="run", disable=not progress):
-            task, path = Task(log_mels, versions, targets, audible, split), study._run_path(MODEL, record, split, seed)
+            task, path = Task(log_mels, versions, targets, audible, split), runs.run_path(MODEL, record, split, seed)
             options = {"folder": FOLDER / path.stem, "settings": settings, "seed": seed, "progress": progress}
-            runs[seed, split.name] = split, study._resumed(partial(finetune, task, weights, **options), path)
-    return _assembled(runs, clips, record)
+            found[seed, split.name] = split, runs.resumed(partial(finetune, task, weights, **options), path)
+            (FOLDER / path.stem / CHECKPOINT).unlink(missing_ok=True)  # 72 MB, of a run that is kept now
+    return runs.assemble(found, clips, (MODEL,), record, command=COMMAND)
 
 
 def is_whole(*, folds, seeds, settings):
@@ -149,7 +140,7 @@ def finetune(task, weights, *, folder, settings=SETTINGS, seed=0, progress=False
     quiet_tensorflow()
     set_seed(seed)
     learner = build_learner(weights, n_clips=len(task.split.train), settings=settings)
-    checkpoint = Path(folder) / "checkpoint.npz"
+    checkpoint = Path(folder) / CHECKPOINT
     if checkpoint.exists():
         learner.restore(checkpoint)
     else:
@@ -237,10 +228,10 @@ def _test_scores(learner, task):
     return clip_scores(learner.averaged, task.log_mels[task.split.test], task.audible[task.split.test])
 
 
-def _record(log_mels, audible, settings):
+def _record(log_mels, versions, audible, settings):
     heard = hashlib.sha256(log_mels)
-    heard.update(audible)
-    code = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in CODE)
+    for array in (*versions, audible):
+        heard.update(np.ascontiguousarray(array))
     return {
         "experiment": MODEL,
         "settings": dataclasses.asdict(settings),
@@ -248,15 +239,8 @@ def _record(log_mels, audible, settings):
         "feature_parameters": dataclasses.asdict(backbone.SETTINGS),
         "feature_sha256": heard.hexdigest(),
         "yamnet": yamnet_fingerprint(),
-        "code_version": f"{__version__}+{hashlib.sha256(code).hexdigest()[:12]}",
+        "code_version": runs.code_version(CODE),
     }
-
-
-def _assembled(runs, clips, record):
-    experiment = study.Experiment(record["features"], prepare=None, fit=finetune, models=(MODEL,))
-    results = study._assemble(runs, clips, experiment, record)
-    results.manifest[MODEL]["command"] = COMMAND
-    return results
 
 
 @contextmanager

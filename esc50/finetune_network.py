@@ -10,6 +10,7 @@ from esc50.config import FinetuneSettings
 from esc50.evaluation import counted_frames, maximum_of_vectors
 from esc50.files import replacing
 from esc50.models import build_head
+from esc50.training import cosine_decay
 from esc50.yamnet import audible_frames
 
 SETTINGS = FinetuneSettings()
@@ -163,7 +164,11 @@ def make_step(learner, *, settings=SETTINGS):
 
 
 def _clip_maxima(backbone_model, patches):
-    """Logarithm of the maximum over the patches with sound, (n_clips, size); a graph, through which gradients flow."""
+    """Logarithm of the maximum over the patches with sound, (n_clips, size); a graph, through which gradients flow.
+
+    Which patches have sound is told by what the network itself makes of them, as it is trained; tests tell it by
+    YAMNet as AudioSet left it. On clips with silence the two differ in one or two patches of a hundred.
+    """
     import tensorflow as tf
 
     n_clips, n_patches, *size = patches.shape
@@ -191,7 +196,7 @@ def reseed_dropout(network, rng):
             layer.seed_generator.state.assign(rng.integers(2**31, size=2))
 
 
-def hear(network, log_mels, *, clips_per_batch=SETTINGS.clips_per_batch, progress=False):
+def hear(network, log_mels, *, progress=False):
     """What a network makes of every patch of some clips, one patch every 0.48 s.
 
     Parameters
@@ -200,8 +205,6 @@ def hear(network, log_mels, *, clips_per_batch=SETTINGS.clips_per_batch, progres
         From (batch, 96, 64) patches to (batch, size).
     log_mels : np.ndarray, shape (n_clips, n_windows, 64)
         From `esc50.finetune_data.load_log_mels`.
-    clips_per_batch : int
-        Clips heard at once.
     progress : bool
         Show a progress bar.
 
@@ -212,7 +215,7 @@ def hear(network, log_mels, *, clips_per_batch=SETTINGS.clips_per_batch, progres
     """
     from tqdm.auto import tqdm
 
-    parts = []
+    parts, clips_per_batch = [], SETTINGS.clips_per_batch
     for first in tqdm(range(0, len(log_mels), clips_per_batch), desc="hearing", disable=not progress, leave=False):
         patches = backbone.cut_patches(log_mels[first : first + clips_per_batch]).numpy()  # (n, n_patches, 96, 64)
         heard = network.predict_on_batch(patches.reshape(-1, *patches.shape[2:]))  # (n * n_patches, size)
@@ -262,13 +265,7 @@ def _optimizer(rate, variables, settings, steps_per_epoch, *, decays):
     """One for each rate: to scale gradients would do nothing, for Adam's steps do not depend on their length."""
     from keras import optimizers
 
-    warmup = round(settings.warmup_epochs * steps_per_epoch)
-    schedule = optimizers.schedules.CosineDecay(
-        initial_learning_rate=rate / 25,
-        decay_steps=max(1, settings.epochs * steps_per_epoch - warmup),
-        warmup_target=rate,
-        warmup_steps=warmup,
-    )
+    schedule = cosine_decay(rate, settings, steps_per_epoch)
     optimizer = optimizers.AdamW(schedule, weight_decay=settings.weight_decay if decays else 0.0)
     optimizer.build(variables)
     return optimizer

@@ -103,7 +103,7 @@ def fit_fusion(readings, inputs, targets, split, *, settings, seed, trained_on=(
     seconds = time.perf_counter() - start
     used = sorted({v for reading in readings.values() for v in reading})
     scores = {v: clip_scores(model, inputs[v].of(split.test)) for v in used}
-    pooled = {name: _joined([scores[v] for v in reading]) for name, reading in readings.items()}
+    pooled = {name: pool_versions([scores[v] for v in reading]) for name, reading in readings.items()}
     return Run(pooled, history, seconds)
 
 
@@ -144,13 +144,13 @@ def train_fusion(versions, targets, *, settings=FusionSettings(), seed=0, progre
     standardise(model, versions[0])
     one_hot = np.eye(N_CLASSES, dtype=np.float32)[targets]
     draw = _masked_frames if settings.attention_units else DRAWS[settings.draw]
-    steps = -(-len(draw(versions, one_hot, rng)[1]) // settings.batch_size)
-    training._compile(model, settings, steps_per_epoch=steps)
+    steps = -(-len(draw(versions, one_hot, rng)[1]) // settings.batch_size)  # of an epoch, drawn to be counted only
+    training.compile_model(model, settings, steps_per_epoch=steps)
     history = {}
-    with training._epochs_bar(model, settings, progress) as bar:
+    with training.epochs_bar(model, settings, progress) as bar:
         for _ in range(settings.epochs):
             x, y = _mixed(*draw(versions, one_hot, rng), settings.mixup_alpha, rng)
-            for name, value in _train_epoch(model, x, y, settings.batch_size, rng).items():
+            for name, value in train_epoch(model, x, y, settings.batch_size, rng).items():
                 history.setdefault(name, []).append(float(value))
             bar.update()
     return model, history
@@ -294,6 +294,52 @@ def build_attention_head(size, *, settings):
     return Model([frames, counted], layers.Dense(N_CLASSES, activation="softmax")(x), name="attention_head")
 
 
+def train_epoch(model, x, y, batch_size, rng):
+    """Train for one pass in a new order; ``fit`` would take twice as long for so small batches.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled.
+    x : np.ndarray, shape (n_clips, ...), or list of such
+        Inputs.
+    y : np.ndarray, shape (n_clips, 50)
+        Labels.
+    batch_size : int
+        Of each step.
+    rng : np.random.Generator
+        The source of the order.
+
+    Returns
+    -------
+    dict
+        Loss and metrics over the pass.
+    """
+    parts, order = (x if isinstance(x, list) else [x]), rng.permutation(len(y))
+    model.reset_metrics()
+    for first in range(0, len(order), batch_size):
+        rows = order[first : first + batch_size]
+        batch = [part[rows] for part in parts]
+        logs = model.train_on_batch(batch if len(batch) > 1 else batch[0], y[rows], return_dict=True)
+    return logs
+
+
+def pool_versions(scores):
+    """Put together what a network says of several versions of the same clips.
+
+    Parameters
+    ----------
+    scores : list of np.ndarray, each of shape (n_clips, 50)
+        Probabilities, of each version.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, 50)
+        Their normalised geometric mean.
+    """
+    return geometric_mean_pool(np.stack(scores, axis=1))
+
+
 def _build(size, settings):
     if settings.attention_units:
         return build_attention_head(size, settings=settings)
@@ -335,17 +381,6 @@ def _masked_frames(versions, one_hot, rng):
     return [clips.frames, _random_weights(clips.audible, rng) > 0], one_hot
 
 
-def _train_epoch(model, x, y, batch_size, rng):
-    """One pass in a new order; ``fit`` would take twice as long for so small batches."""
-    parts, order = (x if isinstance(x, list) else [x]), rng.permutation(len(y))
-    model.reset_metrics()
-    for first in range(0, len(order), batch_size):
-        rows = order[first : first + batch_size]
-        batch = [part[rows] for part in parts]
-        logs = model.train_on_batch(batch if len(batch) > 1 else batch[0], y[rows], return_dict=True)
-    return logs
-
-
 def _mixed(x, y, alpha, rng):
     """Mixup of the drawn vectors, each with another one."""
     if not alpha:
@@ -353,11 +388,6 @@ def _mixed(x, y, alpha, rng):
     share = rng.beta(alpha, alpha, size=(len(x), 1)).astype(np.float32)
     share, other = np.maximum(share, 1 - share), rng.permutation(len(x))
     return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
-
-
-def _joined(scores):
-    """Normalised geometric mean over versions."""
-    return geometric_mean_pool(np.stack(scores, axis=1))
 
 
 # name -> function of (versions, one_hot, rng) that gives the training vectors and labels of one epoch

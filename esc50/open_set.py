@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from esc50 import calibration, rejection, saved, study
+from esc50 import calibration, rejection, runs, saved, study
 from esc50.backend import quiet_tensorflow
 from esc50.config import FOLDS, N_CLASSES, RESULTS_DIR, TrustSettings
 from esc50.dataset import load_clips, official_splits, validation_split
@@ -18,11 +18,11 @@ from esc50.evaluation import MAXIMUM_OF_VECTORS, POOLINGS
 from esc50.feature_files import digest, ensure_features, load_features
 from esc50.recipes import RECIPES
 from esc50.rejection import Evidence
-from esc50.results import read_csv, write_csv, write_json
+from esc50.results import read_csv, read_json, write_csv, write_json
 from esc50.shipped import DEFAULT_MODEL, command
 from esc50.yamnet import audible_frames
 
-CODE = ("evaluation", "recipes", "rejection")  # modules that decide logits beside those of an experiment
+CODE = ("recipes", "rejection")  # modules that decide logits beside those of an experiment
 NEIGHBOURS_FILE = "trust_neighbours.csv"  # one for all models: neighbours are looked for among embeddings
 SETTINGS = TrustSettings()
 SCORES = tuple(rejection.SCORES)
@@ -102,7 +102,7 @@ def measure(*, model=DEFAULT_MODEL, settings=None, trust_settings=SETTINGS, fold
         "model": model,
         "recipe": saved.recipe(recipe.pooling, settings, recipe.layers),
         "temperature": round(temperature, 4),
-        "rejection": _rule(chosen, sounds[clips], summary, trust_settings),
+        "rejection": _rule(chosen, sounds[clips], summary, trust_settings, who=recipe.never_shown),
         "temperature_without_fold": {str(k): round(t, 4) for k, t in temperatures.items()},
         "score_without_fold": {str(k): choose_score(sounds[sounds["fold"] != k]) for k in folds},
         "negative_log_likelihood": _likelihoods(targets, probabilities[clips], by_row[clips.to_numpy()]),
@@ -282,7 +282,7 @@ def load_trust(*, model=DEFAULT_MODEL, folder=RESULTS_DIR):
     if not card.is_file():
         raise ResultsError(f"no results file {card}: restore it with git or run `{command('trust', model)}`")
     read = [read_csv(path) for path in (*tables, Path(folder) / NEIGHBOURS_FILE)]
-    return Trust(*read, json.loads(card.read_text(encoding="utf-8")))
+    return Trust(*read, read_json(card))
 
 
 def accepted(sounds, score, *, kept=SETTINGS.kept):
@@ -336,7 +336,7 @@ def _head_maker(model, settings, seed, clips, foreign):
 
     foreign_vectors = np.concatenate([sound.vectors[0] for sound in foreign])  # (n_foreign_vectors, size)
     ends = np.cumsum([sound.vectors.shape[1] for sound in foreign])[:-1]
-    fit = Memory(study.RUNS_DIR / "open_set", verbose=0).cache(fit_logits, ignore=["clips", "foreign"])
+    fit = Memory(runs.RUNS_DIR / "open_set", verbose=0).cache(fit_logits, ignore=["clips", "foreign"])
     cached = {"model": model, "settings": settings, "seed": seed, "made_from": json.dumps(_made_from(model))}
 
     def logits_of(train_rows, test_rows):
@@ -449,13 +449,13 @@ def _likelihoods(targets, probabilities, temperatures):
     return {name: round(calibration.negative_log_likelihood(targets, each), 4) for name, each in values.items()}
 
 
-def _rule(score, known, summary, settings):
+def _rule(score, known, summary, settings, *, who):
     refused = summary[summary["score"] == score].set_index("unknown")["false_acceptance"]
     threshold = rejection.threshold_keeping(known[score], kept=settings.kept)
     meaning = (
         f"A sound is none of the classes where the {rejection.describe(score, settings.neighbours)} is below "
         f"{threshold:.2f}. Of ESC-50's clips {100 * settings.kept:.0f} % reach that with heads that were not trained "
-        f"on them; so do {100 * refused[LEFT_OUT]:.0f} % of the clips of classes that a head was never shown."
+        f"on them; so do {100 * refused[LEFT_OUT]:.0f} % of the clips of classes that {who} was never shown."
     )
     return {
         "score": score,
@@ -477,7 +477,7 @@ def _made_from(model):
     for name in recipe.features:
         ensure_features(name)
     return {
-        "code_version": study.code_version((*study.EXPERIMENTS[recipe.model].code, *CODE)),
+        "code_version": runs.code_version((*study.EXPERIMENTS[recipe.model].code, *CODE)),
         "feature_sha256": {name: digest(name)[:12] for name in recipe.features},
     }
 

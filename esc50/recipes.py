@@ -1,6 +1,5 @@
 """How each shipped model is made: the same recipe trains it, and the heads by which its figures are measured."""
 
-import functools
 from dataclasses import dataclass
 from functools import partial
 
@@ -51,6 +50,8 @@ class Recipe:
     stand_in : callable, optional
         ``stand_in(rows, settings=)`` gives, in seconds, a function from vectors (n, size) to logits (n, 50) that
         answers much as a head would: for the 25 heads that are never shown some of the classes.
+    never_shown : str
+        Who those 25 are.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Recipe:
     read_foreign: callable
     fit: callable
     stand_in: callable = None
+    never_shown: str = "a head"
 
 
 def ship(name=DEFAULT_MODEL, *, seed=0, folder=RESULTS_DIR, path=None, progress=True):
@@ -134,7 +136,7 @@ def _fit_plain(rows, *, settings, seed=0, progress=False):
 
 
 def _fit_distilled(rows, *, settings, seed=0, progress=False):
-    versions, targets = _maxima(), load_features("clip_statistics")["target"]
+    versions, targets = study.inputs_of("distilled"), load_features("clip_statistics")["target"]
     options = {"settings": settings, "seed": seed, "n_taught": len(study.SPEEDS), "progress": progress}
     head, _ = distil([version[rows] for version in versions], targets[rows], **options)
     return with_logarithm(head)
@@ -142,15 +144,9 @@ def _fit_distilled(rows, *, settings, seed=0, progress=False):
 
 def _teacher(rows, *, settings):
     """Kernel ridge regression, from which the head is distilled."""
-    versions, targets = _maxima()[: len(study.SPEEDS)], load_features("clip_statistics")["target"]
+    versions, targets = study.inputs_of("distilled")[: len(study.SPEEDS)], load_features("clip_statistics")["target"]
     teacher = KernelMachine([version[rows] for version in versions], targets[rows], settings=settings.kernel)
     return lambda vectors: (settings.kernel.sharpness * teacher.outputs(np.log1p(vectors))).astype(np.float32)
-
-
-@functools.cache
-def _maxima():
-    """Kept for the next call: reading the layers takes as long as a training."""
-    return study.EXPERIMENTS["distilled"].prepare([layer_features(name) for name in study.SPEEDS])
 
 
 RECIPES = {
@@ -174,5 +170,6 @@ RECIPES = {
         read_foreign=partial(_read, "foreign_layers"),
         fit=_fit_distilled,
         stand_in=_teacher,
+        never_shown="its teacher, kernel ridge regression,",
     ),
 }

@@ -1,15 +1,12 @@
 """The README's tables: written from the results files, so that they cannot say anything else."""
 
-import json
-
-import pandas as pd
-
-from esc50.ablation import ROWS, ablation
+from esc50.ablation import ROWS, ablation, runs_of_chosen
 from esc50.config import PROJECT_DIR, RESULTS_DIR
 from esc50.errors import ResultsError
 from esc50.files import replacing
-from esc50.results import load_cross_validation, summarise
+from esc50.results import load_cross_validation, read_csv, read_json, summarise
 from esc50.saved import DEFAULT_MODEL, TRUST_FILES
+from esc50.selection import KERNEL_FILE, LAYERS_FILE, load_selection, network_choices
 
 START, END = "<!-- {name}: written by `python -m esc50 readme` -->", "<!-- end of {name} -->"
 
@@ -37,6 +34,7 @@ CLAIMS = {
     "distilled_speeds": "the same, each clip heard at three speeds",
     "head_frames": "the plain head (`--model plain`)",
 }
+CHOSEN = "the network that each fold takes by validation on the others"
 
 
 def results_table(*, folder=RESULTS_DIR):
@@ -136,8 +134,9 @@ def summary_table(*, folder=RESULTS_DIR):
     """
     rows = ["| one network, frozen YAMNet | accuracy | top-3 | macro-F1 |", "| --- | --- | --- | --- |"]
     runs = load_cross_validation(folder=folder)
-    for model, title in CLAIMS.items():
-        means = runs[runs["model"] == model].groupby("seed")[["accuracy", "top3_accuracy", "macro_f1"]].mean()
+    of_each = {title: runs[runs["model"] == model] for model, title in CLAIMS.items()}
+    for title, own in {**of_each, CHOSEN: runs_of_chosen(_networks(folder), folder=folder)}.items():
+        means = own.groupby("seed")[["accuracy", "top3_accuracy", "macro_f1"]].mean()
         mean, sd = means.mean(), means.std()
         shares = [f"{100 * mean[key]:.1f} ± {100 * sd[key]:.1f} %" for key in ("accuracy", "top3_accuracy")]
         rows.append(f"| {title} | {' | '.join(shares)} | {mean['macro_f1']:.3f} ± {sd['macro_f1']:.3f} |")
@@ -204,9 +203,14 @@ def with_table(text, name, table):
     return f"{before}{first}\n{table}\n{last}{after}"
 
 
+def _networks(folder):
+    """The network that validation chooses for each fold without it."""
+    return network_choices(*(load_selection(folder / file.name) for file in (LAYERS_FILE, KERNEL_FILE)))
+
+
 def _trust_rows(folder):
     file = folder / TRUST_FILES[DEFAULT_MODEL].name
-    rule, summary = _read(file)["rejection"], pd.read_csv(file.with_name(f"{file.stem}_summary.csv"))
+    rule, summary = read_json(file)["rejection"], read_csv(file.with_name(f"{file.stem}_summary.csv"))
     summary = summary[summary["score"] == rule["score"]].set_index("unknown")
     kept = f"at the threshold that keeps {100 * rule['kept']:.0f} % of the known"
     for unknown, what in {"left out": "classes left out of the training", "foreign": "tones, noise, speech …"}.items():
@@ -216,17 +220,20 @@ def _trust_rows(folder):
 
 
 def _timeline_rows(folder):
-    found = _read(folder / "timeline.json")
-    what = f"timelines of {found['n_recordings']} stitched recordings ({found['hours']:.1f} hours), unheard clips"
+    found = read_json(folder / "timeline.json")
+    heads = f"heads of the model {found['model']}"
+    what = (
+        f"timelines of {found['n_recordings']} stitched recordings ({found['hours']:.1f} hours), unheard clips, {heads}"
+    )
     yield what, f"segment-based F1 {found['pooled']['f1']:.2f} (1 s segments)", "`timeline-benchmark`"
 
 
 def _speed_rows(folder):
-    found = _read(folder / "benchmark_embedding.json")
+    found = read_json(folder / "benchmark_embedding.json")
     batch, loop = found["batch_ms_per_clip"], found["hub_loop_ms_per_clip"]
     speed = f"{batch:.1f} ms a clip, {found['ratio']:.2f} times as fast as one by one ({loop:.1f} ms)"
     yield f"embedding all clips, {found['cores']} cores", speed, "`bench`"
-    found = _read(folder / "app_load.json")
+    found = read_json(folder / "app_load.json")
     alone, many = found["alone"], found["together"]
     waits = f"half of the answers within {many['p50_seconds']:.1f} s, 95 % within {many['p95_seconds']:.1f} s"
     waits += f"; {alone['p50_seconds']:.1f} s for one alone"
@@ -239,10 +246,6 @@ def _idea_row(numbers, row):
         points = [f"{100 * row[key]:+.1f}" for key in ("gain", "gain_low", "gain_high")]
         gain = "{} ({} to {}), row {}".format(*points, numbers[over])
     return _row(f"{numbers[row.name]}. {row['title']}", row).removesuffix("|") + f"| {gain} |"
-
-
-def _read(path):
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _row(title, row):

@@ -12,6 +12,7 @@ from esc50.config import N_CLASSES, RESULTS_DIR
 from esc50.errors import ResultsError
 from esc50.files import replacing
 
+REMEDY = "restore it with git or run `make reproduce`"
 PROBABILITY_COLUMNS = [f"p_{target}" for target in range(N_CLASSES)]
 
 
@@ -88,11 +89,7 @@ def load_manifest(*, folder=RESULTS_DIR):
     dict of str to dict
         One entry a model.
     """
-    path = Path(folder) / "manifest.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ResultsError(f"no results in {folder}: restore them with git or run `make reproduce`") from None
+    return read_json(Path(folder) / "manifest.json")
 
 
 def load_results(models, *, folder=RESULTS_DIR):
@@ -109,9 +106,16 @@ def load_results(models, *, folder=RESULTS_DIR):
     -------
     Results
         Only the rows of these models.
+
+    Raises
+    ------
+    ResultsError
+        A file is missing, or says nothing of one of the models.
     """
     cross_validation, history = load_cross_validation(folder=folder), load_history(folder=folder)
     manifest = load_manifest(folder=folder)
+    _refuse_unknown(models, manifest, Path(folder) / "manifest.json")
+    _refuse_unknown(models, {*cross_validation["model"]}, Path(folder) / "cross_validation.csv")
     return Results(
         cross_validation[cross_validation["model"].isin(models)].reset_index(drop=True),
         {model: load_out_of_fold(model, folder=folder) for model in models},
@@ -137,8 +141,14 @@ def summarise(models, *, folder=RESULTS_DIR):
         seeds of one network's accuracy on all clips; then, of the scores averaged over seeds, ``accuracy``,
         ``top3_accuracy``, ``macro_f1``, each with ``…_low`` and ``…_high``, its 95 % bootstrap interval over
         recordings; ``n_seeds`` and ``train_seconds``, the sum over all runs.
+
+    Raises
+    ------
+    ResultsError
+        A file is missing, or has no run of one of the models.
     """
     runs = load_cross_validation(folder=folder)
+    _refuse_unknown(models, {*runs["model"]}, Path(folder) / "cross_validation.csv")
     rows = {model: _summary(runs[runs["model"] == model], load_out_of_fold(model, folder=folder)) for model in models}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
@@ -157,8 +167,7 @@ def summarise_out_of_fold(table):
         The scores of `esc50.evaluation.scores`, and each one's interval as ``…_low`` and ``…_high``.
     """
     targets, scores = table["target"].to_numpy(), probabilities(table)
-    recordings = table["filename"].str.split("-").str[1].to_numpy()  # fold-recording-take-target
-    intervals = evaluation.bootstrap_intervals(targets, scores, recordings)
+    intervals = evaluation.bootstrap_intervals(targets, scores, recordings(table))
     ends = {f"{k}_{end}": v for k, pair in intervals.items() for end, v in zip(("low", "high"), pair, strict=True)}
     return evaluation.scores(targets, scores) | ends
 
@@ -166,7 +175,8 @@ def summarise_out_of_fold(table):
 def save_results(results, *, folder=RESULTS_DIR):
     """Write the results of some models; those of other models stay as they are.
 
-    Each file is written beside its place and then renamed.
+    Each file is written beside its place and then renamed. Files of all models are read, changed and written: two
+    such calls at once would lose rows.
 
     Parameters
     ----------
@@ -214,7 +224,33 @@ def read_csv(path):
     try:
         return pd.read_csv(path)
     except FileNotFoundError:
-        raise ResultsError(f"no results file {path}: restore it with git or run `make reproduce`") from None
+        raise ResultsError(f"no results file {path}: {REMEDY}") from None
+
+
+def read_json(path):
+    """Read a results file.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in .json.
+
+    Returns
+    -------
+    dict
+        As written.
+
+    Raises
+    ------
+    ResultsError
+        There is no such file, or it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"no results file {path}: {REMEDY}") from None
+    except ValueError as error:  # not JSON, or not text
+        raise ResultsError(f"{path} is damaged ({error}): {REMEDY}") from error
 
 
 def write_csv(table, path, *, float_format=None):
@@ -264,6 +300,22 @@ def probabilities(table):
     return table[PROBABILITY_COLUMNS].to_numpy(dtype=np.float64)
 
 
+def recordings(table):
+    """Recordings that the clips of an out-of-fold table were cut from.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `load_out_of_fold`.
+
+    Returns
+    -------
+    np.ndarray of str, shape (n_clips,)
+        Clips of one recording are not independent.
+    """
+    return table["filename"].str.split("-").str[1].to_numpy()  # fold-recording-take-target
+
+
 def _summary(runs, table):
     by_seed = runs.groupby("seed")["accuracy"].mean()  # folds are of one size, so this is the accuracy on all clips
     return {
@@ -273,6 +325,11 @@ def _summary(runs, table):
         "n_seeds": len(by_seed),
         "train_seconds": runs["train_seconds"].sum(),
     }
+
+
+def _refuse_unknown(models, known, path):
+    if missing := [model for model in models if model not in known]:
+        raise ResultsError(f"{path} has nothing of {', '.join(missing)}: {REMEDY}")
 
 
 def _merged(new, path, order):

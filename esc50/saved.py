@@ -43,7 +43,8 @@ TRUST_FILES = {"plain": RESULTS_DIR / "trust.json", "layers": RESULTS_DIR / "tru
 CARD_KEYS = ("class_names", "pooling", "layers", "head_settings", "versions", "cross_validated")  # and `_expected`
 TRUST_KEYS = ("temperature", "rejection")
 REJECTION_KEYS = ("score", "neighbours", "threshold", "kept", "meaning")
-REMEDY = "run `make run`, which trains and saves it, or restore data/models with git"
+REMEDY = "check the path, or save the head there with esc50.saved.save_classifier"
+SHIPPED_REMEDY = "restore it with git, or run `{}`, which trains and saves it"
 LAYERS_RULE = f"they must be numbers from 1 to {backbone.LAST}, each one once, the last {backbone.LAST}"
 TRUST_REMEDY = "run `{}`, which measures them and writes them there"
 
@@ -255,26 +256,33 @@ def _card_path(path):
 def _read_card(path):
     for file in (path, _card_path(path)):
         if not file.is_file():
-            raise ResultsError(f"no classifier here: {file} is missing; {REMEDY}")
+            raise ResultsError(f"no classifier here: {file} is missing; {_remedy(path)}")
     try:
         card = json.loads(_card_path(path).read_text(encoding="utf-8"))
     except ValueError as error:  # not JSON, or not text
-        raise ResultsError(f"{_card_path(path)} is damaged ({error}); {REMEDY}") from error
+        raise ResultsError(f"{_card_path(path)} is damaged ({error}); {_remedy(path)}") from error
     return card if isinstance(card, dict) else {}
 
 
 def _check_card(card, path):
     expected = _expected(path)
     if missing := [key for key in (*CARD_KEYS, *expected) if key not in card]:
-        raise ResultsError(f"{_card_path(path)} lacks {', '.join(missing)}; {REMEDY}")
+        raise ResultsError(f"{_card_path(path)} lacks {', '.join(missing)}; {_remedy(path)}")
     if differing := [f"{key} {card[key]!r}, not {value!r}" for key, value in expected.items() if card[key] != value]:
-        raise ResultsError(f"{_card_path(path)} does not fit: it has {'; '.join(differing)}; {REMEDY}")
+        raise ResultsError(f"{_card_path(path)} does not fit: it has {'; '.join(differing)}; {_remedy(path)}")
     if card["pooling"] not in POOLING_NAMES:
-        raise ResultsError(f"{_card_path(path)} names the pooling {card['pooling']!r}, which is unknown; {REMEDY}")
+        raise ResultsError(
+            f"{_card_path(path)} names the pooling {card['pooling']!r}, which is unknown; {_remedy(path)}"
+        )
     if not _are_layers(card["layers"]):
-        raise ResultsError(f"{_card_path(path)} names the layers {card['layers']!r}: {LAYERS_RULE}; {REMEDY}")
+        raise ResultsError(f"{_card_path(path)} names the layers {card['layers']!r}: {LAYERS_RULE}; {_remedy(path)}")
     if faults := list(_trust_faults(card)):
         raise ResultsError(f"{_card_path(path)} {'; '.join(faults)}; {_trust_remedy(card)}")
+
+
+def _remedy(path):
+    shipped = [name for name, file in MODELS.items() if file == path]
+    return SHIPPED_REMEDY.format(command("ship", *shipped)) if shipped else REMEDY
 
 
 def _trust_remedy(card):
@@ -325,11 +333,11 @@ def load_head(path, card):
             head = keras.models.load_model(path, compile=False)
     except UNREADABLE as error:
         versions = f"saved with Keras {card['versions'].get('keras')}, this is {keras.__version__}"
-        raise ResultsError(f"{path} cannot be opened ({versions}); {REMEDY}") from error
+        raise ResultsError(f"{path} cannot be opened ({versions}); {_remedy(path)}") from error
     expected = sum(backbone.layer_sizes(card["layers"])), len(card["class_names"])
     if (found := (head.input_shape[-1], head.output_shape[-1])) != expected:
         raise ResultsError(
             f"{path} leads from {found[0]} numbers to {found[1]} classes, not from the {expected[0]} numbers of the "
-            f"layers to the {expected[1]} classes that its card names; {REMEDY}"
+            f"layers to the {expected[1]} classes that its card names; {_remedy(path)}"
         )
     return head

@@ -2,24 +2,20 @@
 
 import dataclasses
 import functools
-import hashlib
-import json
-import os
-import platform
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from esc50 import __version__, evaluation, features
+from esc50 import evaluation, features, runs
 from esc50.backend import quiet_tensorflow
 from esc50.config import (
-    BUILD_DIR,
-    FEATURES_DIR,
+    ALL_LAYERS,
     FOLDS,
     RESULTS_DIR,
+    SEEDS,
+    UPPER_LAYERS,
     CnnSettings,
     DistillationSettings,
     FusionSettings,
@@ -34,18 +30,14 @@ from esc50.dataset import (
     official_splits,
 )
 from esc50.distil import fit_distilled
-from esc50.feature_files import PARAMETERS, UPPER_LAYERS, layer_features, load_features, parameters
-from esc50.files import replacing
+from esc50.feature_files import PARAMETERS, digest, layer_features, load_features, parameters
 from esc50.fusion import fit_fusion, heard
 from esc50.kernel import clip_maxima, clip_means, fit_kernel, partial_maxima
 from esc50.layers import columns_of
 from esc50.models import build_head
-from esc50.results import PROBABILITY_COLUMNS, Results, load_results, read_csv, save_results, write_csv
-from esc50.training import Run, fit_classical, fit_cnn, fit_head, set_seed, train
+from esc50.results import load_results, read_csv, save_results, write_csv
+from esc50.training import fit_classical, fit_cnn, fit_head, set_seed, train
 from esc50.yamnet import audible_frames
-
-RUNS_DIR = BUILD_DIR / "runs"
-CODE = ("features", "augmentation", "models", "training")
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,7 @@ class Experiment:
     settings: object = None
     seeds: tuple = (0,)
     by_split: dict = field(default_factory=dict)  # split -> settings, where nested validation chose others for it
-    code: tuple = ()  # modules that decide the result beside those of CODE
+    code: tuple = ()  # modules that decide the result beside those of esc50.runs.CODE
 
 
 def _mfcc(arrays):
@@ -82,7 +74,6 @@ FRAME_POOLINGS = {  # model -> a name of esc50.evaluation.POOLINGS; the first is
     "head_frames_mean": "mean",
     "head_frames_max": "max",
 }
-_SEEDS = (0, 1, 2)
 # Chosen by nested validation, as is HeadSettings itself: a test holds them to data/results/selection.csv.
 CLIP_HEAD = HeadSettings(epochs=40, batch_size=64, weight_decay=0.01)
 FRAME_HEADS = {"fold 1": HeadSettings(epochs=40, weight_decay=0.01), "fold 3": HeadSettings(epochs=40)}
@@ -106,7 +97,7 @@ EXPERIMENTS = {
             partial(fit_head, {name: evaluation.POOLINGS["mean"]}),
             (name,),
             CLIP_HEAD,
-            _SEEDS,
+            SEEDS,
         )
         for name, pool in {"head_clip_mean": _clip_mean, "head_clip_mean_max": _clip_mean_max}.items()
     },
@@ -120,7 +111,7 @@ EXPERIMENTS = {
         ),
         tuple(FRAME_POOLINGS),
         HeadSettings(),
-        _SEEDS,
+        SEEDS,
         FRAME_HEADS,
     ),
 }
@@ -133,7 +124,6 @@ def _hear(files, *, layers, logarithm=True):
     return lambda arrays: tuple(heard(a, c, logarithm=logarithm) for a, c in zip(arrays, columns, strict=True))
 
 
-ALL_LAYERS = tuple(range(1, 15))
 SPEEDS = ("layers", "layers_slow", "layers_fast")
 PARTS_OF_EACH = 2  # other versions of a clip at each speed: maxima over some of its frames
 
@@ -151,12 +141,18 @@ def _means(arrays):
 
 def _fusion(readings, *, files=("layers",), layers=ALL_LAYERS, logarithm=True, settings=FusionSettings(), **options):
     fit, prepare = partial(fit_fusion, readings, **options), _hear(files, layers=layers, logarithm=logarithm)
-    return Experiment(files, prepare, fit, tuple(readings), settings, _SEEDS, code=FUSION_CODE)
+    return Experiment(files, prepare, fit, tuple(readings), settings, SEEDS, code=FUSION_CODE)
 
 
 def _kernel(readings, *, files=("layers",), prepare=_maxima, **options):
     fit = partial(fit_kernel, readings, **options)
     return Experiment(files, prepare, fit, tuple(readings), KernelSettings(), code=(*FUSION_CODE, "kernel"))
+
+
+def _distilled(readings, **options):
+    fit, code = partial(fit_distilled, readings, n_taught=len(SPEEDS), **options), (*FUSION_CODE, "kernel", "distil")
+    prepare = partial(_maxima, parts=PARTS_OF_EACH)
+    return Experiment(SPEEDS, prepare, fit, tuple(readings), DistillationSettings(), SEEDS, code=code)
 
 
 FUSION_CODE = ("fusion", "layers", "backbone")
@@ -179,15 +175,8 @@ EXPERIMENTS |= {
     "kernel_mean": _kernel({"kernel_mean": _WHOLE}, prepare=_means),
     "kernel": _kernel({"kernel": _WHOLE}),
     "kernel_speeds": _kernel({"kernel_speeds": _THREE_SPEEDS}, files=SPEEDS, trained_on=_THREE_SPEEDS),
-    "distilled": Experiment(
-        SPEEDS,
-        partial(_maxima, parts=PARTS_OF_EACH),
-        partial(fit_distilled, {"distilled": _WHOLE, "distilled_speeds": _THREE_SPEEDS}, n_taught=len(SPEEDS)),
-        ("distilled", "distilled_speeds"),
-        DistillationSettings(),
-        _SEEDS,
-        code=(*FUSION_CODE, "kernel", "distil"),
-    ),
+    "blended": _distilled({"blended": _WHOLE}, is_taught=False),
+    "distilled": _distilled({"distilled": _WHOLE, "distilled_speeds": _THREE_SPEEDS}),
 }
 
 
@@ -230,18 +219,44 @@ def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None,
     quiet_tensorflow()
     experiment, clips = EXPERIMENTS[name], load_clips()
     splits = splits or official_splits(clips, folds=folds)
-    inputs = _inputs_of_layers(name) if isinstance(experiment.features, tuple) else _inputs(experiment)
-    targets = clips["target"].to_numpy()
-    runs = {}
+    inputs, targets = inputs_of(name), clips["target"].to_numpy()
+    found = {}
     todo = [(seed, split) for seed in seeds or experiment.seeds for split in splits]
     for seed, split in tqdm(todo, desc=name, unit="run", disable=not progress):
         chosen = settings_for(experiment, split, settings=settings)
         fit = partial(experiment.fit, inputs, targets, split, settings=chosen, seed=seed, progress=progress)
-        runs[seed, split.name] = split, _resumed(fit, _run_path(name, _record(name, chosen), split, seed))
+        found[seed, split.name] = split, runs.resumed(fit, runs.run_path(name, _record(name, chosen), split, seed))
     record = _record(name, settings or experiment.settings)
     if len({settings_for(experiment, split, settings=settings) for split in splits}) > 1:
         record |= {"settings_by_split": {s: dataclasses.asdict(x) for s, x in experiment.by_split.items()}}
-    return _assemble(runs, clips, experiment, record)
+    return runs.assemble(found, clips, experiment.models, record, command=f"python -m esc50 train {name}")
+
+
+@functools.lru_cache(maxsize=1)
+def inputs_of(name):
+    """What an experiment trains and tests on; kept for the next call, since reading layers takes as long as a training.
+
+    Parameters
+    ----------
+    name : str
+        A key of `EXPERIMENTS`.
+
+    Returns
+    -------
+    np.ndarray or tuple
+        (n_clips, ...) inputs; on several layers a version of the clips for each feature file, or more.
+
+    Raises
+    ------
+    FeatureError
+        A committed feature file is missing.
+    DatasetError
+        The layers' activations are not there and no ESC-50 audio is found.
+    """
+    experiment = EXPERIMENTS[name]
+    if isinstance(experiment.features, str):
+        return experiment.prepare(load_features(experiment.features))
+    return experiment.prepare([layer_features(file) for file in experiment.features])
 
 
 def settings_for(experiment, split, *, settings=None):
@@ -356,27 +371,6 @@ def protocols_of(name, *, retrain=False, seed=0, settings=None, progress=True):
     return table
 
 
-def train_final_head(*, settings=HeadSettings(), seed=0, progress=True):
-    """Train the head on the frames of all 2,000 clips: the one that is shipped, and that nothing can test.
-
-    Parameters
-    ----------
-    settings : HeadSettings
-        As in the cross-validation that speaks for it.
-    seed : int
-        Seed of weights and order.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    keras.Model
-        From (batch, 1024) to (batch, 50).
-    """
-    arrays = load_features("yamnet")
-    return train_head_on(arrays["embeddings"], arrays["target"], settings=settings, seed=seed, progress=progress)
-
-
 def train_head_on(embeddings, targets, *, settings=HeadSettings(), seed=0, progress=False):
     """Train the dense head on the frames of some clips, each of which has the label of its clip.
 
@@ -406,30 +400,13 @@ def train_head_on(embeddings, targets, *, settings=HeadSettings(), seed=0, progr
     return train(model, frames, labels, settings=settings, seed=seed, progress=progress).model
 
 
-def code_version(extra=()):
-    """Version of the package and a digest of the modules that decide what a training gives.
-
-    Parameters
-    ----------
-    extra : sequence of str
-        Modules beside those that every training uses.
-
-    Returns
-    -------
-    str
-        Such as ``0.1.0+3f2a9c01d4b7``.
-    """
-    modules = [Path(__file__).with_name(f"{module}.py") for module in (*CODE, *extra)]
-    return f"{__version__}+{hashlib.sha256(b''.join(m.read_bytes() for m in modules)).hexdigest()[:12]}"
-
-
 def _record(name, settings):
     experiment = EXPERIMENTS[name]
     return {
         "experiment": name,
         "settings": dataclasses.asdict(settings) if settings else {},
         **_feature_record(experiment.features),
-        "code_version": code_version(experiment.code),
+        "code_version": runs.code_version(experiment.code),
     }
 
 
@@ -438,89 +415,4 @@ def _feature_record(names):
     if isinstance(names, tuple):
         records = [_feature_record(name) for name in names]
         return {key: [record[key] for record in records] for key in records[0]}
-    content = (FEATURES_DIR / f"{names}.npz").read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    return {"features": names, "feature_parameters": parameters(names), "feature_sha256": digest}
-
-
-def _inputs(experiment):
-    return experiment.prepare(load_features(experiment.features))
-
-
-@functools.lru_cache(maxsize=1)
-def _inputs_of_layers(name):
-    """Kept for the next call: reading a gigabyte takes as long as a training."""
-    experiment = EXPERIMENTS[name]
-    return experiment.prepare([layer_features(file) for file in experiment.features])
-
-
-def _run_path(name, record, split, seed):
-    content = [json.dumps(record, sort_keys=True).encode(), split.train.tobytes(), split.test.tobytes()]
-    digest = hashlib.sha256(b"".join(content)).hexdigest()[:12]
-    return RUNS_DIR / name / f"{split.name}_seed{seed}_{digest}.npz".replace(" ", "-")
-
-
-def _resumed(fit, path):
-    if path.exists():
-        with np.load(path, allow_pickle=False) as file:
-            scores = {key.removeprefix("scores."): file[key] for key in file if key.startswith("scores.")}
-            return Run(scores, json.loads(str(file["history"])), float(file["train_seconds"]))
-    run = fit()
-    arrays = {f"scores.{model}": values for model, values in run.scores.items()}
-    with replacing(path) as beside:
-        np.savez_compressed(beside, **arrays, history=json.dumps(run.history), train_seconds=run.train_seconds)
-    return run
-
-
-def _assemble(runs, clips, experiment, record):
-    seeds = sorted({seed for seed, _ in runs})
-    splits = {split.name: split for split, _ in runs.values()}
-    made_by = {
-        **record,
-        "seeds": seeds,
-        "splits": list(splits),
-        "train_seconds": round(sum(run.train_seconds for _, run in runs.values()), 1),
-        "command": f"python -m esc50 train {record['experiment']}",
-        "machine": _machine(),
-    }
-    return Results(
-        pd.DataFrame([_score_row(m, key, *runs[key], clips) for m in experiment.models for key in runs]),
-        {m: _out_of_fold(m, runs, splits, seeds, clips) for m in experiment.models},
-        pd.concat([_history(experiment.models[0], key, run) for key, (_, run) in runs.items()]),
-        {m: made_by for m in experiment.models},
-    )
-
-
-def _score_row(model, key, split, run, clips):
-    seed, name = key
-    scores = evaluation.scores(clips["target"].to_numpy()[split.test], run.scores[model])
-    fold = int(name.rsplit(maxsplit=1)[-1])
-    return {"model": model, "seed": seed, "fold": fold, **scores, "train_seconds": run.train_seconds}
-
-
-def _out_of_fold(model, runs, splits, seeds, clips):
-    parts = []
-    for name, split in splits.items():
-        mean = np.mean([runs[seed, name][1].scores[model] for seed in seeds], axis=0)  # (n_test_clips, 50)
-        part = clips.iloc[split.test][["filename", "fold", "target"]].reset_index(drop=True)
-        parts.append(part.join(pd.DataFrame(mean, columns=PROBABILITY_COLUMNS)))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _history(model, key, run):
-    seed, name = key
-    curves = {f"held_out_{k[4:]}" if k.startswith("val_") else k: v for k, v in run.history.items()}
-    table = pd.DataFrame(curves)
-    place = {"model": model, "seed": seed, "fold": int(name.rsplit(maxsplit=1)[-1])}
-    return table.assign(**place, epoch=np.arange(1, len(table) + 1)) if curves else pd.DataFrame()
-
-
-def _machine():
-    from importlib.metadata import version
-
-    libraries = ("keras", "librosa", "numpy", "scikit-learn", "tensorflow")
-    return {
-        "cores": os.cpu_count(),
-        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "libraries": {library: version(library) for library in libraries},
-    }
+    return {"features": names, "feature_parameters": parameters(names), "feature_sha256": digest(names)}

@@ -12,7 +12,7 @@ import pandas as pd
 from esc50.answers import audacity_line
 from esc50.audio import SoundFacts
 from esc50.config import PLAIN_TIMELINE, TimelineSettings, YamnetSettings
-from esc50.errors import TooLongError
+from esc50.errors import AudioError, TooLongError
 from esc50.evaluation import MAXIMUM_OF_VECTORS
 from esc50.files import replacing
 from esc50.predict import faults, open_source
@@ -200,13 +200,13 @@ def listen(classifier, source, *, sample_rate_hz=None, settings=None, progress=F
     Raises
     ------
     AudioError
-        The source is not sound, is damaged, or is longer than ``settings.max_seconds``.
+        The source is not sound, is damaged, or is longer than ``settings.max_seconds``; or there is no room for a
+        temporary file.
     """
     settings = settings or settings_for(classifier.card["pooling"])
     with tempfile.TemporaryFile() as store, open_source(source, sample_rate_hz=sample_rate_hz) as stream:
         blocks = hear(classifier.hear, stream, settings=settings, progress=progress, on_block=on_block)
         probabilities, audible = _read_frames(classifier, _stored(blocks, store), settings)
-        store.flush()
         vectors = np.memmap(store, STORED, mode="r").reshape(len(audible), -1)  # (n_frames, size)
         return _told(classifier, probabilities, audible, vectors, facts=stream.facts, settings=settings)
 
@@ -471,7 +471,12 @@ def _read_frames(classifier, blocks, settings):
 def _stored(blocks, store):
     """The same blocks, each written to the store as it goes by."""
     for vectors in blocks:
-        store.write(vectors.astype(STORED).tobytes())
+        try:
+            store.write(vectors.astype(STORED).tobytes())
+            store.flush()
+        except OSError as error:
+            where = f"{tempfile.gettempdir()} has no room for what is heard ({error.strerror})"
+            raise AudioError(f"{where}: make room, or let TMPDIR name another folder") from error
         yield vectors
 
 

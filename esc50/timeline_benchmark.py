@@ -5,14 +5,13 @@ see `esc50.selection`: each reported fold had a part in it. And an earlier grid 
 ``min_event_seconds`` of 1.9 s too, which was taken out for the sake of single clicks.
 """
 
-import hashlib
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from esc50 import __version__, saved
+from esc50 import runs, saved
 from esc50.audio import load_sound
 from esc50.backend import quiet_tensorflow
 from esc50.config import FOLDS, RESULTS_DIR, StitchingSettings, TimelineSettings
@@ -34,10 +33,7 @@ GRID = {
     "max_gap_seconds": (0.5, 1.0, 2.0, 3.0),
     "min_event_seconds": (0.0, 0.9, 1.4),  # a click is in three frames: 1.44 s, and more would drop it
 }
-MODULES = (
-    *("audio", "layers", "models", "recipes", "stitching", "study", "timeline", "timeline_benchmark", "training"),
-    "yamnet",
-)
+MODULES = (*("audio", "layers", "recipes", "stitching", "timeline", "timeline_benchmark", "yamnet"),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,8 +306,6 @@ def _grid(model):
 
 def _about(model, recordings, settings, seed):
     recipe = RECIPES[model]
-    modules = (*MODULES, *EXPERIMENTS[recipe.model].code)
-    sources = b"".join(Path(__file__).with_name(f"{module}.py").read_bytes() for module in modules)
     every = [recording for fold in recordings.values() for recording in fold]
     return {
         "model": model,
@@ -322,6 +316,6 @@ def _about(model, recordings, settings, seed):
         "seed": seed,
         "n_recordings": len(every),
         "hours": round(sum(recording.duration_seconds for recording in every) / 3600, 3),
-        "code_version": f"{__version__}+{hashlib.sha256(sources).hexdigest()[:12]}",
+        "code_version": runs.code_version((*EXPERIMENTS[recipe.model].code, *MODULES)),
         "command": command("timeline-benchmark", model),
     }

@@ -76,9 +76,9 @@ def train(model, inputs, targets, *, settings, seed, augment=None, held_out=None
     validation = held_out and (held_out[0], np.eye(N_CLASSES, dtype=np.float32)[held_out[1]])
     start = time.perf_counter()
     model.get_layer("standardise").adapt(inputs)
-    _compile(model, settings, steps_per_epoch=-(-len(inputs) // settings.batch_size))
+    compile_model(model, settings, steps_per_epoch=-(-len(inputs) // settings.batch_size))
     fit = partial(model.fit, batch_size=settings.batch_size, validation_data=validation, verbose=0)
-    with _epochs_bar(model, settings, progress) as bar:
+    with epochs_bar(model, settings, progress) as bar:
         if augment is None:
             history = fit(inputs, one_hot, epochs=settings.epochs, callbacks=[_on_epoch_end(bar.update)]).history
         else:
@@ -203,6 +203,76 @@ def fit_classical(name, inputs, targets, split, *, settings=None, seed=0, progre
     return Run({name: scores.astype(np.float32)}, {}, seconds)
 
 
+def compile_model(model, settings, *, steps_per_epoch):
+    """Compile a network for AdamW with cosine decay after a linear warm-up, and cross-entropy.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Changed in place.
+    settings : esc50.config.HeadSettings
+        Learning rate, warm-up, epochs and weight decay.
+    steps_per_epoch : int
+        Of the training, by which the rate is set.
+    """
+    from keras import losses, optimizers
+
+    optimizer = optimizers.AdamW(
+        cosine_decay(settings.learning_rate, settings, steps_per_epoch), weight_decay=settings.weight_decay
+    )
+    model.compile(optimizer, losses.CategoricalCrossentropy(), metrics=["accuracy"])
+
+
+def cosine_decay(rate, settings, steps_per_epoch):
+    """Learning rate that rises linearly from a 25th of its peak and then falls to zero as a cosine does.
+
+    Parameters
+    ----------
+    rate : float
+        Its peak.
+    settings : esc50.config.HeadSettings or esc50.config.FinetuneSettings
+        Epochs in all, and of the warm-up.
+    steps_per_epoch : int
+        Of the training.
+
+    Returns
+    -------
+    keras.optimizers.schedules.CosineDecay
+        Over all steps.
+    """
+    from keras import optimizers
+
+    warmup = round(settings.warmup_epochs * steps_per_epoch)
+    return optimizers.schedules.CosineDecay(
+        initial_learning_rate=rate / 25,
+        decay_steps=max(1, settings.epochs * steps_per_epoch - warmup),
+        warmup_target=rate,
+        warmup_steps=warmup,
+    )
+
+
+def epochs_bar(model, settings, progress):
+    """Progress bar of one training.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Its name is shown.
+    settings : esc50.config.HeadSettings
+        Says how many epochs there are.
+    progress : bool
+        Whether to show it.
+
+    Returns
+    -------
+    tqdm.tqdm
+        To be updated after each epoch.
+    """
+    from tqdm.auto import tqdm
+
+    return tqdm(total=settings.epochs, desc=model.name, unit="epoch", disable=not progress, leave=False)
+
+
 def _fit_augmented(fit, inputs, one_hot, augment, rng, *, epochs, bar):
     """Fit one epoch at a time, each on a newly drawn set."""
     history = {}
@@ -215,12 +285,6 @@ def _fit_augmented(fit, inputs, one_hot, augment, rng, *, epochs, bar):
     return history
 
 
-def _epochs_bar(model, settings, progress):
-    from tqdm.auto import tqdm
-
-    return tqdm(total=settings.epochs, desc=model.name, unit="epoch", disable=not progress, leave=False)
-
-
 def _on_epoch_end(update):
     from keras import callbacks
 
@@ -230,17 +294,3 @@ def _on_epoch_end(update):
 def _vectors(inputs, targets):
     n_clips, n_vectors, size = inputs.shape
     return inputs.reshape(n_clips * n_vectors, size), np.repeat(targets, n_vectors)
-
-
-def _compile(model, settings, *, steps_per_epoch):
-    from keras import losses, optimizers
-
-    warmup = settings.warmup_epochs * steps_per_epoch
-    schedule = optimizers.schedules.CosineDecay(
-        initial_learning_rate=settings.learning_rate / 25,
-        decay_steps=max(1, settings.epochs * steps_per_epoch - warmup),
-        warmup_target=settings.learning_rate,
-        warmup_steps=warmup,
-    )
-    optimizer = optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
-    model.compile(optimizer, losses.CategoricalCrossentropy(), metrics=["accuracy"])

@@ -128,6 +128,8 @@ def test_no_embeddings_no_file(files, tmp_path):
         (["predict", "--model", "best", "a.wav"], "'best' is not one of 'layers', 'plain'"),
         (["predict", "--format", "audacity", "a.wav"], "add --timeline"),
         (["predict", "--timeline", "--format", "audacity", "a.wav", "b.wav"], "give one file"),
+        (["predict", "--timeline", "--top", "3", "a.wav"], "leave out --top or --timeline"),
+        (["bench", "--clips", "0"], "0 is not in the range 1<=x<=2000"),
         (["embed", "a.wav"], "Missing option '--output'"),
         (["predit"], "No such command 'predit'"),
     ],

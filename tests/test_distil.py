@@ -85,3 +85,29 @@ def test_readings_average_over_versions(versions):
     assert run.scores["all"].shape == (10, 50)
     np.testing.assert_allclose(run.scores["all"].sum(axis=1), 1, atol=1e-5)
     assert not np.allclose(run.scores["one"], run.scores["all"])
+
+
+def test_the_control_learns_the_labels_themselves(versions):
+    """Without blends a head that is not taught comes to say the label, which its teacher says less surely."""
+    settings = replace(SMALL, blended=0.0)
+    own, _ = distil.distil([versions[0]], TARGETS, settings=settings, is_taught=False)
+    taught, _ = distil.distil([versions[0]], TARGETS, settings=settings)
+    sure, less_sure = (head.predict(versions[0], verbose=0)[np.arange(40), TARGETS].mean() for head in (own, taught))
+    assert sure > 0.95
+    assert sure > less_sure
+
+
+def test_the_labels_of_a_blend_are_blended(versions, monkeypatch):
+    seen = []
+
+    def train_epoch(head, vectors, labels, batch_size, rng):
+        seen.append(labels)
+        return {"loss": 0.0}
+
+    monkeypatch.setattr(distil.fusion, "train_epoch", train_epoch)
+    settings = replace(SMALL, blended=1.0, epochs=1)
+    distil.distil(list(versions), TARGETS, settings=settings, is_taught=False)
+    [labels] = seen
+    np.testing.assert_allclose(labels.sum(axis=1), 1, rtol=1e-5)
+    assert set((labels > 0).sum(axis=1)) == {1, 2}  # one where both clips are of one class
+    assert (labels[np.arange(40), TARGETS] > 0).all()

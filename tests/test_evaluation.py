@@ -174,3 +174,10 @@ def test_a_model_is_no_better_than_itself():
     scores = np.random.default_rng(0).random((30, 50))
     found = evaluation.compare(np.arange(30), scores, scores, np.arange(30))
     assert (found["gain"], found["gain_low"], found["gain_high"], found["p"]) == (0, 0, 0, 1)
+
+
+def test_holm_is_that_of_a_worked_example():
+    """p 0.01, 0.04, 0.03 and 0.005 times 3, 1, 2 and 4, then never below a smaller one's."""
+    found = evaluation.holm([np.nan, 0.01, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(found, [np.nan, 0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(evaluation.holm([0.9, 0.8]), [1, 1])

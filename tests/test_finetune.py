@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from esc50 import dataset, finetune, finetune_data, finetune_network, results, study, yamnet
+from esc50 import dataset, finetune, finetune_data, finetune_network, results, runs, study, yamnet
 from esc50.__main__ import cli
 from esc50.config import N_CLASSES, DistillationSettings, FinetuneSettings
 from esc50.dataset import Split
@@ -225,20 +225,22 @@ def quick(monkeypatch, tmp_path):
 
     monkeypatch.setattr(finetune, "finetune", fit)
     monkeypatch.setattr(finetune, "load_log_mels", lambda **_: np.zeros((2000, 1, 1), np.float32))
-    monkeypatch.setattr(finetune, "layer_features", lambda name: None)
-    quick_versions = study.Experiment(study.SPEEDS, lambda arrays: (np.zeros((2000, 1), np.float32),), None, ("m",))
-    monkeypatch.setitem(study.EXPERIMENTS, "distilled", quick_versions)
+    monkeypatch.setattr(study, "inputs_of", lambda name: (np.zeros((2000, 1), np.float32),))
     monkeypatch.setattr(finetune, "load_yamnet", lambda: SimpleNamespace(weights=dict))
     monkeypatch.setattr(finetune, "FOLDER", tmp_path / "finetune")
-    monkeypatch.setattr(study, "RUNS_DIR", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS_DIR", tmp_path / "runs")
     return calls
 
 
 def test_a_whole_run_with_one_seed_can_be_saved_beside_other_models(quick, tmp_path):
     found = finetune.run_finetuning(seeds=[0], progress=False)
     assert [split for _, split, _ in quick] == [f"fold {fold}" for fold in range(1, 6)]
+    checkpoint = tmp_path / "finetune" / quick[0][2] / finetune.CHECKPOINT
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
     finetune.run_finetuning(seeds=[0], progress=False)
     assert len(quick) == 5  # finished runs are read back
+    assert not checkpoint.exists()  # nothing goes on from there
     assert "trained fold 5" in (tmp_path / "finetune" / "finetune.log").read_text()
     results.save_results(found, folder=tmp_path / "results")
     saved = results.load_results([finetune.MODEL], folder=tmp_path / "results")
@@ -248,6 +250,17 @@ def test_a_whole_run_with_one_seed_can_be_saved_beside_other_models(quick, tmp_p
     assert saved.manifest[finetune.MODEL]["command"] == "python -m esc50 finetune"
     assert set(saved.manifest[finetune.MODEL]) >= set(results.load_manifest()["cnn_vgg"])
     assert results.summarise([finetune.MODEL], folder=tmp_path / "results").loc[finetune.MODEL, "n_seeds"] == 1
+
+
+def test_what_decides_a_run_decides_where_it_is_kept():
+    """Other versions of the clips, from which the head is distilled, and other code make another run."""
+    log_mels, audible = np.zeros((3, 2, 4), np.float32), np.ones((3, 2), bool)
+    versions = np.zeros((3, 5), np.float32), np.ones((3, 5), np.float32)
+    one, again = (finetune._record(log_mels, versions, audible, finetune.SETTINGS) for _ in range(2))
+    other = finetune._record(log_mels, versions[::-1], audible, finetune.SETTINGS)
+    assert one == again
+    assert one["feature_sha256"] != other["feature_sha256"]
+    assert {"fusion", "kernel", "distil", "layers", "finetune_network"} <= {*finetune.CODE}
 
 
 def test_other_settings_and_seeds_have_folders_of_their_own(quick):

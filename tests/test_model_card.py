@@ -118,8 +118,10 @@ def test_a_head_on_layers_is_described_as_it_is_made(made_up_text):
 
 
 def test_the_card_says_for_how_many_folds_what_is_shipped_would_have_been_chosen(made_up_text):
-    assert "(kernel_speeds, gamma 0.35, ridge 0.02) is the best kernel for 3 of 5 folds" in made_up_text
-    assert "the best single network for 4." in made_up_text
+    assert "(kernel_speeds, gamma 0.35, ridge 0.02) is the best of its grid for 3 folds" in made_up_text
+    assert "and behind the best by 10.0 points or less" in made_up_text
+    assert "this one as it is shipped in 4 of 5 folds" in made_up_text
+    assert "at 3 speeds in 0" in made_up_text
 
 
 def test_the_card_of_the_default_model_has_the_commands_that_make_it(made_up_text):

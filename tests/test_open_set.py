@@ -6,12 +6,13 @@ import pytest
 from click.testing import CliRunner
 from scipy.special import softmax
 
-from esc50 import open_set, rejection, saved, study
+from esc50 import open_set, rejection, runs, saved
 from esc50.__main__ import cli
 from esc50.config import FOLDS, RESULTS_DIR, HeadSettings, TrustSettings
 from esc50.errors import ResultsError
 from esc50.evaluation import MAXIMUM_OF_VECTORS, pool_clips
 from esc50.recipes import RECIPES
+from esc50.shipped import command
 from esc50.yamnet import audible_frames
 
 SCORES = open_set.SCORES
@@ -105,7 +106,7 @@ def oracle(monkeypatch, tmp_path):
 
     calls, targets = [], open_set.load_clips()["target"].to_numpy()
     monkeypatch.setattr(open_set, "fit_logits", fit_logits)
-    monkeypatch.setattr(study, "RUNS_DIR", tmp_path)
+    monkeypatch.setattr(runs, "RUNS_DIR", tmp_path)
     return calls
 
 
@@ -259,6 +260,8 @@ def test_the_shipped_head_has_the_trust_that_was_measured(name):
     made_by = {"layers": [14]} | trust["recipe"]  # which one from before there was a choice of layers lacks
     assert made_by == saved.recipe(recipe.pooling, recipe.settings, recipe.layers)
     card = saved.load_card(saved.MODELS[name])
+    assert trust["made_by"]["command"] == command("trust", name)
+    assert recipe.never_shown in trust["rejection"]["meaning"]
     assert {key: card[key] for key in saved.TRUST_KEYS} == {key: trust[key] for key in saved.TRUST_KEYS}
 
 

@@ -1,8 +1,10 @@
 import re
+import shutil
 
+import numpy as np
 import pytest
 
-from esc50 import report, results
+from esc50 import report, results, selection
 from esc50.config import PROJECT_DIR
 from esc50.errors import ResultsError
 
@@ -54,6 +56,25 @@ def test_a_readme_without_markers_is_left_alone(tmp_path):
     with pytest.raises(ResultsError, match="markers"):
         report.update_readme(path=path)
     assert path.read_text() == "no table here"
+
+
+@pytest.mark.parametrize(
+    "name", ["timeline.json", "app_load.json", "trust_layers.json", "trust_layers_summary.csv", "selection_kernel.csv"]
+)
+def test_a_missing_results_file_is_named_with_the_remedy(name, tmp_path):
+    shutil.copytree(results.RESULTS_DIR, tmp_path, dirs_exist_ok=True)
+    (tmp_path / name).unlink()
+    with pytest.raises(ResultsError, match=f"no results file .*{name}: restore it with git or run `make reproduce`"):
+        for table in (report.measures_table, report.summary_table):
+            table(folder=tmp_path)
+
+
+def test_the_network_that_each_fold_takes_is_among_the_claims():
+    [row] = [line for line in report.summary_table().splitlines() if report.CHOSEN in line]
+    networks = selection.network_choices(*map(selection.load_selection, (selection.LAYERS_FILE, selection.KERNEL_FILE)))
+    runs = results.load_cross_validation().set_index(["model", "fold", "seed"])["accuracy"]
+    own = [np.mean([runs[c.candidate, c.left_out, seed] for c in networks.itertuples()]) for seed in (0, 1, 2)]
+    assert f"{100 * np.mean(own):.1f} ± {100 * np.std(own, ddof=1):.1f} %" in row
 
 
 def test_the_headline_states_its_protocol():

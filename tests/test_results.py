@@ -1,12 +1,13 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from esc50 import ablation, evaluation, finetune, report, results, study
-from esc50.config import FOLDS, RESULTS_DIR
+from esc50.config import FEATURES_DIR, FOLDS, RESULTS_DIR
 from esc50.errors import ResultsError
 from esc50.feature_files import parameters
 
@@ -64,10 +65,11 @@ def test_cross_validation_agrees_with_out_of_fold(model, runs):
 
 
 def made_from(features):
-    """What the manifest must say of the features; the digest only of files that are committed."""
-    if isinstance(features, str):
+    """What the manifest must say of the features; the digest where the files are here."""
+    names = (features,) if isinstance(features, str) else features
+    if all((FEATURES_DIR / f"{name}.npz").is_file() for name in names):
         return study._feature_record(features)
-    return {"features": features, "feature_parameters": [parameters(name) for name in features]}
+    return {"features": features, "feature_parameters": [parameters(name) for name in names]}
 
 
 @pytest.mark.parametrize("name", study.EXPERIMENTS)
@@ -86,6 +88,28 @@ def test_results_carry_what_made_them(name):
         assert pd.Series(made["code_version"]).str.fullmatch(r"\d+\.\d+\.\d+\+[0-9a-f]{12}").all()
         assert made["command"].endswith(name)
         assert {"keras", "tensorflow", "numpy"} <= set(made["machine"]["libraries"])
+
+
+def test_a_model_without_runs_is_named_with_the_remedy(tmp_path):
+    shutil.copytree(RESULTS_DIR, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "cross_validation.csv"
+    table = pd.read_csv(path)
+    table[table["model"] != "distilled"].to_csv(path, index=False)
+    for read in (results.summarise, results.load_results):
+        with pytest.raises(ResultsError, match=r"cross_validation\.csv has nothing of distilled: restore it"):
+            read(["distilled"], folder=tmp_path)
+    manifest = results.load_manifest(folder=tmp_path)
+    results.write_json({k: v for k, v in manifest.items() if k != "kernel"}, tmp_path / "manifest.json")
+    with pytest.raises(ResultsError, match=r"manifest\.json has nothing of kernel"):
+        results.load_results(["kernel"], folder=tmp_path)
+
+
+def test_json_that_is_missing_or_damaged_is_named(tmp_path):
+    with pytest.raises(ResultsError, match=r"no results file .*timeline\.json: restore it with git"):
+        results.read_json(tmp_path / "timeline.json")
+    (tmp_path / "timeline.json").write_text("{")
+    with pytest.raises(ResultsError, match=r"timeline\.json is damaged"):
+        results.read_json(tmp_path / "timeline.json")
 
 
 def test_fine_tuning_carries_what_made_it(runs):

@@ -100,7 +100,7 @@ def test_an_unknown_pooling_is_refused_before_anything_is_written(head, about, t
 @pytest.mark.parametrize("missing", ["model.keras", "model.json"])
 def test_a_missing_file_is_named_with_the_command_that_makes_it(saved, missing):
     (saved.parent / missing).unlink()
-    with pytest.raises(ResultsError, match=f"{missing} is missing; run `make run`"):
+    with pytest.raises(ResultsError, match=f"{missing} is missing; check the path"):
         SoundClassifier.load(saved)
 
 
@@ -124,7 +124,7 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(saved, missing):
 )
 def test_a_card_that_does_not_fit_is_refused(saved, change, message):
     saved.with_suffix(".json").write_text(json.dumps(card_of(saved) | change))
-    with pytest.raises(ResultsError, match=f"{message}.*; run `make run`"):
+    with pytest.raises(ResultsError, match=f"{message}.*; check the path"):
         SoundClassifier.load(saved)
 
 
@@ -133,14 +133,14 @@ def test_a_card_that_lacks_something_is_refused(saved, key):
     card = card_of(saved)
     del card[key]
     saved.with_suffix(".json").write_text(json.dumps(card))
-    with pytest.raises(ResultsError, match=f"lacks {key}; run `make run`"):
+    with pytest.raises(ResultsError, match=f"lacks {key}; check the path"):
         SoundClassifier.load(saved)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]"])
 def test_a_card_that_is_no_card_is_refused(saved, content):
     saved.with_suffix(".json").write_bytes(content)
-    with pytest.raises(ResultsError, match=r"model\.json (is damaged|lacks).*run `make run`"):
+    with pytest.raises(ResultsError, match=r"model\.json (is damaged|lacks).*check the path"):
         SoundClassifier.load(saved)
 
 
@@ -261,3 +261,10 @@ def test_every_shipped_head_fits_its_card(name):
     card = load_card(MODELS[name])
     assert load_head(MODELS[name], card).output_shape[-1] == len(card["class_names"]) == 50
     assert saved_module.is_plain(card) == (name == "plain")
+
+
+@pytest.mark.parametrize(("name", "told"), [("layers", "esc50 ship`"), ("plain", "esc50 ship --model plain`")])
+def test_for_a_shipped_model_the_command_that_makes_it_is_named(name, told, tmp_path, monkeypatch):
+    monkeypatch.setitem(saved_module.MODELS, name, tmp_path / "model.keras")
+    with pytest.raises(ResultsError, match=f"is missing; restore it with git, or run `python -m {told}"):
+        saved_module.load_card(tmp_path / "model.keras")

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from esc50 import dataset, results, study
+from esc50 import dataset, results, runs, study
 from esc50.config import HeadSettings
 from esc50.errors import FeatureError, ResultsError
 from esc50.training import Run, Trained
@@ -24,7 +24,7 @@ def counted(monkeypatch, tmp_path):
     fit.stop_at = None
     experiment = study.Experiment("log_mel", lambda a: a["log_mel"], fit, ("made_up",), HeadSettings(), (0, 1))
     monkeypatch.setitem(study.EXPERIMENTS, "made_up", experiment)
-    monkeypatch.setattr(study, "RUNS_DIR", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS_DIR", tmp_path / "runs")
     monkeypatch.setattr(study, "load_features", lambda name: {"log_mel": np.zeros((2000, 1))})
     return fit, calls
 

@@ -197,7 +197,7 @@ def plot_per_class(values, names, themes, *, label, ax=None):
     ax.set(xlabel=label, ylim=(-0.6, len(order) - 0.4))
     ax.grid(axis="y", visible=False)
     handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in THEME_PALETTE.values()]
-    ax.legend(handles, THEME_PALETTE, fontsize=8, loc="lower right")
+    ax.legend(handles, THEME_PALETTE, fontsize=8, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
     return ax
 
 

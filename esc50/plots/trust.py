@@ -7,6 +7,7 @@ import seaborn as sns
 KIND_PALETTE = dict(
     zip(("known", "left out", "foreign"), [sns.color_palette("colorblind")[i] for i in (0, 1, 3)], strict=True)
 )
+HIGHEST = 0.998  # quantile beyond which a histogram does not reach
 
 
 def plot_reliability(table, *, ax=None):
@@ -78,14 +79,16 @@ def plot_score_histogram(scores, *, label, threshold=None, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
-        The score to the right, percent of each kind upwards.
+        The score to the right, percent of each kind upwards. Higher outliers are counted in the last bin.
     """
     ax = ax or plt.gca()
-    bins = np.histogram_bin_edges(np.concatenate(list(scores.values())), 40)
+    together = np.concatenate(list(scores.values()))
+    high = np.quantile(together, HIGHEST)
+    bins = np.linspace(together.min(), high, 41)
     for kind, values in scores.items():
         weights = np.full(len(values), 100 / len(values))
         style = {"histtype": "stepfilled", "alpha": 0.35, "edgecolor": KIND_PALETTE[kind], "linewidth": 1.5}
-        ax.hist(values, bins, weights=weights, color=KIND_PALETTE[kind], label=kind, **style)
+        ax.hist(np.minimum(values, high), bins, weights=weights, color=KIND_PALETTE[kind], label=kind, **style)
     if threshold is not None:
         ax.axvline(threshold, color="0.2", linestyle="--", label=f"threshold {threshold:.2f}")
     ax.set(xlabel=label, ylabel="share of its kind (%)")
