@@ -380,3 +380,12 @@ def test_an_interrupted_export_leaves_the_old_file(heard, tmp_path, monkeypatch,
     with pytest.raises(KeyboardInterrupt):
         getattr(heard, export)(path)
     assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_full_disk_is_told_with_what_to_do():
+    class Full:
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(AudioError, match=r"has no room for what is heard \(No space left on device\): make room, or"):
+        list(timeline._stored([np.zeros((1, 2), np.float32)], Full()))
