@@ -58,7 +58,7 @@ def cli():
     """Environmental sound classification on ESC-50 with YAMNet."""
 
 
-@cli.command()
+@cli.command(short_help="Download the recordings (646 MB).")
 @click.option(
     "--destination",
     type=click.Path(file_okay=False, path_type=Path),
@@ -74,7 +74,7 @@ def fetch(destination):
     click.echo(f"ESC-50 is complete in {root}\nLicence: {dataset.LICENCE}\nCite: {dataset.CITATION}")
 
 
-@cli.command()
+@cli.command(short_help="Compute feature files from the recordings.")
 @click.argument("names", nargs=-1, metavar="[NAMES]…")
 def features(names):
     """Compute the committed feature files from the recordings (log_mel, yamnet, clip_statistics).
@@ -91,7 +91,7 @@ def features(names):
         click.echo(f"wrote {feature_files.compute_and_save(name)}")
 
 
-@cli.command()
+@cli.command(short_help="Train and test experiments.")
 @click.argument("names", nargs=-1, metavar="[NAMES]…")
 def train(names):
     """Train and test experiments and write data/results; goes on where it was stopped.
@@ -111,7 +111,7 @@ def train(names):
             click.echo(f"{title}: accuracy {100 * rows['accuracy'].mean():.2f} % (mean over seeds and folds)")
 
 
-@cli.command(cls=SeveralValuesCommand)
+@cli.command(cls=SeveralValuesCommand, short_help="Train YAMNet further, end to end.")
 @click.option(
     "--folds",
     multiple=True,
@@ -156,21 +156,24 @@ def finetune(folds, seeds, epochs):
         click.echo("data/results stays as it is: this run was partial or had other settings")
 
 
-@cli.command()
-@click.option("--layers", "what", flag_value="layers", help="YAMNet's layers instead (50 trainings).")
-@click.option("--kernel", "what", flag_value="kernel", help="Kernel ridge regression and what is distilled from it.")
-def select(what):
+@cli.command(short_help="Validate choices inside the training folds.")
+@click.option("--layers", is_flag=True, help="YAMNet's layers instead (50 trainings).")
+@click.option("--kernel", is_flag=True, help="Kernel ridge regression and what is distilled from it.")
+def select(layers, kernel):
     """Validate choices inside each official fold's training folds: by default the settings of notebook 04's heads.
 
     Writes data/results/selection.csv, selection_layers.csv or selection_kernel.csv.
     """
+    if layers and kernel:
+        raise click.UsageError("one at a time: --layers or --kernel")
     from esc50 import selection
 
-    validate = {None: selection.validate, "layers": selection.validate_layers, "kernel": selection.validate_kernel}
-    click.echo(selection.choices(validate[what]()).to_string(index=False))
+    of_kernel = selection.validate_kernel if kernel else selection.validate
+    validate = selection.validate_layers if layers else of_kernel
+    click.echo(selection.choices(validate()).to_string(index=False))
 
 
-@cli.command()
+@cli.command(short_help="Measure calibration and rejection.")
 @SHIPPED
 def trust(model):
     """Measure calibration and rejection, and write them to data/results and into the saved head's card.
@@ -190,7 +193,7 @@ def trust(model):
     click.echo(measured.card["rejection"]["meaning"])
 
 
-@cli.command()
+@cli.command(short_help="Train a model on all clips and save it.")
 @SHIPPED
 def ship(model):
     """Train a model on all clips, as its recipe says, and save it in data/models with its card.
@@ -204,7 +207,7 @@ def ship(model):
     click.echo(f"wrote {recipes.ship(model)}")
 
 
-@cli.command()
+@cli.command(short_help="Run the notebooks with papermill.")
 @click.argument("names", nargs=-1, metavar="[NAMES]…")
 @click.option("--retrain", multiple=True, metavar="NAME", help="Notebook to run with retrain=True; repeatable.")
 @click.option("--publish", is_flag=True, help="Replace each notebook by its executed form when all is well.")
@@ -224,7 +227,7 @@ def run(names, retrain, publish, pairs):
         click.echo(f"wrote {notebooks.run_notebook(path, parameters=parameters, publish=publish)}")
 
 
-@cli.command(cls=Esc50Command)
+@cli.command(cls=Esc50Command, short_help="Serve the app for the browser.")
 @commands.MODEL
 @click.option(
     "--host",
@@ -249,7 +252,7 @@ def app(model, host, port, share):
     serve(model=model, host=host, port=port, share=share)
 
 
-@cli.command()
+@cli.command(short_help="Time the app under load.")
 @click.option("--clients", default=20, show_default=True, type=click.IntRange(1, 100), help="How many ask at once.")
 def app_benchmark(clients):
     """Let many clients ask the app at once, and write how long they waited to data/results."""
@@ -270,7 +273,7 @@ def app_benchmark(clients):
     click.echo("\n".join(f"{key}: {value}" for key, value in found.items()))
 
 
-@cli.command()
+@cli.command(short_help="Write the app for Hugging Face Spaces.")
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -285,7 +288,7 @@ def space(output):
     click.echo(f"wrote {write_space(output)}")
 
 
-@cli.command()
+@cli.command(short_help="Write README's tables and MODEL_CARD.md.")
 def readme():
     """Write the tables between the markers of README.md, and MODEL_CARD.md, from the results."""
     from esc50.model_card import update_model_card
@@ -295,7 +298,7 @@ def readme():
         click.echo(f"{name} was brought up to date" if update() else f"{name} is up to date")
 
 
-@cli.command()
+@cli.command(short_help="Time the embedding of all clips.")
 @click.option(
     "--clips",
     default=N_CLIPS,
@@ -311,7 +314,7 @@ def bench(clips):
     click.echo("\n".join(f"{key}: {value}" for key, value in found.items()))
 
 
-@cli.command()
+@cli.command(short_help="Measure timelines on stitched recordings.")
 @SHIPPED
 def timeline_benchmark(model):
     """Measure timelines on recordings stitched from clips that the heads never heard, and write data/results.

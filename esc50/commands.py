@@ -24,7 +24,7 @@ MODEL = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Say what sounds are.")
 @click.argument("files", nargs=-1, required=True, metavar="FILES…")
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1, N_CLASSES), help="Classes shown of each.")
 @click.option("--timeline", is_flag=True, help="Tell what is heard when, in recordings of any length.")
@@ -84,7 +84,7 @@ def predict(ctx, files, top, timeline, form, output, model):
     ctx.exit(1 if failed else 0)
 
 
-@click.command()
+@click.command(short_help="Write YAMNet's embeddings of sounds.")
 @click.argument("files", nargs=-1, required=True, metavar="FILES…")
 @click.option("--output", type=OUTPUT, required=True, help="The .npz file to write.")
 @click.pass_context

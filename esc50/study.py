@@ -332,7 +332,7 @@ def is_whole(name, *, folds, seeds, settings):
     return (tuple(folds), tuple(seeds), settings) == (FOLDS, experiment.seeds, experiment.settings)
 
 
-def protocols_of(name, *, retrain=False, seed=0, settings=None, progress=True):
+def protocols_of(name, *, retrain=False, settings=None):
     """What other ways to split the clips would claim for one experiment, beside the official folds.
 
     Parameters
@@ -342,12 +342,8 @@ def protocols_of(name, *, retrain=False, seed=0, settings=None, progress=True):
     retrain : bool
         Train, instead of reading ``data/results/protocols.csv``; with the experiment's own settings the file is
         written too.
-    seed : int
-        Seed of splits and training.
     settings : dataclass, optional
-        The experiment's own by default.
-    progress : bool
-        Show progress bars.
+        The experiment's own by default. Splits and training have the first of its seeds.
 
     Returns
     -------
@@ -357,11 +353,11 @@ def protocols_of(name, *, retrain=False, seed=0, settings=None, progress=True):
     path = RESULTS_DIR / "protocols.csv"
     if not retrain:
         return read_csv(path)
-    clips, model = load_clips(), EXPERIMENTS[name].models[0]
+    clips, model, seed = load_clips(), EXPERIMENTS[name].models[0], EXPERIMENTS[name].seeds[0]
     tables = []
     for protocol, make_splits in PROTOCOLS.items():
         splits = make_splits(clips, seed)
-        found = run_experiment(name, splits=splits, seeds=(seed,), settings=settings, progress=progress)
+        found = run_experiment(name, splits=splits, seeds=(seed,), settings=settings)
         rows = found.cross_validation
         tables.append(rows[rows["model"] == model].assign(protocol=protocol))
     table = pd.concat(tables, ignore_index=True)

@@ -130,6 +130,7 @@ def test_no_embeddings_no_file(files, tmp_path):
         (["predict", "--timeline", "--format", "audacity", "a.wav", "b.wav"], "give one file"),
         (["predict", "--timeline", "--top", "3", "a.wav"], "leave out --top or --timeline"),
         (["bench", "--clips", "0"], "0 is not in the range 1<=x<=2000"),
+        (["select", "--layers", "--kernel"], "one at a time"),
         (["embed", "a.wav"], "Missing option '--output'"),
         (["predit"], "No such command 'predit'"),
     ],
@@ -148,6 +149,11 @@ def test_a_place_that_cannot_be_written_is_named(files, tmp_path):
     result = run("predict", "--output", tmp_path / "file" / "answers", files[0])
     assert result.exit_code == 1
     assert "cannot be written" in result.stderr
+
+
+def test_help_shows_every_command_whole():
+    text = run("--help").stdout
+    assert "..." not in text.replace("COMMAND [ARGS]...", "")
 
 
 @pytest.mark.parametrize("command", ["predict", "embed"])
