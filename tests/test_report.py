@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from esc50 import report, results, selection
+from esc50 import ablation, report, results, selection
 from esc50.config import PROJECT_DIR
 from esc50.errors import ResultsError
 
@@ -75,6 +75,17 @@ def test_the_network_that_each_fold_takes_is_among_the_claims():
     runs = results.load_cross_validation().set_index(["model", "fold", "seed"])["accuracy"]
     own = [np.mean([runs[c.candidate, c.left_out, seed] for c in networks.itertuples()]) for seed in (0, 1, 2)]
     assert f"{100 * np.mean(own):.1f} ± {100 * np.std(own, ddof=1):.1f} %" in row
+
+
+def test_what_the_readme_says_of_the_teacher_is_what_its_rows_say():
+    """It pays for one network, beyond the seeds' spread; for averages the interval of the gain holds zero."""
+    table = ablation.ablation()
+    numbers = {model: number for number, model in enumerate(table.index, start=1)}
+    said = f"The teacher of row {numbers['distilled']} pays where one network answers"
+    assert said in README.read_text() and f"the labels alone (row {numbers['blended']})" in README.read_text()
+    alone, taught = table.loc["blended"], table.loc["distilled"]
+    assert taught["run_accuracy"] - alone["run_accuracy"] > max(taught["run_accuracy_sd"], alone["run_accuracy_sd"])
+    assert taught["gain_low"] < 0 < taught["gain_high"]
 
 
 def test_the_headline_states_its_protocol():

@@ -98,7 +98,7 @@ def test_an_unknown_pooling_is_refused_before_anything_is_written(head, about, t
 
 
 @pytest.mark.parametrize("missing", ["model.keras", "model.json"])
-def test_a_missing_file_is_named_with_the_command_that_makes_it(saved, missing):
+def test_a_missing_file_of_ones_own_is_named_with_what_to_do(saved, missing):
     (saved.parent / missing).unlink()
     with pytest.raises(ResultsError, match=f"{missing} is missing; check the path"):
         SoundClassifier.load(saved)

@@ -9,6 +9,14 @@ from esc50.errors import FeatureError, ResultsError
 from esc50.training import Run, Trained
 
 
+@pytest.fixture(autouse=True)
+def _nothing_kept():
+    """What one test lets experiments read must not reach another."""
+    study.inputs_of.cache_clear()
+    yield
+    study.inputs_of.cache_clear()
+
+
 @pytest.fixture
 def counted(monkeypatch, tmp_path):
     """An experiment that takes no time; counts its calls, and stops at the fourth when told to."""
@@ -140,8 +148,7 @@ def test_missing_features_are_an_error_that_names_the_command(monkeypatch, tmp_p
 
     monkeypatch.setattr(study, "load_features", load)
     with pytest.raises(FeatureError, match="make features"):
-        run_any = study.run_experiment
-        run_any("mfcc_knn", progress=False)
+        study.run_experiment("mfcc_knn", progress=False)
 
 
 def test_unknown_results_are_an_error(tmp_path):
