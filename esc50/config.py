@@ -1,7 +1,50 @@
-"""Paths and settings: the one place where a number or a folder is written down."""
+"""Paths and shared settings, and the small things that every room needs: errors, atomic_write."""
 
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+
+class Esc50Error(Exception):
+    """Base of every error that a user can mend; shells show its message without a traceback."""
+
+
+class DatasetError(Esc50Error):
+    """ESC-50 is missing, incomplete or altered."""
+
+
+class AudioError(Esc50Error, ValueError):
+    """A file or an array is not sound that can be classified."""
+
+
+class TooLongError(AudioError):
+    """A sound is longer than what is taken; a timeline takes longer ones."""
+
+
+class LeakError(Esc50Error, ValueError):
+    """A split would put takes of one recording on both sides."""
+
+
+class FeatureError(Esc50Error):
+    """A feature file is missing or was made with other parameters."""
+
+
+class YamnetError(Esc50Error):
+    """YAMNet cannot be loaded, or what was loaded is not YAMNet."""
+
+
+class ResultsError(Esc50Error):
+    """A results file or a saved model is missing, partial or made with other parameters."""
+
+
+class NotebookError(Esc50Error):
+    """No notebook, or more than one, has the name that was given."""
+
+
+class TeachingError(Esc50Error, ValueError):
+    """A new class cannot be taught from what was given."""
+
 
 PROJECT_DIR = Path(__file__).resolve().parents[1]
 DATA_DIR = PROJECT_DIR / "data"
@@ -13,7 +56,6 @@ RESULTS_DIR = DATA_DIR / "results"
 FIGURES_DIR = PROJECT_DIR / "figures"
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
 BUILD_DIR = PROJECT_DIR / "build"
-
 N_CLASSES = 50
 N_CLIPS = 2_000
 FOLDS = (1, 2, 3, 4, 5)
@@ -165,7 +207,7 @@ class FusionSettings(HeadSettings):
     learning_rate: float = 1e-3
     warmup_epochs: int = 3
     weight_decay: float = 0.05
-    draw: str = "average"  # a key of esc50.fusion.DRAWS
+    draw: str = "average"  # a key of esc50.experiments.multilayer.DRAWS
     mixup_alpha: float = 0.0  # Zhang et al. 2018, arXiv 1710.09412; 0 for none
     attention_units: int = 0  # of gated attention over frames, Ilse et al. 2018, arXiv 1802.04712; 0 for none
 
@@ -275,3 +317,24 @@ class AppSettings:
     max_waiting: int = 100  # further requests are told that the queue is full
     keep_files_seconds: int = 1_800  # uploads and downloads are deleted after this time, and all at the end
     sweep_seconds: int = 300
+
+
+@contextmanager
+def atomic_write(path):
+    """Write a file beside its place and rename it when all is well; otherwise the old one stays.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or replace; its folder is made where it is missing.
+
+    Returns
+    -------
+    context manager
+        Gives the path to write to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
+        beside = Path(scratch) / path.name
+        yield beside
+        beside.replace(path)

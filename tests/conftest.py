@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from esc50 import synthesis
-from esc50.config import BUILD_DIR, N_CLASSES, HeadSettings
-from esc50.dataset import DATASET_VARIABLE, dataset_found, find_dataset, load_clips
-from esc50.errors import DatasetError
-from esc50.shipped import MODELS
+from esc50.audio import synthesis
+from esc50.classifier.model_io import MODELS
+from esc50.config import BUILD_DIR, N_CLASSES, DatasetError, HeadSettings
+from esc50.dataset.clips import DATASET_VARIABLE, dataset_found, find_dataset, load_clips
 
 ALL_LAYERS = tuple(range(1, 15))
 NO_RECORDINGS = f"the ESC-50 recordings are not here: run `make data` or set {DATASET_VARIABLE}"
@@ -57,7 +56,7 @@ def small_wide_head():
 def trained_head(size):
     import keras
 
-    from esc50.models import build_head
+    from esc50.experiments.networks import build_head
 
     keras.utils.set_random_seed(2015)
     model = build_head(input_size=size, settings=HeadSettings(units=(8,)))
@@ -78,9 +77,9 @@ def trust():
 @pytest.fixture(scope="session", params=MODELS)
 def small_classifier(request, small_head, small_wide_head, trust, tmp_path_factory):
     """A classifier of either kind with a small head: on YAMNet's embedding alone, and on all its layers."""
-    from esc50.models import with_logarithm
-    from esc50.predict import SoundClassifier
-    from esc50.saved import EMBEDDING, save_classifier
+    from esc50.classifier.model_io import EMBEDDING, save_classifier
+    from esc50.classifier.predict import SoundClassifier
+    from esc50.experiments.networks import with_logarithm
 
     is_plain = request.param == "plain"
     head, layers = (small_head, EMBEDDING) if is_plain else (with_logarithm(small_wide_head), ALL_LAYERS)
@@ -92,7 +91,7 @@ def small_classifier(request, small_head, small_wide_head, trust, tmp_path_facto
 @pytest.fixture(scope="session")
 def classifier():
     """The classifier that comes with the project, loaded once for all tests: they must not change it."""
-    from esc50.predict import SoundClassifier
+    from esc50.classifier.predict import SoundClassifier
 
     return SoundClassifier.load()
 
@@ -100,7 +99,7 @@ def classifier():
 @pytest.fixture(scope="session")
 def plain():
     """The plain one that comes with the project beside it."""
-    from esc50.predict import SoundClassifier
+    from esc50.classifier.predict import SoundClassifier
 
     return SoundClassifier.load("plain")
 
@@ -108,7 +107,7 @@ def plain():
 @pytest.fixture(scope="session", params=MODELS)
 def shipped(request):
     """Each of the two that come with the project."""
-    from esc50.predict import SoundClassifier
+    from esc50.classifier.predict import SoundClassifier
 
     return SoundClassifier.load(request.param)
 
@@ -116,7 +115,7 @@ def shipped(request):
 @pytest.fixture
 def loaded(classifier, monkeypatch):
     """Let what asks for the shipped classifier have the one that is loaded already."""
-    from esc50.predict import SoundClassifier
+    from esc50.classifier.predict import SoundClassifier
 
     monkeypatch.setattr(SoundClassifier, "load", classmethod(lambda *_, **__: classifier))
 

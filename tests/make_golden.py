@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import tensorflow_hub
 
-from esc50.yamnet import GOLDEN_FILE, Yamnet, check_yamnet, chirp, silence, yamnet_fingerprint
+from esc50.yamnet.frames import GOLDEN_FILE, chirp, silence, yamnet_fingerprint
+from esc50.yamnet.hub_module import Yamnet, check_yamnet
 
 
 def main(folder):

@@ -11,8 +11,8 @@ import nbformat
 import pytest
 import yaml
 
-from esc50 import notebooks
 from esc50.config import FIGURES_DIR, PROJECT_DIR
+from esc50.reporting import notebooks
 
 PACKAGE_DIR = PROJECT_DIR / "esc50"
 MODULES = sorted(path for path in PACKAGE_DIR.rglob("*.py") if path.name != "__main__.py")

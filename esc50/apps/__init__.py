@@ -1,0 +1,1 @@
+"""Thin shells over the runtime: command line, web app, notebook widget, Space."""

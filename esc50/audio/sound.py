@@ -1,0 +1,169 @@
+"""Load a sound, or open it as a stream: the one door by which sound comes in."""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from esc50 import audio
+from esc50.audio import synthesis
+from esc50.audio.decode import _on_disk, _open_file
+from esc50.audio.streams import AUDIO, BLOCK_SAMPLES, Sound, SoundStream, _check_sample_rate, _mix, _scale
+from esc50.config import AudioError, AudioSettings, TooLongError
+
+MAX_ARRAY_CHANNELS = 32  # more "channels" than this is a spectrogram or a batch, not one sound
+
+
+def load_sound(source, *, sample_rate_hz=None, max_seconds=AUDIO.max_loaded_seconds):
+    """Bring a file or an array to mono float32 in [-1, 1] at 16 kHz.
+
+    Channels are averaged and other rates resampled (soxr HQ). Integers are divided by their full scale, so
+    that a mono 16-bit file at 16 kHz keeps its exact values. Floats are taken as they are: a peak up to 2.0,
+    the overshoot of lossy codecs, is cut back to [-1, 1] and shows in `Sound.peak`; a higher one is an error,
+    since any rescaling would be a guess.
+
+    Parameters
+    ----------
+    source : str, os.PathLike, bytes, binary file object or np.ndarray
+        A sound file that soundfile reads (wav, flac, ogg, mp3, aiff ...) or audioread does (m4a, aac, webm,
+        where ffmpeg is installed); or its bytes; or samples of shape (n_samples,), (n_samples, n_channels) as
+        soundfile gives, or (n_channels, n_samples) as librosa gives: the smaller axis holds the channels.
+        Arrays may be uint8 (128 is silence), int8, int16, int32 or any float.
+    sample_rate_hz : float, optional
+        Samples per second: required for an array, refused for a file, which states its own.
+    max_seconds : float, optional
+        Longest sound that is taken into memory.
+
+    Returns
+    -------
+    Sound
+        Waveform of shape (n_samples,) and what is known of its source.
+
+    Raises
+    ------
+    AudioError
+        If there is no such file; if it is not sound, damaged or empty; if it holds NaN or infinity; if it is
+        longer than `max_seconds`; or if no recording can have its sample rate or the array's dtype, shape or
+        scale.
+    """
+    with open_sound(source, sample_rate_hz=sample_rate_hz) as stream:
+        waveform = np.concatenate(list(_no_longer_than(max_seconds, stream)))  # (n_samples,)
+        return Sound(waveform=waveform, **vars(stream.facts))
+
+
+@contextmanager
+def open_sound(source, *, sample_rate_hz=None):
+    """Open a file or an array to read it block by block; every sound of the project comes in by this door.
+
+    Parameters
+    ----------
+    source : str, os.PathLike, bytes, binary file object or np.ndarray
+        As for `load_sound`.
+    sample_rate_hz : float, optional
+        Samples per second: required for an array, refused for a file, which states its own.
+
+    Yields
+    ------
+    SoundStream
+        Iterate over it for the blocks; the file is closed at the end of the ``with`` block.
+
+    Raises
+    ------
+    AudioError
+        As `load_sound`: at once, or from the iteration when the damage is reached.
+    """
+    if isinstance(source, np.ndarray):
+        yield _open_array(source, sample_rate_hz)
+        return
+    if sample_rate_hz is not None:
+        raise AudioError(f"sample_rate_hz={sample_rate_hz} beside a file, which states its own: leave it out")
+    with _on_disk(source) as (path, name), _open_file(path, name) as stream:
+        yield stream
+
+
+def _open_array(samples, sample_rate_hz):
+    if samples.ndim not in (1, 2):
+        raise AudioError(f"an array of shape {samples.shape} is not one sound: give one or two axes")
+    if samples.size == 0:
+        raise AudioError(f"the array is empty (shape {samples.shape}): nothing was recorded")
+    rate = _check_sample_rate(sample_rate_hz, "the array")
+    samples = _channels_last(samples)  # (n_samples, n_channels)
+    blocks = (samples[start : start + BLOCK_SAMPLES] for start in range(0, len(samples), BLOCK_SAMPLES))
+    mono = (_mix(_scale(block), "the array") for block in blocks)
+    return SoundStream(rate, samples.shape[1], mono, len(samples) / rate)
+
+
+def _channels_last(samples):
+    if samples.ndim == 1:
+        return samples[:, np.newaxis]
+    n_channels = min(samples.shape)
+    if n_channels == max(samples.shape) > 1:
+        raise AudioError(f"shape {samples.shape} does not tell which axis holds the channels: give one channel")
+    if n_channels > MAX_ARRAY_CHANNELS:
+        raise AudioError(f"an array of shape {samples.shape} is not sound ({n_channels} channels): give a waveform")
+    return samples if samples.shape[1] == n_channels else samples.T
+
+
+def _no_longer_than(max_seconds, stream):
+    for block in stream:
+        if stream.facts.duration_seconds > max_seconds:
+            raise TooLongError(
+                f"{stream.name} lasts longer than {max_seconds / 60:g} minutes, too long to be classified as one "
+                "sound: make a timeline of it (`python -m esc50 predict --timeline`) or cut it"
+            )
+        yield block
+
+
+EXAMPLE_PREFIX = "example:"  # "example:siren" names a sound of esc50.audio.synthesis where a file could be named
+
+
+def load_source(source, *, sample_rate_hz=None):
+    """Load what `esc50.audio.sound.load_sound` takes, or a synthesised example by its name.
+
+    Parameters
+    ----------
+    source : str, os.PathLike, bytes, binary file object or np.ndarray
+        As for `esc50.audio.sound.load_sound`; or ``example:siren`` for a sound of `esc50.audio.synthesis.EXAMPLES` (write
+        ``./example:siren`` for a file of that name).
+    sample_rate_hz : float, optional
+        Samples per second: required for an array, refused otherwise.
+
+    Returns
+    -------
+    esc50.audio.streams.Sound
+        Mono float32 at 16 kHz, and what is known of its source.
+
+    Raises
+    ------
+    AudioError
+        There is no such file or example, or it is not sound.
+    """
+    source, sample_rate_hz = _example_or(source, sample_rate_hz)
+    return audio.load_sound(source, sample_rate_hz=sample_rate_hz)
+
+
+def open_source(source, *, sample_rate_hz=None):
+    """Open what `load_source` takes to read it block by block.
+
+    Parameters
+    ----------
+    source, sample_rate_hz
+        As for `load_source`.
+
+    Returns
+    -------
+    context manager
+        Gives an `esc50.audio.streams.SoundStream`.
+
+    Raises
+    ------
+    AudioError
+        As `load_source`, on entering or while the blocks are read.
+    """
+    source, sample_rate_hz = _example_or(source, sample_rate_hz)
+    return audio.open_sound(source, sample_rate_hz=sample_rate_hz)
+
+
+def _example_or(source, sample_rate_hz):
+    if isinstance(source, str) and source.startswith(EXAMPLE_PREFIX) and sample_rate_hz is None:
+        return synthesis.example(source.removeprefix(EXAMPLE_PREFIX)), AudioSettings().sample_rate_hz
+    return source, sample_rate_hz

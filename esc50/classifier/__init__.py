@@ -1,0 +1,1 @@
+"""The runtime: waveform to vectors, probabilities, verdict, events, explanation."""

@@ -1,0 +1,162 @@
+"""What people are told of a sound: the verdict in one sentence, names of classes, facts, warnings."""
+
+import numpy as np
+
+from esc50.config import YamnetSettings
+
+GUESS_BELOW = 0.5  # less likely than not
+NO_ARTICLE = (
+    *("insects", "rain", "sea_waves", "crickets", "chirping_birds", "water_drops", "wind", "pouring_water"),
+    *("sneezing", "clapping", "breathing", "coughing", "footsteps", "laughing", "brushing_teeth", "snoring"),
+    *("drinking_sipping", "keyboard_typing", "door_wood_creaks", "glass_breaking", "church_bells", "fireworks"),
+    *("can_opening", "crackling_fire"),
+)
+
+
+def say(names, probabilities, *, is_known, is_silent):
+    """Say what a sound is, that it is none of the classes, or that there is nothing to hear.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Class names in label order.
+    probabilities : np.ndarray, shape (n_classes,)
+        Calibrated.
+    is_known : bool
+        Whether it is any of the classes.
+    is_silent : bool
+        Whether there is no sound in it.
+
+    Returns
+    -------
+    str
+        Such as "This sounds like a dog (96 %)."
+    """
+    first, second = np.argsort(-probabilities, kind="stable")[:2]
+    if is_silent:
+        return "Nothing to hear: the recording is silent."
+    if not is_known:
+        likeliest = class_label(names[first])
+        return f"None of the {len(names)} classes: even {likeliest}, the likeliest, is too unlike this sound."
+    best = f"{with_article(names[first])} ({100 * probabilities[first]:.0f} %)"
+    if probabilities[first] >= GUESS_BELOW:
+        return f"This sounds like {best}."
+    return f"This may be {best} or {with_article(names[second])} ({100 * probabilities[second]:.0f} %)."
+
+
+def with_article(name):
+    """Name a class as it stands in a sentence.
+
+    Parameters
+    ----------
+    name : str
+        A class name.
+
+    Returns
+    -------
+    str
+        "a dog", "an engine", "rain".
+    """
+    if name in NO_ARTICLE:
+        return class_label(name)
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {class_label(name)}"
+
+
+def event_label(name, *, is_known):
+    """Name an event of a timeline where there is no room for a sentence.
+
+    Parameters
+    ----------
+    name : str
+        Class that it is taken for.
+    is_known : bool
+        Whether it is any of the classes.
+
+    Returns
+    -------
+    str
+        The class name as it is, or such as ``none of these (clock alarm?)``.
+    """
+    return name if is_known else f"none of these ({class_label(name)}?)"
+
+
+def describe_sound(facts):
+    """Say what is known of a sound before anything is heard in it.
+
+    Parameters
+    ----------
+    facts : esc50.audio.streams.SoundFacts
+        Of the sound as it was given.
+
+    Returns
+    -------
+    str
+        Length, channels and sample rate, such as "5.00 s, 1 channel, 44100 Hz".
+    """
+    channels = f"{facts.source_channels} channel{'s' if facts.source_channels > 1 else ''}"
+    return f"{facts.duration_seconds:.2f} s, {channels}, {facts.source_sample_rate_hz:g} Hz"
+
+
+def describe_head(n_layers):
+    """Say which of the heads answers.
+
+    Parameters
+    ----------
+    n_layers : int
+        How many layers of YAMNet it hears.
+
+    Returns
+    -------
+    str
+        A sentence.
+    """
+    if n_layers == 1:
+        return "Answers come from the plain head, on YAMNet's embedding alone."
+    return f"Answers come from the head on {n_layers} of YAMNet's layers."
+
+
+def class_label(name):
+    """Readable form of a class name.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``door_wood_knock``.
+
+    Returns
+    -------
+    str
+        Such as ``door wood knock``.
+    """
+    return name.replace("_", " ")
+
+
+def faults(sound):
+    """Say what makes a sound hard to classify.
+
+    Parameters
+    ----------
+    sound : esc50.audio.streams.SoundFacts
+        A `Sound`, or what is known of a stream at its end.
+
+    Yields
+    ------
+    str
+        One sentence for each fault.
+    """
+    if sound.declared_seconds is not None:
+        yield (
+            f"The recording was cut off: it ends after {sound.duration_seconds:.2f} of the "
+            f"{sound.declared_seconds:.2f} s that its header states."
+        )
+    if sound.is_silent:
+        yield "The sound is silent: its probabilities mean nothing."
+    if sound.is_short:
+        needed = YamnetSettings().min_waveform_seconds
+        yield f"The sound lasts only {sound.duration_seconds:.2f} s: silence was added, up to {needed} s."
+    if sound.is_clipped:
+        yield f"The recording was too loud: {100 * sound.clipped_fraction:.1f} % of its samples are clipped."
+    rate = sound.source_sample_rate_hz
+    if rate != sound.sample_rate_hz:
+        lost = f", so nothing above {rate / 2:g} Hz is in it" if rate < sound.sample_rate_hz else ""
+        yield f"The sound was resampled from {rate:g} to {sound.sample_rate_hz} Hz{lost}."

@@ -1,0 +1,197 @@
+"""Why a sound is taken for a class: how much less likely the class is once a part of the sound is silenced."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import tukey
+
+from esc50.classifier.pooling import pool_clips, temper
+from esc50.config import BackboneSettings, ExplanationSettings, YamnetSettings
+from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames, pad_waveform
+
+SETTINGS = ExplanationSettings()
+CELLS_PER_FRAME = -(-PATCH_SAMPLES // HOP_SAMPLES)  # cells are one hop long: a frame hears three of them
+MIN_PROBABILITY = 1e-9  # keeps odds finite
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What in a sound spoke for a class.
+
+    Attributes
+    ----------
+    class_name : str
+        The class that is explained.
+    relevance : np.ndarray, shape (n_cells, n_bands)
+        How often the odds of the class are halved when this cell of time and frequency is silenced: 1 means
+        half the odds, 0 no change, below 0 that the cell spoke against the class.
+    time_edges_seconds : np.ndarray, shape (n_cells + 1,)
+        Borders of the cells. Of a sound longer than about five seconds they cover only the part around its most
+        telling frame.
+    frequency_edges_hz : np.ndarray, shape (n_bands + 1,)
+        Borders of the bands, evenly spaced on the mel scale.
+    frame_relevance : np.ndarray, shape (n_frames,)
+        Probability of the class in each frame of 0.96 s of the whole sound.
+    frame_seconds : np.ndarray, shape (n_frames,)
+        Where each frame starts.
+    """
+
+    class_name: str
+    relevance: np.ndarray
+    time_edges_seconds: np.ndarray
+    frequency_edges_hz: np.ndarray
+    frame_relevance: np.ndarray
+    frame_seconds: np.ndarray
+
+
+def explain(classifier, prediction, *, label=None, settings=SETTINGS):
+    """Show what in a sound spoke for a class, by silencing one cell of time and frequency after another.
+
+    Occlusion sensitivity (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.2), in the sound itself: the
+    classifier hears the rest of it as it hears any sound. Nothing in it is random.
+
+    Parameters
+    ----------
+    classifier : esc50.classifier.predict.SoundClassifier
+        What made the prediction.
+    prediction : esc50.classifier.predict.Prediction
+        What is to be explained.
+    label : int, optional
+        Index of the class in ``prediction.class_names``; the most probable by default.
+    settings : ExplanationSettings
+        How finely the sound is cut.
+
+    Returns
+    -------
+    Explanation
+        Relevance of each cell (n_cells, n_bands) and of each frame.
+    """
+    label = int(prediction.probabilities.argmax()) if label is None else label
+    frame_relevance = prediction.frame_probabilities[:, label]  # (n_frames,)
+    first = most_telling_run(frame_relevance, max_frames=settings.max_frames)
+    part, time_edges = _cut_out(prediction.sound, first, settings)
+    frequency_edges, n_cells = mel_edges(settings), len(time_edges) - 1
+    bands = split_bands(part, frequency_edges, sample_rate_hz=prediction.sound.sample_rate_hz, settings=settings)
+    whole, silenced, active = _listen(classifier, part, _silence_cells(part, bands, settings))
+    before = _log_odds(classifier, whole, active, label)
+    after = _log_odds(classifier, _one_cell_each(whole, silenced, n_cells), active, label)
+    return Explanation(
+        class_name=prediction.class_names[label],
+        relevance=before - after,  # (n_cells, n_bands)
+        time_edges_seconds=time_edges,
+        frequency_edges_hz=frequency_edges,
+        frame_relevance=frame_relevance,
+        frame_seconds=prediction.frame_seconds,
+    )
+
+
+def most_telling_run(frame_relevance, *, max_frames):
+    """Find where to look in a sound that is too long to be explained as a whole.
+
+    Parameters
+    ----------
+    frame_relevance : np.ndarray, shape (n_frames,)
+        Probability of the class in each frame.
+    max_frames : int
+        Length of the run.
+
+    Returns
+    -------
+    int
+        First frame of the run that has the most probable frame in its middle, as far as the ends allow.
+    """
+    centred = int(frame_relevance.argmax()) - max_frames // 2
+    return max(0, min(centred, len(frame_relevance) - max_frames))
+
+
+def mel_edges(settings=SETTINGS):
+    """Borders of the bands, evenly spaced on the mel scale.
+
+    Parameters
+    ----------
+    settings : ExplanationSettings
+        Number of bands.
+
+    Returns
+    -------
+    np.ndarray, shape (mel_bands + 1,)
+        In Hz.
+    """
+    import librosa
+
+    low, high = BackboneSettings.mel_min_hz, BackboneSettings.mel_max_hz
+    return librosa.mel_frequencies(settings.mel_bands + 1, fmin=low, fmax=high, htk=True)
+
+
+def split_bands(waveform, edges_hz, *, sample_rate_hz, settings=SETTINGS):
+    """Take a waveform apart into bands that add up to what lies between the outer edges.
+
+    Parameters
+    ----------
+    waveform : np.ndarray, shape (n_samples,)
+        Not shorter than the window.
+    edges_hz : np.ndarray, shape (n_bands + 1,)
+        Borders of the bands.
+    sample_rate_hz : float
+        Samples per second.
+    settings : ExplanationSettings
+        Window of the short-time Fourier transform.
+
+    Returns
+    -------
+    np.ndarray, shape (n_bands, n_samples)
+        One waveform a band.
+    """
+    size = settings.stft_samples
+    transform = ShortTimeFFT.from_window("hann", sample_rate_hz, size, noverlap=3 * size // 4)
+    inside = np.digitize(transform.f, edges_hz)[:, np.newaxis] == np.arange(1, len(edges_hz))  # (n_bins, n_bands)
+    parts = transform.stft(waveform) * inside.T[..., np.newaxis]  # (n_bands, n_bins, n_windows)
+    return transform.istft(parts, k1=len(waveform))
+
+
+def _cut_out(sound, first, settings):
+    """The waveform of a run of frames, padded to whole frames, and the borders of its cells in the sound's seconds."""
+    start = first * HOP_SAMPLES
+    part = sound.waveform[start : start + PATCH_SAMPLES + (settings.max_frames - 1) * HOP_SAMPLES]
+    edges = start + np.append(np.arange(0, len(part), HOP_SAMPLES), len(part))  # (n_cells + 1,)
+    return pad_waveform(part), edges / sound.sample_rate_hz
+
+
+def _silence_cells(waveform, bands, settings):
+    """Take one band out of every third cell: (3, n_bands, n_samples) by the first of those cells and the band.
+
+    No frame hears two cells that are three apart, so each frame sounds as it would with one cell silenced.
+    """
+    fade = tukey(HOP_SAMPLES, 2 * settings.fade_seconds * YamnetSettings.sample_rate_hz / HOP_SAMPLES)
+    samples = np.arange(len(waveform))
+    cells = samples // HOP_SAMPLES % CELLS_PER_FRAME == np.arange(CELLS_PER_FRAME)[:, np.newaxis]  # (3, n_samples)
+    weights = cells * fade[samples % HOP_SAMPLES]  # (3, n_samples)
+    rest = waveform - weights[:, np.newaxis] * bands  # (3, n_bands, n_samples)
+    return np.clip(rest, -1, 1).astype(np.float32)  # a sound at full scale may overshoot without one of its bands
+
+
+def _listen(classifier, waveform, silenced):
+    """Frame vectors of the whole and of what was silenced, (…, n_frames, size); which frames count."""
+    every = np.concatenate([waveform[np.newaxis], silenced.reshape(-1, len(waveform))])
+    whole, *rest = classifier.embed_batch(every)  # each (n_frames, size)
+    return whole, np.reshape(rest, (*silenced.shape[:2], *whole.shape)), active_frames(whole)
+
+
+def _one_cell_each(whole, silenced, n_cells):
+    """Frame vectors with each cell silenced alone: (n_cells, n_bands, n_frames, size)."""
+    cells = np.arange(n_cells)
+    hears = np.isin(cells[:, np.newaxis] - np.arange(len(whole)), range(CELLS_PER_FRAME))  # (n_cells, n_frames)
+    return np.where(hears[:, np.newaxis, :, np.newaxis], silenced[cells % CELLS_PER_FRAME], whole)
+
+
+def _log_odds(classifier, vectors, active, label):
+    """Logarithm to base 2 of the odds of a class: (…) from (…, n_frames, size), pooled as for a prediction."""
+    *shape, n_frames, size = vectors.shape
+    sounds = vectors.reshape(-1, n_frames, size)
+    counts = np.broadcast_to(active, sounds.shape[:2])
+    pooled = pool_clips(classifier.apply_head, sounds, counts, pooling=classifier.metadata["pooling"])
+    calibrated = temper(pooled.astype(np.float64), classifier.metadata["temperature"])  # (-1, n_classes)
+    others = np.delete(calibrated, label, axis=1).sum(axis=1)  # more exact than 1 - p where p is nearly 1
+    odds = np.maximum(calibrated[:, label], MIN_PROBABILITY) / np.maximum(others, MIN_PROBABILITY)
+    return np.log2(odds).reshape(shape)

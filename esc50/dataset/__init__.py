@@ -1,0 +1,28 @@
+"""ESC-50: the clip table, its folds and guarded splits, the download, and feature files."""
+
+from esc50.dataset.clips import (
+    CITATION,
+    CLIPS_PER_CLASS,
+    DATASET_VARIABLE,
+    LICENCE,
+    THEMES,
+    class_names,
+    clip_path,
+    dataset_found,
+    find_dataset,
+    load_clips,
+    verify_dataset,
+)
+from esc50.dataset.download import fetch_dataset
+from esc50.dataset.splits import (
+    Split,
+    assert_no_leak,
+    duplicated_clip_splits,
+    grouped_random_splits,
+    leakage_report,
+    leaky_random_splits,
+    left_out_split,
+    official_splits,
+    recording_ids,
+    validation_split,
+)

@@ -1,0 +1,134 @@
+"""Download the recordings."""
+
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+
+from esc50.config import RAW_DIR, DatasetError
+from esc50.dataset.clips import DATASET_VARIABLE, FOLDER_NAME, _root_in, _verify, load_clips, verify_dataset
+
+# The data set as its author publishes it, at the commit that was the newest in November 2025. GitHub does
+# not promise to pack a commit to the same bytes for ever, so the content is what is checked
+# (`verify_dataset`); the archive's SHA-256 is the one that other projects have published, for
+# `fetch_dataset(known_hash=...)`.
+ARCHIVE_URL = "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip"  # 646 MB
+ARCHIVE_SHA256 = "sha256:661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f"
+CHUNK_BYTES = 2**18
+# What a damaged zip raises (found by flipping its bytes at random), and a whole one that is not ESC-50.
+ARCHIVE_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, DatasetError)
+WORK_FOLDER_NAME = ".fetch"  # where it works until everything is checked
+BY_HAND = f"download and unzip it by hand and set {DATASET_VARIABLE} to that folder"
+
+
+def fetch_dataset(
+    destination=RAW_DIR, *, url=ARCHIVE_URL, known_hash=None, retries=3, timeout_seconds=30.0, progress=True
+):
+    """Download the official archive, unpack it beside its place, check it, and only then move it there.
+
+    An interrupted call leaves nothing half-made and the next one goes on: an archive that was completely
+    downloaded is used again, and a data set that is already there is checked and returned.
+
+    Parameters
+    ----------
+    destination : path-like
+        Folder in which ``ESC-50/`` is made; nothing else in it is touched.
+    url : str
+        Zip archive with one folder that holds ``audio/``, ``meta/esc50.csv`` and ``LICENSE``.
+    known_hash : str, optional
+        Hash of the archive as pooch takes it, such as `ARCHIVE_SHA256`. Default: the content is checked only.
+    retries : int
+        How often a failed download is tried again.
+    timeout_seconds : float
+        Longest wait for the server's next bytes.
+    progress : bool
+        Whether to show progress bars.
+
+    Returns
+    -------
+    Path
+        The data set's folder.
+
+    Raises
+    ------
+    DatasetError
+        If the download fails, if the archive is damaged or is not ESC-50, or if something else is in the way.
+    """
+    destination = Path(destination).expanduser()
+    there = _root_in(destination)
+    if there is not None:
+        verify_dataset(there, progress=progress)
+        return there
+    root, work = destination / FOLDER_NAME, destination / WORK_FOLDER_NAME
+    if root.exists():
+        raise DatasetError(f"{root} is in the way and holds no audio/: move it away and run `make data`")
+    archive = _download(url, work, known_hash, retries, timeout_seconds, progress)
+    _install(archive, root, url, progress)
+    shutil.rmtree(work)
+    return root
+
+
+def _download(url, folder, known_hash, retries, timeout_seconds, progress):
+    """Path of the complete archive; pooch writes to a temporary name and renames."""
+    import pooch
+
+    name = pooch.utils.unique_file_name(url)  # another address is another archive
+    _clear(folder, keep=name)
+    store = pooch.create(folder, "", registry={name: known_hash}, urls={name: url}, retry_if_failed=retries)
+    downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=CHUNK_BYTES, timeout=timeout_seconds)
+    try:
+        return Path(store.fetch(name, downloader=downloader))
+    except (OSError, ValueError) as error:  # what requests, the disk and a wrong hash raise
+        reason = " ".join(str(error).split())  # one line
+        raise DatasetError(f"cannot download {url} ({reason}): run `make data` again, or {BY_HAND}") from error
+    finally:
+        _remove_if_empty(folder)
+
+
+def _clear(folder, *, keep):
+    """Remove what a killed call left in the working folder, other than its complete archive."""
+    for path in folder.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != keep:
+            path.unlink()
+
+
+def _remove_if_empty(folder):
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _install(archive, root, url, progress):
+    """Unpack beside, verify, rename; an archive that is no good is deleted."""
+    folder = archive.parent / "unpacked"
+    try:
+        _unpack(archive, folder, progress)
+        _verify(folder, True, progress)
+        folder.replace(root)
+    except OSError as error:  # the disk's fault, not the archive's
+        raise DatasetError(f"cannot unpack {archive} ({error}): make room or delete it, and run `make data`") from error
+    except ARCHIVE_FAULTS as error:
+        archive.unlink()
+        raise DatasetError(
+            f"the archive from {url} is damaged or is not ESC-50 ({error}) and was deleted: "
+            f"run `make data` again, or {BY_HAND}"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _remove_if_empty(archive.parent)
+
+
+def _unpack(archive, folder, progress):
+    """Copy the clips, the list and the licence, and no other member: names are compared, never followed."""
+    from tqdm import tqdm
+
+    wanted = {f"audio/{name}" for name in load_clips()["filename"]} | {"meta/esc50.csv", "LICENSE"}
+    for part in ("audio", "meta"):
+        (folder / part).mkdir(parents=True)
+    with zipfile.ZipFile(archive) as opened:
+        for member in tqdm(opened.infolist(), desc="unpack", disable=not progress):
+            relative = member.filename.partition("/")[2]  # without the archive's own top folder
+            if relative in wanted:
+                with opened.open(member) as source, (folder / relative).open("wb") as sink:
+                    shutil.copyfileobj(source, sink)

@@ -1,0 +1,261 @@
+"""Sounds that are not in ESC-50: made by code, spoken by espeak-ng, or taken from the desktop's sound theme."""
+
+import io
+import json
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from esc50 import audio
+from esc50.audio import synthesis
+from esc50.config import AudioError, AudioSettings, ForeignSettings
+
+SETTINGS = ForeignSettings()
+RATE = AudioSettings().sample_rate_hz
+THEME_DIR = Path("/usr/share/sounds/freedesktop/stereo")  # Debian: sound-theme-freedesktop 0.8
+THEME_REMEDY = "install the package sound-theme-freedesktop"
+SPEECH_REMEDY = "install the package espeak-ng"
+SPEECH_VOICES = ("", "+f3", "+m7")  # espeak-ng's own, and two of its variants
+SPEECH_WORDS_PER_MINUTE = 150
+SENTENCES = {
+    "en-us": "Please leave your message after the tone, and we will call you back as soon as we can.",
+    "en-gb-scotland": "The next train to the city centre leaves from platform two in about ten minutes.",
+    "de": "Die Sitzung beginnt morgen um neun Uhr, bitte bringen Sie alle Unterlagen mit.",
+    "fr-fr": "Le musée est ouvert tous les jours de la semaine, sauf le mardi et les jours de fête.",
+    "es": "Mañana por la tarde lloverá en el norte y hará sol en el resto del país.",
+    "it": "La biblioteca si trova dietro la chiesa, a destra del mercato della frutta.",
+    "pt-br": "O ônibus para o aeroporto sai a cada meia hora em frente à estação central.",
+    "nl": "Wij hebben het boek gevonden dat u vorige week in de winkel had besteld.",
+    "sv": "Det är viktigt att dricka mycket vatten när man arbetar utomhus på sommaren.",
+    "pl": "Proszę zamknąć okno, ponieważ wieczorem robi się tutaj bardzo zimno.",
+    "ru": "Завтра утром мы поедем на дачу и вернёмся только в воскресенье вечером.",
+    "tr": "Toplantı yarın sabah saat dokuzda ikinci kattaki büyük salonda başlayacak.",
+    "hi": "कल सुबह हम सब मिलकर बाज़ार जाएँगे और ताज़ी सब्ज़ियाँ खरीदेंगे।",
+    "id": "Besok pagi kami akan pergi ke pasar untuk membeli buah dan sayuran segar.",
+}
+
+
+@dataclass(frozen=True)
+class ForeignSound:
+    """One sound that is not in ESC-50, not yet made.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    kind : str
+        A key of `KINDS`.
+    parameters : dict
+        What `make` is called with.
+    make : callable
+        ``make(**parameters)`` gives mono float32 at 16 kHz, shape (n_samples,).
+    """
+
+    name: str
+    kind: str
+    parameters: dict
+    make: callable = field(repr=False)
+
+
+def list_foreign(kinds=None):
+    """Sounds of some kinds, in a fixed order.
+
+    Parameters
+    ----------
+    kinds : sequence of str, optional
+        Keys of `KINDS`; all by default.
+
+    Returns
+    -------
+    list of ForeignSound
+        Some resemble classes of ESC-50 all the same: a high tone is an alarm clock's, noise is much like rain
+        or the sea, ticks are a clock's, and among the system sounds are a bell and a camera's click.
+
+    Raises
+    ------
+    AudioError
+        There is no such kind.
+    """
+    if unknown := [kind for kind in kinds or () if kind not in KINDS]:
+        raise AudioError(f"no foreign sounds of the kind {', '.join(unknown)}: choose from {', '.join(KINDS)}")
+    return [
+        ForeignSound(name, kind, parameters, KINDS[kind][0])
+        for kind in (kinds or KINDS)
+        for name, parameters in KINDS[kind][1].items()
+    ]
+
+
+def compute_foreign(kinds=None, *, layers=None, progress=True):
+    """Make the sounds and let YAMNet hear them.
+
+    Parameters
+    ----------
+    kinds : sequence of str, optional
+        Keys of `KINDS`; all by default.
+    layers : sequence of int, optional
+        Of YAMNet, the last of which is 14, to hear with; its embedding alone by default.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    dict of str to np.ndarray
+        ``name``, ``kind``, ``made_with`` (its parameters as JSON), ``n_frames`` and ``silent`` (nothing to hear, as
+        `esc50.audio.streams.Sound.is_silent` has it), each of shape (n_sounds,); ``embeddings`` (n_frames of all, 1024), or
+        with layers their ``activations`` (n_frames of all, size), float16, the frames of one sound after those of the
+        one before.
+
+    Raises
+    ------
+    AudioError
+        espeak-ng or the sound theme is missing; the message says what to install.
+    """
+    from tqdm.auto import tqdm
+
+    from esc50.yamnet.hub_module import load_yamnet
+    from esc50.yamnet.layers import load_layers
+
+    sounds, yamnet = list_foreign(kinds), load_yamnet() if layers is None else load_layers(layers)
+    heard = [audio.load_sound(s.make(**s.parameters), sample_rate_hz=RATE) for s in tqdm(sounds, disable=not progress)]
+    frames = [yamnet.embed(sound.waveform).astype(np.float16) for sound in heard]  # each (n_frames, size)
+    return {
+        "name": np.array([sound.name for sound in sounds]),
+        "kind": np.array([sound.kind for sound in sounds]),
+        "made_with": np.array([json.dumps(sound.parameters) for sound in sounds]),
+        "n_frames": np.array([len(each) for each in frames]),
+        "silent": np.array([sound.is_silent for sound in heard]),
+        "embeddings" if layers is None else "activations": np.concatenate(frames),
+    }
+
+
+def _times():
+    return np.arange(round(SETTINGS.seconds * RATE)) / RATE  # (n_samples,)
+
+
+def _to_peak(waveform, peak=SETTINGS.peak):
+    return (peak * waveform / np.abs(waveform).max()).astype(np.float32)
+
+
+def _tone(frequency_hz, harmonics):
+    """Sine, or with several odd harmonics the sound of a square wave."""
+    odd = [k for k in range(1, 2 * harmonics, 2) if k * frequency_hz < RATE / 2]
+    return _to_peak(sum(np.sin(2 * np.pi * k * frequency_hz * _times()) / k for k in odd))
+
+
+def _chord(root_hz, semitones):
+    """Sustained tones with four harmonics each, in equal temperament."""
+    tones_hz = [root_hz * 2 ** (step / 12) for step in semitones]
+    return _to_peak(sum(np.sin(2 * np.pi * k * hz * _times()) / k for hz in tones_hz for k in range(1, 5)))
+
+
+def _noise(decibel_per_octave, decibel, seed):
+    """Noise whose spectrum falls evenly from 20 Hz upwards: by 0 white, by 3 pink, by 6 brown."""
+    n_samples = len(_times())
+    frequency_hz = np.maximum(np.fft.rfftfreq(n_samples, 1 / RATE), 20.0)
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(n_samples))
+    noise = np.fft.irfft(spectrum * frequency_hz ** (-decibel_per_octave / 6.02), n_samples)
+    return _to_peak(noise, 10 ** (decibel / 20))
+
+
+def _silence(decibel):
+    """Nothing, or noise too faint to be heard."""
+    return synthesis.silence(seconds=SETTINGS.seconds) if decibel is None else _noise(0, decibel, SETTINGS.seed)
+
+
+def _hum(mains_hz, harmonics):
+    """Mains hum: every other harmonic stronger, as of a transformer, all falling off."""
+    waves = [np.sin(2 * np.pi * k * mains_hz * _times()) / k * (1 + k % 2) for k in range(1, harmonics + 1)]
+    return _to_peak(sum(waves))
+
+
+def _sweep(start_hz, end_hz):
+    return synthesis.chirp(start_hz=start_hz, end_hz=end_hz, seconds=SETTINGS.seconds, amplitude=SETTINGS.peak)
+
+
+def _clicks(per_second):
+    """Single samples in silence."""
+    waveform = synthesis.silence(seconds=SETTINGS.seconds)
+    waveform[:: round(RATE / per_second)] = SETTINGS.peak
+    return waveform
+
+
+def _speech(language, voice):
+    """What espeak-ng says, cut or padded to 5 s."""
+    command = ["espeak-ng", "-v", f"{language}{voice}", "-s", str(SPEECH_WORDS_PER_MINUTE), "--stdout"]
+    try:
+        spoken = subprocess.run([*command, SENTENCES[language]], check=True, capture_output=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise AudioError(f"espeak-ng cannot speak {language}{voice} ({error}): {SPEECH_REMEDY}") from error
+    waveform = audio.load_sound(io.BytesIO(spoken)).waveform
+    n_samples = len(_times())
+    return np.pad(waveform, (0, max(0, n_samples - len(waveform))))[:n_samples]
+
+
+def _system(file):
+    if not (path := THEME_DIR / file).is_file():
+        raise AudioError(f"no system sound {path}: {THEME_REMEDY}")
+    return audio.load_sound(path).waveform
+
+
+THEME_FILES = (
+    *("alarm-clock-elapsed", "audio-channel-front-center", "audio-channel-front-left", "audio-channel-side-right"),
+    *("audio-test-signal", "audio-volume-change", "bell", "camera-shutter", "complete", "device-added"),
+    *("device-removed", "dialog-error", "dialog-information", "dialog-warning", "message", "message-new-instant"),
+    *("network-connectivity-established", "network-connectivity-lost", "phone-incoming-call"),
+    *("phone-outgoing-busy", "phone-outgoing-calling", "power-plug", "power-unplug", "screen-capture"),
+    *("service-login", "service-logout", "suspend-error", "trash-empty", "window-attention", "window-question"),
+)
+CHORDS = {"major": (0, 4, 7), "minor": (0, 3, 7), "dominant seventh": (0, 4, 7, 10), "cluster": (0, 1, 2, 3, 4)}
+COLOURS = {"white": 0, "pink": 3.01, "brown": 6.02}
+# kind -> (function that makes one, name -> its parameters)
+KINDS = {
+    "tone": (
+        _tone,
+        {
+            f"{'square' if n > 1 else 'sine'} {hz} Hz": {"frequency_hz": hz, "harmonics": n}
+            for n in (1, 20)
+            for hz in (110, 220, 440, 880, 1760, 3520)
+        },
+    ),
+    "chord": (
+        _chord,
+        {
+            f"{name} on {root} Hz": {"root_hz": root, "semitones": steps}
+            for name, steps in CHORDS.items()
+            for root in (131, 262, 523)
+        },
+    ),
+    "noise": (
+        _noise,
+        {
+            f"{name} noise, {level} dB, {seed}": {"decibel_per_octave": slope, "decibel": level, "seed": seed}
+            for name, slope in COLOURS.items()
+            for level in (-6, -30)
+            for seed in (0, 1)
+        },
+    ),
+    "silence": (_silence, {"digital silence": {"decibel": None}, "noise at -90 dB": {"decibel": -90}}),
+    "hum": (
+        _hum,
+        {f"{hz} Hz hum, {n} harmonics": {"mains_hz": hz, "harmonics": n} for hz in (50, 60) for n in (2, 8, 30)},
+    ),
+    "sweep": (
+        _sweep,
+        {
+            f"sweep {a} to {b} Hz": {"start_hz": a, "end_hz": b}
+            for a, b in ((100, 7_000), (7_000, 100), (200, 2_000), (2_000, 200), (300, 600), (3_000, 6_000))
+        },
+    ),
+    "clicks": (_clicks, {f"{n:g} clicks a second": {"per_second": n} for n in (0.2, 1, 4, 20, 100)}),
+    "speech": (
+        _speech,
+        {
+            f"speech {language}{voice}": {"language": language, "voice": voice}
+            for language in SENTENCES
+            for voice in SPEECH_VOICES
+        },
+    ),
+    "system sound": (_system, {name: {"file": f"{name}.oga"} for name in THEME_FILES}),
+}

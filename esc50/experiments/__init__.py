@@ -1,0 +1,1 @@
+"""The study: how each result is made."""

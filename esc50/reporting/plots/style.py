@@ -1,0 +1,81 @@
+"""The look of every figure, how it is saved, and what is written on axes."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.colors import ListedColormap, to_rgba
+
+from esc50.classifier.describe import class_label as class_label
+from esc50.config import FIGURES_DIR, PROJECT_DIR, atomic_write
+from esc50.dataset.clips import THEMES
+
+THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
+PART_PALETTE = sns.color_palette("tab10")
+BLEND_COLOR = "#7c8593"  # contrast about 4 : 1 with white and 5 : 1 with near-black
+BLEND_SHADES = ListedColormap([to_rgba("#4f8fd9", opacity) for opacity in np.linspace(0, 1, 128)], name="blend")
+
+
+def set_style():
+    """Set the look that all figures of the study share."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
+    plt.rcParams.update(
+        {
+            "figure.dpi": 80,
+            "savefig.dpi": 150,
+            "savefig.bbox": "tight",
+            "figure.constrained_layout.use": True,
+            "axes.titleweight": "bold",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
+
+
+def save_figure(figure, name, *, folder=FIGURES_DIR):
+    """Write a figure as PNG beside its place, then rename.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What to write.
+    name : str
+        File name without ending: the notebook's number, then what it shows.
+    folder : str or Path
+        Where to write; a relative folder counts from the project's.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    path = PROJECT_DIR / folder / f"{name}.png"
+    with atomic_write(path) as beside:
+        figure.savefig(beside, metadata={"Software": None})
+    return path
+
+
+def blend_in(figure, *, color=BLEND_COLOR):
+    """Make a figure readable on a light and on a dark page: no background, and one middle grey for all words and lines.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Changed in place.
+    color : color
+        Of the axes, their ticks and labels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The same figure.
+    """
+    figure.set_facecolor("none")
+    insets = [inset for ax in figure.axes for inset in ax.child_axes]
+    for ax in [*figure.axes, *insets]:
+        ax.set_facecolor("none")
+        ax.tick_params(color=color, labelcolor=color)
+        for text in (ax.xaxis.label, ax.yaxis.label, ax.title, *ax.texts):
+            text.set_color(color)
+        for name, spine in ax.spines.items():
+            spine.set(color=color, visible=name in ("left", "bottom"))
+    return figure

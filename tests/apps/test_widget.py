@@ -1,0 +1,319 @@
+import datetime
+import html
+import io
+from dataclasses import replace
+from types import SimpleNamespace
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from matplotlib.figure import Figure
+
+from esc50 import dataset
+from esc50.apps import widget
+from esc50.apps.widget import CHOOSE, LISTENING, START, TEACHING, TeachingPanel, default_examples, prediction_widget
+from esc50.audio import synthesis
+from esc50.classifier.predict import SoundClassifier
+from esc50.config import TeachingError
+from esc50.experiments.teaching import PUPIL, Taught
+from esc50.reporting import plots
+
+PNG, WAV = b"\x89PNG", b"RIFF"
+
+
+@pytest.fixture
+def classifier(small_classifier):
+    return small_classifier
+
+
+@pytest.fixture
+def empty_widget(classifier):
+    """Two examples, none of them chosen yet."""
+    examples = {"siren": "example:siren", "rain": "example:rain"}
+    return widget.PredictionWidget(classifier, examples)
+
+
+def upload(shell, name, content, size=None):
+    shell.upload.value = (sent(name, content, size),)
+
+
+def sent(name, content, size=None):
+    """What a browser sends."""
+    return {
+        "name": name,
+        "type": "audio/wav",
+        "size": len(content) if size is None else size,
+        "last_modified": datetime.datetime(2025, 11, 1, tzinfo=datetime.UTC),
+        "content": memoryview(content),
+    }
+
+
+def file_bytes(waveform, rate=16_000, form="WAV"):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, rate, format=form)
+    return buffer.getvalue()
+
+
+def shows(shell, name):
+    """Whether a prediction is shown, complete, under this name."""
+    best = html.escape(shell.prediction.verdict) if shell.prediction else "nothing"
+    visible = {part.layout.display for part in (shell.player, shell.picture, shell.why)} == {None}
+    complete = bytes(shell.player.value[:4]) == WAV and bytes(shell.picture.value[:4]) == PNG
+    return visible and complete and best in shell.status.value and f"{name} · " in shell.status.value
+
+
+def shows_only(shell, message):
+    hidden = {part.layout.display for part in (shell.player, shell.picture, shell.reasons, shell.why)} == {"none"}
+    cleared = shell.prediction is None and not shell.player.value and not shell.picture.value
+    return hidden and cleared and message in shell.status.value and "Traceback" not in shell.status.value
+
+
+@pytest.mark.yamnet
+def test_nothing_is_shown_until_something_is_chosen(empty_widget):
+    assert shows_only(empty_widget, START)
+    assert empty_widget.choice.label == CHOOSE
+    empty_widget.choice.value = "example:rain"
+    assert shows(empty_widget, "rain")
+    rain = bytes(empty_widget.picture.value)
+    empty_widget.choice.value = "example:siren"
+    assert shows(empty_widget, "siren")
+    assert empty_widget.picture.value != rain
+
+
+@pytest.mark.yamnet
+def test_the_first_example_is_shown_at_once(classifier):
+    shell = prediction_widget(classifier, examples={"a <siren>": "example:siren"})
+    assert shows(shell, "a &lt;siren&gt;")
+    assert shows_only(prediction_widget(classifier, examples={}), START)
+
+
+@pytest.mark.yamnet
+def test_the_widget_says_what_the_classifier_says(classifier, empty_widget):
+    empty_widget.choice.value = "example:rain"
+    expected = classifier.predict("example:rain")
+    np.testing.assert_allclose(empty_widget.prediction.probabilities, expected.probabilities, atol=1e-6)
+    played, rate = soundfile.read(io.BytesIO(empty_widget.player.value))
+    assert rate == 16_000
+    np.testing.assert_allclose(played, synthesis.example("rain"), atol=2**-15)
+
+
+@pytest.mark.yamnet
+def test_an_upload_is_predicted_and_the_same_file_can_come_again(classifier, empty_widget):
+    sound = synthesis.example("siren")
+    for _ in range(2):
+        upload(empty_widget, "my siren.wav", file_bytes(sound, 44_100))
+        assert shows(empty_widget, "my siren.wav")
+        assert "resampled from 44100 to 16000 Hz" in empty_widget.status.value
+        expected = classifier.predict(file_bytes(sound, 44_100))
+        np.testing.assert_allclose(empty_widget.prediction.probabilities, expected.probabilities, atol=1e-6)
+        assert empty_widget.upload.value == ()
+        assert empty_widget.choice.label == CHOOSE
+        empty_widget.choice.value = "example:rain"  # also as the choice before the upload
+        assert shows(empty_widget, "rain")
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize(
+    ("name", "content", "size", "message"),
+    [
+        ("notes.wav", b"not a sound at all", None, "notes.wav: the given recording is not sound, or damaged"),
+        ("nothing.wav", b"", None, "nothing.wav: the given recording is empty (0 bytes)"),
+        ("big.wav", b"", 12_345_678, "big.wav (12.3 MB) did not arrive whole"),
+        ("big.wav", b"RIFF", 12_345_678, "copy it to where the notebook runs and give its path"),
+        ("cut.flac", file_bytes(synthesis.white_noise(), form="FLAC")[:90_000], None, "cut off after"),
+        ("<script>.wav", b"?", None, "&lt;script&gt;.wav: "),
+    ],
+)
+def test_a_bad_upload_is_explained_and_clears_what_was_shown(empty_widget, name, content, size, message):
+    empty_widget.choice.value = "example:siren"
+    upload(empty_widget, name, content, size)
+    assert message.lower() in empty_widget.status.value.lower()
+    assert shows_only(empty_widget, "wrong")
+
+
+@pytest.mark.yamnet
+def test_silence_gets_its_warning(empty_widget):
+    upload(empty_widget, "silence.wav", file_bytes(synthesis.silence()))
+    assert shows(empty_widget, "silence.wav")
+    assert "The sound is silent" in empty_widget.status.value
+    assert "Nothing to hear" in empty_widget.status.value
+
+
+@pytest.mark.yamnet
+def test_while_it_listens_the_last_answer_is_gone(empty_widget, monkeypatch):
+    def look(source):
+        assert shows_only(empty_widget, LISTENING)
+        raise KeyboardInterrupt
+
+    empty_widget.choice.value = "example:rain"
+    monkeypatch.setattr(SoundClassifier, "predict", lambda self, source: look(source))
+    with pytest.raises(KeyboardInterrupt):
+        empty_widget.choice.value = "example:siren"
+
+
+@pytest.mark.yamnet
+def test_a_recording_is_predicted_and_a_refused_microphone_explained(empty_widget):
+    empty_widget.recorder.recording = file_bytes(synthesis.example("rain"), 48_000)
+    assert shows(empty_widget, "your recording")
+    empty_widget.recorder.fault = "No microphone <here>."
+    assert shows_only(empty_widget, "No microphone &lt;here&gt;.")
+
+
+@pytest.mark.yamnet
+def test_a_file_on_the_notebooks_machine_is_predicted(empty_widget, tmp_path):
+    file = tmp_path / "my rain.wav"
+    file.write_bytes(file_bytes(synthesis.example("rain")))
+    empty_widget.path.value = f'"{file}"'
+    assert shows(empty_widget, "my rain.wav")
+    empty_widget.path.value = str(tmp_path / "missing.wav")
+    assert shows_only(empty_widget, "missing.wav: ")
+    empty_widget.path.value = "~no such user/rain.wav"
+    assert shows_only(empty_widget, "~no such user/rain.wav: there is no such user here; give the whole path.")
+
+
+def test_what_gets_lost_without_a_word_is_said_beforehand(empty_widget):
+    shown = [child.value for child in empty_widget.children if isinstance(child, ipywidgets.HTML)]
+    [hint] = [text for text in shown if "esc50-hint" in text and "<style>" not in text]
+    assert "above 10 MB may be lost" in hint and "path" in hint
+    assert "10 MB" in empty_widget.upload.description
+
+
+@pytest.mark.yamnet
+def test_which_head_answers_is_said_and_changes_with_it(classifier, plain, empty_widget):
+    assert html.escape(classifier.description) in empty_widget.hint.value
+    empty_widget.teacher.take_over(plain)
+    assert html.escape(plain.description) in empty_widget.hint.value
+    if classifier.description != plain.description:
+        assert html.escape(classifier.description) not in empty_widget.hint.value
+
+
+def test_clips_of_one_name_are_numbered_and_the_same_clip_is_kept_once(panel):
+    for content in (b"a", b"b", b"a", b"c"):
+        panel.upload.value = (sent("audio.wav", content),)
+    assert panel.clips == {"audio.wav": b"a", "audio.wav (2)": b"b", "audio.wav (3)": b"c"}
+    panel.upload.value = (sent("recording 5", b"d"), sent("recording 6", b"e"))
+    panel.recorder.recording = b"f"
+    assert list(panel.clips)[3:] == ["recording 5", "recording 6", "recording 6 (2)"]
+
+
+@pytest.mark.yamnet
+def test_why_is_drawn_when_asked_for_and_gone_with_the_answer(empty_widget):
+    empty_widget.choice.value = "example:rain"
+    assert empty_widget.reasons.layout.display == "none"
+    empty_widget.why.click()
+    assert bytes(empty_widget.reasons.value[:4]) == PNG
+    assert empty_widget.reasons.layout.display is None
+    assert (empty_widget.why.description, empty_widget.why.disabled) == ("Why?", False)
+    empty_widget.choice.value = "example:siren"
+    assert empty_widget.reasons.layout.display == "none"
+
+
+@pytest.fixture
+def panel(monkeypatch):
+    """A panel whose lessons are quick; what it hands over is kept in ``panel.taken``."""
+
+    def teach(classifier, name, clips, report):
+        if len(clips) < 3:
+            raise TeachingError("3 clips <or> more")
+        assert shell.learn.disabled
+        report("learning")
+        assert "Learning …" in shell.status.value
+        left_out = pd.DataFrame([(clip, "dog", False) for clip in clips], columns=["clip", "taken_for", "recognised"])
+        held_out = pd.DataFrame([("sea_waves", "sea_waves", name)], columns=["category", "before", "after"])
+        return Taught(SimpleNamespace(class_names=["dog", name]), name, left_out, held_out, 2.0)
+
+    monkeypatch.setattr(widget, "teach", teach)
+    taken = []
+    shell = TeachingPanel("untaught", taken.append)
+    shell.taken = taken
+    return shell
+
+
+def test_a_class_is_taught_from_uploads_and_recordings_and_forgotten(panel):
+    panel.upload.value = (sent("a.wav", b"a"), sent("<b>.wav", b"b"))
+    panel.recorder.recording = b"c"
+    assert panel.clips == {"a.wav": b"a", "<b>.wav": b"b", "recording 3": b"c"}
+    assert "3 clips: a.wav, &lt;b&gt;.wav, recording 3" in panel.status.value
+    panel.name.value = "bell"
+    panel.learn.click()
+    assert [c.class_names for c in panel.taken] == [["dog", "bell"]]
+    for words in ("100.0 % were named rightly before and 0.0 % now", "&lt;b&gt;.wav was taken for dog", "sea waves"):
+        assert words in panel.status.value
+    assert "measured before the lesson, without “bell”" in panel.status.value
+    assert PUPIL in panel.status.value
+    assert not panel.clips
+    panel.forget.click()
+    assert panel.taken[-1] == "untaught"
+    assert TEACHING in panel.status.value
+
+
+def test_what_is_wrong_with_a_lesson_is_said_and_the_clips_stay(panel):
+    panel.upload.value = (sent("a.wav", b"a"), sent("big.wav", b"", 20_000_000))
+    assert "big.wav (20.0 MB) did not arrive whole" in panel.status.value
+    panel.learn.click()
+    assert "3 clips &lt;or&gt; more" in panel.status.value
+    assert list(panel.clips) == ["a.wav"]
+    assert not panel.taken
+    assert not panel.learn.disabled
+
+
+@pytest.mark.yamnet
+def test_what_was_taught_answers_from_then_on(classifier, empty_widget):
+    other = replace(classifier, card=classifier.metadata | {"class_names": [f"x{i}" for i in range(50)]})
+    empty_widget.teacher.take_over(other)
+    assert shows_only(empty_widget, START)
+    empty_widget.choice.value = "example:rain"
+    assert empty_widget.prediction.class_names[0] == "x0"
+
+
+@pytest.mark.yamnet
+def test_after_a_lesson_the_plain_head_answers_until_all_is_forgotten(plain):
+    layered = SoundClassifier.load()
+    shell = widget.PredictionWidget(layered, {})
+    glides = [synthesis.chirp(start_hz=hz, end_hz=3 * hz, seconds=hz / 300) for hz in (400, 600, 800)]
+    shell.teacher.upload.value = tuple(sent(f"{n}.wav", file_bytes(glide)) for n, glide in enumerate(glides))
+    shell.teacher.name.value = "whistle"
+    shell.teacher.learn.click()
+    assert PUPIL in shell.teacher.status.value
+    assert html.escape(plain.description) in shell.hint.value
+    upload(shell, "glide.wav", file_bytes(synthesis.chirp(start_hz=500, end_hz=1_500)))
+    assert shell.prediction.class_names == (*layered.class_names, "whistle")
+    assert shell.prediction.vectors.shape[1] == 1024
+    shell.teacher.forget.click()
+    assert shell.classifier is layered
+    assert html.escape(layered.description) in shell.hint.value
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize(
+    "waveform",
+    [synthesis.example("keyboard_typing"), synthesis.silence(seconds=0.05), synthesis.white_noise(seconds=30)],
+)
+def test_the_picture_has_one_time_axis_and_the_classes_in_one_order(classifier, waveform):
+    prediction = classifier.predict(waveform, sample_rate_hz=16_000)
+    figure = plots.plot_prediction(prediction, top=4)
+    assert isinstance(figure, Figure)
+    wave, mel, timeline = figure.subfigs[0].axes[:3]
+    assert wave.get_xlim() == mel.get_xlim() == timeline.get_xlim()
+    assert wave.get_xlim()[1] >= prediction.sound.duration_seconds
+    expected = [plots.class_label(name) for name, _ in prediction.top(4)]
+    for ax in (timeline, figure.subfigs[1].axes[0]):
+        assert [label.get_text() for label in ax.get_yticklabels()] == expected
+
+
+def test_without_recordings_the_synthesised_examples_are_offered(monkeypatch):
+    monkeypatch.setattr(dataset, "dataset_found", lambda: False)
+    examples = default_examples()
+    assert list(examples.values()) == [f"example:{name}" for name in synthesis.EXAMPLES]
+    assert all("(synthesised)" in label for label in examples)
+
+
+@pytest.mark.audio
+def test_with_recordings_one_clip_of_each_class_is_offered_as_trained_on(dataset_root):
+    examples = default_examples(root=dataset_root)
+    clips = {label: source for label, source in examples.items() if "ESC-50" in label}
+    assert len(clips) == 50
+    assert len(examples) == 50 + len(synthesis.EXAMPLES)
+    assert "1-100032-A-0" in clips["dog (ESC-50, trained on)"]

@@ -1,0 +1,189 @@
+"""Every odd file of `odd_sounds`, by every way in, ends in a prediction or in one clear line; see also test_audio."""
+
+import json
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from odd_sounds import BYTE_NAME, EITHER, EVERY, FILES, HEARD, NO_FILES, REFUSED, make_all
+
+from esc50.apps import web
+from esc50.apps.cli import cli
+from esc50.classifier.timeline import detect_events
+from esc50.config import N_CLASSES, AudioError, TooLongError
+
+pytestmark = [pytest.mark.yamnet, pytest.mark.timeout(300)]  # a way in that hangs fails
+
+CPU_SECONDS = 5.0
+MEGABYTES = 400
+PROGRAM_MEGABYTES = 3_000  # TensorFlow included, and one sound of ten minutes heard at once
+ADVICE = re.compile(r"[:;(] ?(give|record|copy|export|check|repair|remove|divide|make|cut|read)\b")
+DECODER_NOTE = re.compile(r"^$|Note: |Warning: |warning: |\[src/libmpg123")  # of libmpg123, which nobody can silence
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return make_all(tmp_path_factory.mktemp("odd"))
+
+
+@pytest.fixture(scope="module")
+def answers(files, classifier):
+    """What the engine says of each file, asked once: name -> Prediction or AudioError."""
+    known = {}
+
+    def answer(name):
+        if name not in known:
+            ((_, known[name]),) = classifier.predict_many([files[name]])
+        return known[name]
+
+    return answer
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of the program over all files left behind."""
+
+    exit_code: int
+    records: dict  # of the JSON on stdout, by the name of the file
+    errors: list  # lines of stderr
+    megabytes: float  # most memory it held
+
+
+@pytest.fixture(scope="module")
+def program(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("program")
+    options = ["--format", "json", "--top", str(N_CLASSES)]
+    command = [sys.executable, "-m", "esc50", "predict", *options, *map(str, files.values())]
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        running = subprocess.Popen(command, stdout=out, stderr=err)
+        _, status, usage = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+    records = {record["file"]: record for record in json.loads((folder / "out").read_text())}
+    said = (folder / "err").read_text(errors="replace").splitlines()
+    errors = [line for line in said if not DECODER_NOTE.search(line)]
+    return Run(running.returncode, records, errors, usage.ru_maxrss / 1024)
+
+
+@pytest.fixture(scope="module")
+def client(classifier, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]  # a free one
+        served = web.launch(classifier, port=port)
+        yield Client(served.local_url, verbose=False)
+        served.close(verbose=False)
+
+
+def peak_megabytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def printable(path):
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def assert_clear(error, path):
+    """One line that names the file and says what to do."""
+    message = str(error)
+    assert message.isprintable()
+    assert printable(path)[1:-1] in message
+    assert ADVICE.search(message), message
+
+
+def by_name(prediction):
+    return dict(zip(prediction.class_names, prediction.probabilities.tolist(), strict=True))
+
+
+def assert_same(found, prediction):
+    """The same probabilities, to 1e-6, under the same names."""
+    expected = by_name(prediction)
+    assert set(found) == set(expected)
+    np.testing.assert_allclose([found[name] for name in expected], list(expected.values()), rtol=0, atol=1e-6)
+
+
+def test_there_are_enough_of_them():
+    assert len(EVERY) == len(HEARD) + len(REFUSED) + len(EITHER) + len(NO_FILES) >= 200
+
+
+@pytest.mark.parametrize("name", EVERY, ids=ascii)
+def test_the_engine_ends_in_a_prediction_or_a_clear_error(files, answers, name):
+    megabytes, seconds = peak_megabytes(), time.process_time()
+    answer = answers(name)
+    assert time.process_time() - seconds < CPU_SECONDS
+    assert peak_megabytes() - megabytes < MEGABYTES
+    if isinstance(answer, AudioError):
+        assert name not in HEARD, answer
+        assert_clear(answer, files[name])
+    else:
+        assert name in HEARD or name in EITHER, answer.verdict
+        assert answer.probabilities.shape == (N_CLASSES,)
+        assert answer.probabilities.sum() == pytest.approx(1, abs=1e-5)
+        assert np.isfinite(answer.frame_probabilities).all()
+        assert answer.verdict.isprintable()
+
+
+@pytest.mark.parametrize("name", EVERY, ids=ascii)
+def test_the_command_line_says_what_the_engine_says(files, answers, program, name):
+    record, expected = program.records[str(files[name])], answers(name)
+    if isinstance(expected, AudioError):
+        assert record == {"file": str(files[name]), "error": str(expected)}
+        assert program.errors.count(f"Error: {expected}") == 1
+    else:
+        assert record["verdict"] == expected.verdict
+        assert_same({row["class_name"]: row["probability"] for row in record["top"]}, expected)
+
+
+def test_the_command_line_says_one_line_for_each_bad_file_and_no_more(program):
+    bad = [record["error"] for record in program.records.values() if "error" in record]
+    assert program.errors == [f"Error: {message}" for message in bad]
+    assert len(bad) > len(REFUSED)
+    assert program.exit_code == 1
+    assert program.megabytes < PROGRAM_MEGABYTES
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+@pytest.mark.parametrize("name", [BYTE_NAME, "two\nlines.wav", "emoji 🐕 and 漢字 and ‮right to left.wav"], ids=ascii)
+def test_a_name_of_any_characters_can_be_written(files, loaded, name, form):
+    result = CliRunner().invoke(cli, ["predict", "--format", form, str(files[name])])
+    assert (result.exit_code, result.exception, result.stderr) == (0, None, "")
+    assert result.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != BYTE_NAME], ids=ascii)  # browsers send Unicode
+def test_the_app_says_what_the_engine_says(files, client, answers, name):
+    expected = answers(name)
+    if isinstance(expected, AudioError):
+        with pytest.raises(AppError) as refusal:
+            client.predict(handle_file(files[name]), api_name="/predict")
+        message = str(refusal.value)
+        assert message.isprintable() and "/" not in message.replace(str(files[name].parent), "")
+        if isinstance(expected, TooLongError):  # the app has a page for it, not a command
+            assert message.endswith("10 minutes: ask for its timeline instead")
+        else:
+            assert message.endswith(str(expected).replace(printable(files[name]), ""))
+    else:
+        found = client.predict(handle_file(files[name]), api_name="/predict")
+        assert_same(found["probabilities"], expected)
+        assert found["verdict"] == expected.verdict
+
+
+def test_minutes_of_silence_in_a_few_bytes_get_an_empty_timeline(files, classifier):
+    path = files["twelve minutes of silence.ogg"]
+    assert path.stat().st_size < 200_000
+    megabytes = peak_megabytes()
+    timeline = detect_events(classifier, path)
+    assert timeline.events == ()
+    assert timeline.duration_seconds == pytest.approx(720)
+    assert peak_megabytes() - megabytes < MEGABYTES

@@ -1,0 +1,126 @@
+"""`esc50.classifier.formats`: what people read at a terminal, and what programs read."""
+
+import csv
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from esc50.classifier import formats
+from esc50.classifier.formats import (
+    EVENT_COLUMNS,
+    TOP_COLUMNS,
+    as_audacity,
+    as_csv,
+    as_json,
+    as_table,
+    clock,
+    error_record,
+)
+
+TOP = {
+    "file": "a, b.wav",
+    "verdict": "This sounds like a dog (80 %).",
+    "is_known": True,
+    "duration_seconds": 5.0,
+    "top": [{"class_name": "dog", "probability": 0.8}, {"class_name": "door_wood_knock", "probability": 0.2}],
+    "warnings": ["The recording was too loud."],
+}
+EVENT = {
+    "start_seconds": 0.72,
+    "end_seconds": 3661.5,
+    "class_name": "door_wood_knock",
+    "confidence": 0.5123,
+    "is_known": True,
+}
+EVENTS = {"file": "long.wav", "duration_seconds": 3662.0, "events": [EVENT], "warnings": []}
+FAILED = error_record("bad.wav", ValueError("bad.wav is not sound"))
+
+
+def test_json_is_one_array_with_failures_in_it():
+    records = [TOP, FAILED, EVENTS]
+    assert json.loads("".join(as_json(records))) == records
+    assert json.loads("".join(as_json([]))) == []
+
+
+def test_a_record_is_written_before_the_next_is_asked_for():
+    def records():
+        yield TOP
+        raise KeyboardInterrupt
+
+    pieces, written = as_json(records()), []
+    with pytest.raises(KeyboardInterrupt):
+        written.extend(iter(lambda: next(pieces), None))
+    next_piece = as_json(iter([TOP]))
+    assert [next(next_piece), json.loads(next(next_piece))] == ["[", TOP]
+
+
+def test_csv_has_a_row_for_each_class():
+    rows = list(csv.DictReader(io.StringIO("".join(as_csv([TOP, FAILED], columns=TOP_COLUMNS)))))
+    assert [(r["file"], r["rank"], r["class_name"], float(r["probability"]), r["is_known"]) for r in rows] == [
+        ("a, b.wav", "1", "dog", 0.8, "True"),
+        ("a, b.wav", "2", "door_wood_knock", 0.2, "True"),
+    ]
+
+
+def test_csv_has_a_row_for_each_event_and_a_header_without_any():
+    text = "".join(as_csv([EVENTS], columns=EVENT_COLUMNS))
+    header = "file,start_seconds,end_seconds,class_name,confidence,is_known\n"
+    assert text == header + "long.wav,0.72,3661.5,door_wood_knock,0.5123,True\n"
+    assert "".join(as_csv([FAILED], columns=EVENT_COLUMNS)) == header
+
+
+def test_a_table_has_verdict_bars_and_warnings():
+    text = "".join(as_table([FAILED, TOP]))
+    assert text.splitlines() == [
+        "a, b.wav (0:05.0): This sounds like a dog (80 %).",
+        "  dog                80.0 %  ████████████████",
+        "  door wood knock    20.0 %  ████",
+        "  note: The recording was too loud.",
+        "",
+    ]
+
+
+def test_a_table_of_events_is_aligned():
+    other = {**EVENT, "start_seconds": 3661.5, "end_seconds": 3662.0, "class_name": "rain", "confidence": 1.0}
+    head, first, second, _ = "".join(as_table([{**EVENTS, "events": [EVENT, other]}])).splitlines()
+    assert head == "long.wav (1:01:02.0): 2 events"
+    assert first.split() == ["0:00.7", "–", "1:01:01.5", "door", "wood", "knock", "51", "%"]
+    assert [line.index("–") for line in (first, second)] == [13, 13]
+    assert len(first) == len(second)
+
+
+def test_a_label_track_has_tabs():
+    assert "".join(as_audacity([EVENTS])) == "0.720000\t3661.500000\tdoor_wood_knock\n"
+
+
+def test_an_event_that_is_none_of_the_classes_is_marked():
+    unknown = {**EVENTS, "events": [{**EVENT, "is_known": False}]}
+    assert "".join(as_table([unknown])).splitlines()[1].endswith(" 51 %  none of these?")
+    assert "".join(as_audacity([unknown])).endswith("\tnone of these (door wood knock?)\n")
+    assert "".join(as_csv([unknown], columns=EVENT_COLUMNS)).endswith(",0.5123,False\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00.0"), (59.96, "1:00.0"), (7.04, "0:07.0"), (3599.99, "1:00:00.0"), (3723.4, "1:02:03.4")],
+)
+def test_times_are_written_as_people_read_them(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_a_prediction_in_plain_types():
+    prediction = SimpleNamespace(
+        verdict="This sounds like rain (90 %).",
+        is_known=True,
+        theme="Natural soundscapes & water",
+        sound=SimpleNamespace(duration_seconds=5.0),
+        top=lambda k: [("rain", 0.9), ("wind", 0.1)][:k],
+        nearest=(SimpleNamespace(filename="1-a.wav", category="rain", similarity=0.8),),
+        warnings=(),
+    )
+    record = formats.prediction_record("r.wav", prediction, top=1)
+    assert json.loads(json.dumps(record)) == record
+    assert record["top"] == [{"class_name": "rain", "probability": 0.9}]
+    assert record["nearest"] == [{"filename": "1-a.wav", "category": "rain", "similarity": 0.8}]

@@ -1,0 +1,123 @@
+"""One sound, one answer: whichever way it comes in, and at whichever rate it was recorded."""
+
+import datetime
+import json
+import os
+import socket
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from click.testing import CliRunner
+from gradio_client import Client, handle_file
+
+from esc50.apps import web
+from esc50.apps.cli import cli
+from esc50.apps.widget import PredictionWidget
+from esc50.audio import synthesis
+from esc50.classifier.timeline import detect_events
+from esc50.config import N_CLASSES
+from esc50.dataset.clips import clip_path
+
+pytestmark = pytest.mark.yamnet
+
+RATE, ORIGINAL_RATE = 16_000, 44_100
+N_CLIPS = 100  # two of each class
+MIN_AGREEMENT = 0.98
+FORMS = {  # name -> rate, channels, subtype
+    "16 bit.wav": (RATE, 1, "PCM_16"),
+    "8 bit at 22 kHz.wav": (22_050, 1, "PCM_U8"),
+    "24 bit stereo at 44 kHz.flac": (44_100, 2, "PCM_24"),
+    "float at 48 kHz, 6 channels.wav": (48_000, 6, "FLOAT"),
+    "vorbis.ogg": (44_100, 2, "VORBIS"),
+    "opus.ogg": (48_000, 2, "OPUS"),
+    "layer 3.mp3": (44_100, 1, "MPEG_LAYER_III"),
+    "big endian.aiff": (32_000, 2, "PCM_16"),
+}
+
+
+@pytest.fixture(scope="module")
+def client(classifier, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as probe:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]  # a free one
+        probe.close()
+        served = web.launch(classifier, port=port)
+        yield Client(served.local_url, verbose=False)
+        served.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A siren in rain, in many forms: name -> path."""
+    folder = tmp_path_factory.mktemp("forms")
+    mixed = 0.5 * synthesis.example("siren", seconds=12) + 0.5 * synthesis.example("rain", seconds=12)
+    for name, (rate, n_channels, subtype) in FORMS.items():
+        samples = soxr.resample(mixed, RATE, rate)[:, np.newaxis] * np.linspace(1, 0.5, n_channels)
+        soundfile.write(folder / name, samples, rate, subtype=subtype)
+    return {name: folder / name for name in FORMS}
+
+
+def by_app(client, path):
+    return client.predict(handle_file(path), api_name="/predict")["probabilities"]
+
+
+def by_widget(classifier, path):
+    widget, content = PredictionWidget(classifier, {}), path.read_bytes()
+    file = {"name": path.name, "type": "", "size": len(content), "content": memoryview(content)}
+    widget.upload.value = ({**file, "last_modified": datetime.datetime(2025, 11, 1, tzinfo=datetime.UTC)},)
+    return dict(zip(widget.prediction.class_names, widget.prediction.probabilities.tolist(), strict=True))
+
+
+def by_command_line(*arguments):
+    result = CliRunner().invoke(cli, ["predict", "--format", "json", *map(os.fspath, arguments)])
+    assert result.exit_code == 0, result.output
+    (record,) = json.loads(result.stdout)
+    return record
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_app_widget_command_line_and_engine_agree(classifier, client, loaded, files, name):
+    prediction = classifier.predict(files[name])  # as the notebook does
+    expected = dict(zip(prediction.class_names, prediction.probabilities, strict=True))
+    record = by_command_line("--top", str(N_CLASSES), files[name])
+    answers = {
+        "command line": {row["class_name"]: row["probability"] for row in record["top"]},
+        "app": by_app(client, files[name]),
+        "widget": by_widget(classifier, files[name]),
+    }
+    for way, found in answers.items():
+        assert set(found) == set(expected)
+        far = max(abs(found[class_name] - expected[class_name]) for class_name in expected)
+        assert far <= 1e-6, f"{way} is off by {far}"
+
+
+def test_app_and_command_line_tell_the_same_timeline(classifier, client, loaded, files):
+    path = files["24 bit stereo at 44 kHz.flac"]
+    expected = detect_events(classifier, path).to_dict()
+    told = by_command_line("--timeline", path), client.predict(handle_file(path), api_name="/timeline")
+    for record in told:
+        assert record["events"] == json.loads(json.dumps(expected["events"]))
+        assert record["duration_seconds"] == pytest.approx(12)
+    assert expected["events"]
+
+
+@pytest.mark.audio
+def test_a_recording_at_44_khz_gets_the_class_of_its_16_khz_copy(classifier, dataset_root, clips, tmp_path):
+    """Two clips of each class, as stereo of 16 and 24 bits in turn."""
+    sample = clips.groupby("category").sample(2, random_state=2015)["filename"]
+    agree, differences = [], []
+    for subtype, filename in zip(N_CLIPS // 2 * ["PCM_16", "PCM_24"], sample, strict=True):
+        path = clip_path(filename, dataset_root)
+        copy = classifier.predict(path)
+        original = soxr.resample(copy.sound.waveform, RATE, ORIGINAL_RATE, quality="VHQ")
+        soundfile.write(tmp_path / "original.wav", np.stack([original, original], 1), ORIGINAL_RATE, subtype=subtype)
+        found = classifier.predict(tmp_path / "original.wav")
+        assert found.sound.source_sample_rate_hz == ORIGINAL_RATE
+        agree.append(found.top(1)[0][0] == copy.top(1)[0][0])
+        differences.append(np.abs(found.probabilities - copy.probabilities).max())
+    median, largest = np.median(differences), np.max(differences)
+    print(f"same class: {sum(agree)} of {len(agree)}; probabilities differ by {median:.1e} (median) to {largest:.1e}")
+    assert np.mean(agree) >= MIN_AGREEMENT

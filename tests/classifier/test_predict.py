@@ -1,0 +1,318 @@
+import io
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from scipy.special import logsumexp
+
+from esc50.audio import synthesis
+from esc50.audio.sound import load_source
+from esc50.classifier import ood, pooling
+from esc50.classifier.model_io import MODELS
+from esc50.classifier.pooling import temper
+from esc50.classifier.predict import FRAMES_PER_CALL, Prediction, SoundClassifier
+from esc50.config import N_CLASSES, AudioError
+from esc50.dataset.clips import class_names, clip_path
+from esc50.yamnet import frames, hub_module
+
+RATE = 16_000
+SIZES = {1: 1_024, 14: 5_984}  # of a frame's vector, by the number of layers heard
+ANSWER_SECONDS = 0.15
+
+
+@pytest.fixture
+def classifier(small_classifier):
+    """Of either kind: every test of it is one of both."""
+    return small_classifier
+
+
+def write_wav(path, samples, rate=RATE, subtype="FLOAT"):
+    soundfile.write(path, samples, rate, subtype=subtype)
+    return path
+
+
+def by_hand(probabilities):
+    """A prediction of these probabilities, without a sound."""
+    names = tuple("abcdefgh"[: len(probabilities)])
+    return Prediction(names, np.array(probabilities), None, None, None, None, (), True, "", (), None)
+
+
+# --- the answer
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize(
+    ("waveform", "n_frames"),
+    [
+        (synthesis.silence(), 10),
+        (synthesis.sine(2_000), 10),
+        (synthesis.white_noise(seconds=3.0), 6),
+        (synthesis.chirp(seconds=0.1), 1),
+        (synthesis.example("rain", seconds=12.0), 24),
+        (np.float32([0.5]), 1),
+    ],
+    ids=["silence", "sine", "noise", "short chirp", "long rain", "one sample"],
+)
+def test_any_sound_gets_probabilities_that_sum_to_one(classifier, waveform, n_frames):
+    prediction = classifier.predict(waveform, sample_rate_hz=RATE)
+    assert prediction.class_names == class_names()
+    assert prediction.probabilities.shape == (N_CLASSES,)
+    assert prediction.frame_probabilities.shape == (n_frames, N_CLASSES)
+    for probabilities in (prediction.probabilities, prediction.frame_probabilities):
+        assert np.all(probabilities >= 0)
+        np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
+    np.testing.assert_allclose(prediction.frame_seconds, 0.48 * np.arange(n_frames))
+    assert prediction.log_mel.shape[1] == 64
+    assert np.isfinite(prediction.log_mel).all()
+    np.testing.assert_array_equal(prediction.sound.waveform, waveform)
+
+
+@pytest.mark.yamnet
+def test_the_same_sound_gets_the_same_answer_in_whatever_form_it_comes(classifier, tmp_path):
+    samples = np.stack([synthesis.example("rain"), synthesis.example("siren")], axis=1)  # (n_samples, 2)
+    path = write_wav(tmp_path / "both.wav", samples, 44_100)
+    with path.open("rb") as file:
+        answers = [classifier.predict(source) for source in (path, str(path), path.read_bytes(), file)]
+    answers += [classifier.predict(array, sample_rate_hz=44_100) for array in (samples, samples.T)]
+    for answer in answers:
+        np.testing.assert_allclose(answer.probabilities, answers[0].probabilities, atol=1e-6)
+        np.testing.assert_allclose(answer.frame_probabilities, answers[0].frame_probabilities, atol=1e-6)
+        np.testing.assert_allclose(answer.log_mel, answers[0].log_mel, atol=1e-3)
+        assert answer.warnings == answers[0].warnings
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize("pooling", pooling.POOLINGS)
+def test_frames_are_pooled_as_the_card_says(classifier, pooling):
+    prediction = replace(classifier, card=classifier.metadata | {"pooling": pooling}).predict("example:keyboard_typing")
+    frames, mask = prediction.frame_probabilities[np.newaxis], np.ones((1, len(prediction.frame_seconds)), bool)
+    expected = pooling.POOLINGS[pooling](frames, mask)[0]
+    np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-7)
+    other = (pooling.mean_pool if pooling == "max" else pooling.max_pool)(prediction.frame_probabilities[np.newaxis])[0]
+    assert np.abs(prediction.probabilities - other).max() > 1e-5
+
+
+@pytest.mark.yamnet
+def test_frames_are_the_head_s_answers_to_what_yamnet_hears(classifier, small_head, small_wide_head):
+    """The head on many layers was trained on their logarithm, which the saved one takes itself."""
+    waveform = synthesis.example("church_bells")
+    is_plain = classifier.metadata["layers"] == [14]
+    vectors = classifier.embed(waveform)
+    expected = (small_head if is_plain else small_wide_head).predict(
+        vectors if is_plain else np.log1p(vectors), verbose=0
+    )
+    prediction = classifier.predict(waveform, sample_rate_hz=RATE)
+    np.testing.assert_allclose(prediction.frame_probabilities, expected, atol=1e-6)
+
+
+@pytest.mark.yamnet
+def test_vectors_end_in_yamnet_s_embeddings(classifier):
+    waveform = synthesis.example("church_bells")
+    prediction = classifier.predict(waveform, sample_rate_hz=RATE)
+    assert prediction.vectors.shape == (10, SIZES[len(classifier.metadata["layers"])])
+    assert prediction.embeddings.shape == (10, 1_024)
+    np.testing.assert_allclose(prediction.embeddings, hub_module.load_yamnet().embed(waveform), atol=1e-4)
+
+
+@pytest.mark.yamnet
+def test_a_batch_is_heard_as_its_waveforms_are(classifier):
+    waveforms = np.stack([synthesis.example("rain"), synthesis.example("siren")])
+    heard = classifier.embed_batch(waveforms)
+    assert heard.dtype == np.float32
+    for vectors, waveform in zip(heard, waveforms, strict=True):
+        np.testing.assert_allclose(vectors, classifier.embed(waveform), atol=1e-3)  # of up to 50
+
+
+@pytest.mark.yamnet
+def test_the_head_is_applied_part_by_part_with_the_same_numbers(classifier):
+    vectors = np.tile(classifier.embed(synthesis.example("rain")), (30, 1))
+    assert len(vectors) > 2 * FRAMES_PER_CALL
+    frames = classifier.apply_head(vectors)
+    np.testing.assert_allclose(frames, np.tile(frames[:10], (30, 1)), atol=1e-6)
+    assert np.ptp(frames[:10], axis=0).max() > 1e-4
+
+
+def test_the_top_classes_come_in_order_and_ties_in_label_order():
+    prediction = by_hand([0.1, 0.3, 0.2, 0.3, 0.1])
+    assert prediction.top(3) == [("b", 0.3), ("d", 0.3), ("c", 0.2)]
+    assert len(prediction.top()) == len(prediction.top(99)) == 5
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize(
+    ("waveform", "rate", "warnings"),
+    [
+        (synthesis.sine(500), RATE, []),
+        (synthesis.silence(), RATE, ["silent"]),
+        (synthesis.sine(500, seconds=0.5), RATE, ["lasts only 0.50 s: silence was added, up to 0.975 s"]),
+        (np.clip(4 * synthesis.sine(500), -1, 1), RATE, ["too loud: 62.5 % of its samples are clipped"]),
+        (synthesis.sine(500), 44_100, ["resampled from 44100 to 16000 Hz."]),
+        (synthesis.sine(500), 8_000, ["8000 to 16000 Hz, so nothing above 4000 Hz is in it"]),
+        (synthesis.silence(seconds=0.1), 22_050, ["silent", "lasts only 0.07 s", "resampled"]),
+    ],
+)
+def test_warnings(classifier, waveform, rate, warnings):
+    found = classifier.predict(waveform, sample_rate_hz=rate).warnings
+    assert len(found) == len(warnings)
+    for sentence, expected in zip(found, warnings, strict=True):
+        assert expected in sentence
+        assert sentence.endswith(".")
+
+
+# --- trust
+
+
+@pytest.mark.yamnet
+def test_silence_is_never_a_class(classifier):
+    prediction = classifier.predict(synthesis.silence(), sample_rate_hz=RATE)
+    assert not prediction.is_known
+    assert prediction.verdict == "Nothing to hear: the recording is silent."
+    assert prediction.nearest == ()
+
+
+@pytest.mark.yamnet
+def test_probabilities_have_the_card_s_temperature_and_frames_have_not(classifier):
+    plain = classifier.predict("example:rain")
+    cooler = replace(classifier, card=classifier.metadata | {"temperature": 0.5}).predict("example:rain")
+    np.testing.assert_allclose(cooler.probabilities, temper(plain.probabilities, 0.5), atol=1e-6)
+    assert cooler.probabilities.max() > plain.probabilities.max()
+    np.testing.assert_array_equal(cooler.frame_probabilities, plain.frame_probabilities)
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize("score", ood.SCORES)
+def test_below_the_threshold_it_is_none_of_the_classes(classifier, score):
+    rule = classifier.metadata["rejection"] | {"score": score}
+    vectors = classifier.embed(synthesis.example("rain"))
+    found = replace(classifier, card=classifier.metadata | {"rejection": rule}).judge(vectors).score
+    for step, is_known in ((-1e-6, True), (1e-6, False)):
+        card = classifier.metadata | {"rejection": rule | {"threshold": found + step}}
+        prediction = replace(classifier, card=card).predict("example:rain")
+        assert prediction.is_known == is_known
+        assert prediction.verdict.startswith("None of the 50 classes") != is_known
+
+
+@pytest.mark.yamnet
+@pytest.mark.audio
+def test_a_training_clip_is_its_own_nearest(classifier, dataset_root):
+    nearest = classifier.predict(clip_path("1-100032-A-0.wav", dataset_root)).nearest
+    assert nearest[0].filename == "1-100032-A-0.wav"
+    assert nearest[0].category == "dog"
+    assert nearest[0].similarity == pytest.approx(1, abs=0.01)
+    assert len(nearest) == 5
+    assert sorted((n.similarity for n in nearest), reverse=True) == [n.similarity for n in nearest]
+
+
+def test_the_theme_is_that_of_the_best_class():
+    made_up = by_hand([0.1, 0.9])
+    assert made_up.theme == ""  # a class of the user's own
+    assert replace(made_up, class_names=("rain", "dog")).theme == "Animals"
+    assert replace(made_up, class_names=("dog", "rain")).theme == "Natural soundscapes & water"
+
+
+@pytest.mark.yamnet
+def test_many_are_predicted_one_by_one_and_a_bad_one_does_not_stop_the_rest(classifier, capsys):
+    asked = []
+
+    def sources():
+        for source in ("example:siren", b"no sound", "example:rain"):
+            asked.append(source)
+            yield source
+
+    answers = classifier.predict_many(sources(), progress=True)
+    source, first = next(answers)
+    assert (source, asked) == ("example:siren", ["example:siren"])
+    (_, error), (_, last) = answers
+    assert isinstance(error, AudioError)
+    np.testing.assert_array_equal(first.probabilities, classifier.predict("example:siren").probabilities)
+    assert isinstance(last, Prediction)
+    assert "predicting" in capsys.readouterr().err
+
+
+# --- what it takes
+
+
+def test_an_example_is_named_where_a_file_could_be(tmp_path, monkeypatch):
+    sound = load_source("example:siren")
+    np.testing.assert_array_equal(sound.waveform, synthesis.example("siren"))
+    with pytest.raises(AudioError, match="no example named 'sirene': choose from car_horn"):
+        load_source("example:sirene")
+    monkeypatch.chdir(tmp_path)
+    write_wav(tmp_path / "sine.wav", synthesis.sine(440)).rename("example:siren")
+    np.testing.assert_allclose(load_source("./example:siren").waveform, synthesis.sine(440))
+
+
+@pytest.mark.parametrize(
+    ("source", "rate", "message"),
+    [
+        ("nowhere.wav", None, "no such file"),
+        (b"not a sound at all", None, "is not sound, or damaged"),
+        (b"", None, "empty"),
+        (io.StringIO("text"), None, "opened as text"),
+        (synthesis.silence(), None, "pass sample_rate_hz"),
+        (synthesis.silence(), 3, "sample rate of 3 Hz"),
+        (np.full(RATE, np.nan, np.float32), RATE, "nan"),
+        (None, None, "no sound in a NoneType"),
+        ("example:siren", RATE, "leave it out"),
+    ],
+)
+def test_what_is_not_sound_is_refused_with_a_reason(source, rate, message):
+    with pytest.raises(AudioError, match=message):
+        load_source(source, sample_rate_hz=rate)
+
+
+# --- those that are shipped
+
+
+@pytest.mark.yamnet
+def test_the_classifiers_that_come_with_the_project_know_the_examples(shipped):
+    for name in synthesis.EXAMPLES:
+        assert name in dict(shipped.predict(f"example:{name}").top(3))
+
+
+@pytest.mark.yamnet
+def test_each_name_loads_its_model_and_the_default_hears_all_layers(plain):
+    assert (plain.metadata["layers"], plain.description.split(",")[0]) == ([14], "Answers come from the plain head")
+    default, named, by_path = (SoundClassifier.load(model) for model in (None, "layers", MODELS["layers"]))
+    assert default.card == named.card == by_path.card != plain.metadata
+    assert default.card["layers"] == list(range(1, 15))
+    assert default.description == "Answers come from the head on 14 of YAMNet's layers."
+
+
+@pytest.mark.yamnet
+def test_the_default_model_answers_a_clip_of_five_seconds_at_once():
+    classifier, waveform, seconds = SoundClassifier.load(), synthesis.example("rain"), []
+    for _ in range(10):  # the best of them, since other programs may be busy
+        start = time.perf_counter()
+        classifier.predict(waveform, sample_rate_hz=RATE)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < ANSWER_SECONDS
+
+
+@pytest.mark.yamnet
+@pytest.mark.parametrize("pooling", ["mean_of_sound", "maximum_of_vectors"])
+def test_energy_is_that_of_the_vectors_that_the_head_takes(small_classifier, pooling):
+    rule = small_classifier.metadata["rejection"] | {"score": "energy"}
+    classifier = replace(small_classifier, card=small_classifier.metadata | {"pooling": pooling, "rejection": rule})
+    vectors = classifier.predict("example:clock_tick").vectors
+    active = frames.active_frames(vectors)
+    taken = vectors[active] if pooling == "mean_of_sound" else vectors[active].max(axis=0, keepdims=True)
+    expected = logsumexp(ood.head_logits(classifier.head, taken), axis=1).mean()
+    assert classifier.judge(vectors).score == pytest.approx(expected, abs=1e-4)
+
+
+def test_import_is_light():
+    program = "import sys, esc50.classifier.predict; print(*{'tensorflow', 'keras', 'librosa', 'ipywidgets'} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""
+
+
+@pytest.mark.yamnet
+def test_the_shipped_rule_refuses_tones_and_keeps_the_examples(shipped):
+    assert all(shipped.predict(f"example:{name}").is_known for name in synthesis.EXAMPLES)
+    for hz in (220, 440, 880):
+        assert not shipped.predict(synthesis.sine(hz), sample_rate_hz=RATE).is_known
