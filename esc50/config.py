@@ -1,5 +1,6 @@
 """Paths and shared settings, and the small things that every room needs: errors, atomic_write."""
 
+import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ RESULTS_DIR = DATA_DIR / "results"
 FIGURES_DIR = PROJECT_DIR / "figures"
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
 BUILD_DIR = PROJECT_DIR / "build"
+OUTPUT_VARIABLE = "ESC50_OUTPUT"  # `esc50 run` sets it: what notebooks train then changes no committed file
 N_CLASSES = 50
 N_CLIPS = 2_000
 FOLDS = (1, 2, 3, 4, 5)
@@ -317,6 +319,12 @@ class AppSettings:
     max_waiting: int = 100  # further requests are told that the queue is full
     keep_files_seconds: int = 1_800  # uploads and downloads are deleted after this time, and all at the end
     sweep_seconds: int = 300
+
+
+def output_path(committed):
+    """Where to write: the committed path itself or, where $ESC50_OUTPUT names a folder, its counterpart in there."""
+    output = os.environ.get(OUTPUT_VARIABLE)
+    return Path(output) / committed.relative_to(PROJECT_DIR) if output else committed
 
 
 @contextmanager
