@@ -1,37 +1,95 @@
-"""The commands that hear sounds: ``predict`` and ``embed``."""
+"""The commands that anyone can use: ``predict``, ``embed`` and ``app``; and what all commands share."""
 
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import click
 
-from esc50.classifier import formats
-from esc50.classifier.model_io import DEFAULT_MODEL, MODELS
-from esc50.config import N_CLASSES, AudioError, TimelineSettings, YamnetSettings, atomic_write
+from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
+from esc50.config import META_DIR, N_CLASSES, AudioError, Esc50Error, YamnetSettings, atomic_write
 
 FORMATS = ("table", "json", "csv", "audacity")
 OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
-MODEL = click.option(
-    "--model",
-    type=click.Choice(list(MODELS)),
-    default=DEFAULT_MODEL,
-    show_default=True,
-    help='What answers: a head on many of YAMNet\'s layers, or the "plain" one on its embedding alone.',
+NOTICE_SECONDS = 1.0  # a command that takes longer says that it is at work
+NEEDS_CHECKOUT = (
+    "`esc50 {}` needs a checkout of the project, whose data/ is not part of the wheel, and the packages of the extra: "
+    "pip install 'esc50[{}]'"
 )
 
 
-@click.command(short_help="Say what sounds are.")
+@dataclass(frozen=True)
+class AppSettings:
+    """What the browser app accepts and how long it keeps it."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    max_file_megabytes: int = 100
+    max_timeline_seconds: float = 3_600.0  # what is too long for one answer gets a timeline alone
+    timeline_from_seconds: float = 10.0  # longer recordings get a timeline beside the one answer
+    top: int = 5
+    predictions_at_once: int = 2
+    max_waiting: int = 100  # further requests are told that the queue is full
+    keep_files_seconds: int = 1_800  # uploads and downloads are deleted after this time, and all at the end
+    sweep_seconds: int = 300
+
+
+class Esc50Command(click.Command):
+    """A command that ends with one line and exit code 1 where a user can mend what went wrong.
+
+    `extra` is the optional dependency it needs, None where the runtime suffices.
+    """
+
+    def __init__(self, *args, extra="study", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.extra, self.is_study = extra, extra not in (None, "app")
+
+    def invoke(self, ctx):
+        """Run the command; turn `Esc50Error` and a missing package into a message."""
+        if self.is_study and not META_DIR.exists():
+            raise click.ClickException(NEEDS_CHECKOUT.format(self.name, self.extra))
+        with _notice(f"`esc50 {self.name}` is at work …") as ctx.obj:
+            try:
+                return super().invoke(ctx)
+            except Esc50Error as error:
+                raise click.ClickException(str(error)) from error
+            except ModuleNotFoundError as error:
+                if self.extra is None or error.name.startswith("esc50"):
+                    raise
+                message = f"`esc50 {self.name}` needs {error.name}: pip install 'esc50[{self.extra}]'"
+                raise click.ClickException(message) from error
+
+
+class ModelChoice(click.Choice):
+    """The names of the models that come with the package; "layers", as "multilayer" was called, is still taken."""
+
+    def convert(self, value, param, ctx):
+        """Give the name that is used now."""
+        return super().convert(DEFAULT_MODEL if value == "layers" else value, param, ctx)
+
+
+MODEL = click.option(
+    "--model",
+    type=ModelChoice(list(MODEL_REGISTRY)),
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help='A head on many of YAMNet\'s layers, or the "plain" one on its embedding alone.',
+)
+
+
+@click.command(cls=Esc50Command, extra=None, short_help="Classify sounds.")
 @click.argument("files", nargs=-1, required=True, metavar="FILES…")
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1, N_CLASSES), help="Classes shown of each.")
-@click.option("--timeline", is_flag=True, help="Tell what is heard when, in recordings of any length.")
+@click.option("--timeline", is_flag=True, help="Show which sounds occur when, in recordings of any length.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--output", type=OUTPUT, help="File to write instead of the terminal.")
 @MODEL
 @click.pass_context
 def predict(ctx, files, top, timeline, form, output, model):
-    """Say what sounds are, or what is heard when in long recordings.
+    """Classify sounds, or show which sounds occur when in long recordings.
 
     FILES are wav, flac, ogg, mp3, aiff and the like (m4a and webm with ffmpeg), "-" for standard input, or
     example:siren and other sounds that the package makes itself.
@@ -40,34 +98,17 @@ def predict(ctx, files, top, timeline, form, output, model):
 
     \b
     Examples:
-      python -m esc50 predict dog.wav
-      python -m esc50 predict --format csv --output formats.csv *.wav
-      python -m esc50 predict --timeline garden.flac
-      python -m esc50 predict --timeline --format audacity --output labels.txt garden.flac
-    \f
+      esc50 predict dog.wav
+      esc50 predict --format csv --output answers.csv *.wav
+      esc50 predict --timeline garden.flac
+      esc50 predict --timeline --format audacity --output labels.txt garden.flac
+    """  # noqa: D301  (click's \b keeps the lines of the examples)
+    from esc50.classifier import formats
 
-    Parameters
-    ----------
-    ctx : click.Context
-        Takes the exit code.
-    files : tuple of str
-        Names, as given.
-    top : int
-        Classes shown of each.
-    timeline : bool
-        Whether events are wanted.
-    form : str
-        One of `FORMATS`.
-    output : Path or None
-        Where to write; standard output by default.
-    model : str
-        A key of `esc50.classifier.model_io.MODELS`.
-    """  # noqa: D301  (click's \b keeps the lines of the examples, its \f ends the help text)
     _check_format(form, timeline, files)
     if timeline and ctx.get_parameter_source("top") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("a timeline tells one class at a time: leave out --top or --timeline")
-    make = _timelines if timeline else partial(_predictions, top=top, progress=_is_watched(output))
-    make = partial(make, model=model)
+    records = _timelines(files, model) if timeline else _predictions(files, model, top, _is_watched(output))
     columns = formats.EVENT_COLUMNS if timeline else formats.TOP_COLUMNS
     write = {
         "table": formats.as_table,
@@ -76,13 +117,13 @@ def predict(ctx, files, top, timeline, form, output, model):
         "audacity": formats.as_audacity,
     }[form]
     failed = []
-    with _destination(output) as out:
-        for text in write(_reported(make(files), failed)):
-            click.echo(_writable(text), file=out, nl=False)
+    with _open_output(output) as out:
+        for text in write(_report_errors(records, failed, ctx.obj)):
+            click.echo(_escape(text), file=out, nl=False)
     ctx.exit(1 if failed else 0)
 
 
-@click.command(short_help="Write YAMNet's embeddings of sounds.")
+@click.command(cls=Esc50Command, extra=None, short_help="Write YAMNet's embeddings of sounds.")
 @click.argument("files", nargs=-1, required=True, metavar="FILES…")
 @click.option("--output", type=OUTPUT, required=True, help="The .npz file to write.")
 @click.pass_context
@@ -93,17 +134,7 @@ def embed(ctx, files, output):
 
     \b
     Example:
-      python -m esc50 embed --output sounds.npz *.wav
-    \f
-
-    Parameters
-    ----------
-    ctx : click.Context
-        Takes the exit code.
-    files : tuple of str
-        Names, as given.
-    output : Path
-        The file to write.
+      esc50 embed --output sounds.npz *.wav
     """  # noqa: D301
     import numpy as np
 
@@ -121,6 +152,31 @@ def embed(ctx, files, output):
     ctx.exit(1 if failed else 0)
 
 
+@click.command(cls=Esc50Command, extra="app", short_help="Serve the app for the browser.")
+@MODEL
+@click.option(
+    "--host",
+    default=AppSettings.host,
+    show_default=True,
+    envvar="GRADIO_SERVER_NAME",
+    help="Address to listen at; 0.0.0.0 lets other machines in.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    default=AppSettings.port,
+    show_default=True,
+    envvar="GRADIO_SERVER_PORT",
+    help="Port to listen at.",
+)
+@click.option("--share", is_flag=True, help="Ask Gradio for a public address, by a tunnel through its servers.")
+def app(**options):
+    """Serve the app for the browser: upload or record a sound and see what it is."""
+    from esc50.apps.web import serve
+
+    serve(**options)
+
+
 def _check_format(form, timeline, files):
     if form == "audacity" and not timeline:
         raise click.UsageError("a label track is made of a timeline: add --timeline")
@@ -128,21 +184,22 @@ def _check_format(form, timeline, files):
         raise click.UsageError("a label track belongs to one recording: give one file")
 
 
-def _predictions(files, *, model, top, progress):
+def _predictions(files, model, top, progress):
+    from esc50.classifier import formats
     from esc50.classifier.predict import SoundClassifier
 
-    classifier = SoundClassifier.load(model)
-    sources = [_source(name) for name in files]
-    for name, (_, answer) in zip(files, classifier.predict_many(sources, progress=progress), strict=True):
+    answers = SoundClassifier.load(model).predict_many(map(_source, files), progress=progress)
+    for name, (_, answer) in zip(files, answers, strict=True):
         is_error = isinstance(answer, AudioError)
         yield formats.error_record(name, answer) if is_error else formats.prediction_record(name, answer, top=top)
 
 
-def _timelines(files, *, model):
+def _timelines(files, model):
+    from esc50.classifier import formats
     from esc50.classifier.predict import SoundClassifier
     from esc50.classifier.timeline import detect_events
 
-    classifier = SoundClassifier.load(model, warm_up=False)
+    classifier = SoundClassifier.load(model)
     for name in files:
         try:
             yield formats.timeline_record(name, detect_events(classifier, _source(name), progress=sys.stderr.isatty()))
@@ -153,16 +210,16 @@ def _timelines(files, *, model):
 def _embeddings(files):
     import numpy as np
 
-    from esc50.audio.sound import open_source
+    from esc50.audio.sound import open_sound
     from esc50.classifier.timeline import embed_stream
-    from esc50.yamnet.hub_module import load_yamnet
+    from esc50.yamnet.runtime import load_runtime
 
-    yamnet = load_yamnet()
+    runtime, size = load_runtime(), YamnetSettings.embedding_size
     for name in files:
         try:
-            with open_source(_source(name)) as stream:
-                heard = embed_stream(yamnet.embed, stream, settings=TimelineSettings(), progress=sys.stderr.isatty())
-                yield name, np.concatenate(list(heard))
+            with open_sound(_source(name)) as stream:
+                parts = embed_stream(lambda waveform: runtime.analyse(waveform)[0][:, -size:], stream)
+                yield name, np.concatenate(list(parts))
         except AudioError as error:
             yield name, error
 
@@ -171,13 +228,14 @@ def _source(name):
     return sys.stdin.buffer.read() if name == "-" else name
 
 
-def _writable(text):
+def _escape(text):
     """As UTF-8 can hold it: a byte of a file's name that is none becomes an escape, which JSON reads as that name."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _reported(records, failed):
+def _report_errors(records, failed, notice):
     for record in records:
+        notice.cancel()
         if "error" in record:
             _report(record["error"], failed)
         yield record
@@ -194,7 +252,19 @@ def _is_watched(output):
 
 
 @contextmanager
-def _destination(output):
+def _notice(text):
+    """Write a line on stderr when the work takes long; the timer that is given can be cancelled."""
+    timer = Timer(NOTICE_SECONDS, click.echo, [text], {"err": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _open_output(output):
     """Give the text stream to write to; a file appears under its name only when all is written."""
     if output is None:
         yield sys.stdout

@@ -308,7 +308,7 @@ def default_examples(*, root=None):
     Returns
     -------
     dict of str to str
-        Label -> what `esc50.audio.sound.load_source` takes. The labels say which sounds the head was trained on.
+        Label -> what `esc50.audio.sound.load_sound` takes. The labels say which sounds the head was trained on.
     """
     examples = {f"{plots.class_label(name)} (synthesised)": f"{EXAMPLE_PREFIX}{name}" for name in EXAMPLES}
     if root is None and not dataset.dataset_found():

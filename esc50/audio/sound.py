@@ -4,12 +4,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from esc50 import audio
-from esc50.audio import synthesis
 from esc50.audio.decode import _on_disk, _open_file
 from esc50.audio.streams import AUDIO, BLOCK_SAMPLES, Sound, SoundStream, _check_sample_rate, _mix, _scale
-from esc50.config import AudioError, AudioSettings, TooLongError
+from esc50.config import AudioError, TooLongError
 
+EXAMPLE_PREFIX = "example:"  # "example:siren" names a sound of esc50.audio.synthesis where a file could be named
 MAX_ARRAY_CHANNELS = 32  # more "channels" than this is a spectrogram or a batch, not one sound
 
 
@@ -27,7 +26,8 @@ def load_sound(source, *, sample_rate_hz=None, max_seconds=AUDIO.max_loaded_seco
         A sound file that soundfile reads (wav, flac, ogg, mp3, aiff ...) or audioread does (m4a, aac, webm,
         where ffmpeg is installed); or its bytes; or samples of shape (n_samples,), (n_samples, n_channels) as
         soundfile gives, or (n_channels, n_samples) as librosa gives: the smaller axis holds the channels.
-        Arrays may be uint8 (128 is silence), int8, int16, int32 or any float.
+        Arrays may be uint8 (128 is silence), int8, int16, int32 or any float. Or ``example:siren`` for a sound
+        of `esc50.audio.synthesis.EXAMPLES` (write ``./example:siren`` for a file of that name).
     sample_rate_hz : float, optional
         Samples per second: required for an array, refused for a file, which states its own.
     max_seconds : float, optional
@@ -41,7 +41,7 @@ def load_sound(source, *, sample_rate_hz=None, max_seconds=AUDIO.max_loaded_seco
     Raises
     ------
     AudioError
-        If there is no such file; if it is not sound, damaged or empty; if it holds NaN or infinity; if it is
+        If there is no such file or example; if it is not sound, damaged or empty; if it holds NaN or infinity; if it is
         longer than `max_seconds`; or if no recording can have its sample rate or the array's dtype, shape or
         scale.
     """
@@ -71,6 +71,8 @@ def open_sound(source, *, sample_rate_hz=None):
     AudioError
         As `load_sound`: at once, or from the iteration when the damage is reached.
     """
+    if isinstance(source, str) and source.startswith(EXAMPLE_PREFIX) and sample_rate_hz is None:
+        source, sample_rate_hz = _synthesise_example(source), AUDIO.sample_rate_hz
     if isinstance(source, np.ndarray):
         yield _open_array(source, sample_rate_hz)
         return
@@ -78,6 +80,12 @@ def open_sound(source, *, sample_rate_hz=None):
         raise AudioError(f"sample_rate_hz={sample_rate_hz} beside a file, which states its own: leave it out")
     with _on_disk(source) as (path, name), _open_file(path, name) as stream:
         yield stream
+
+
+def _synthesise_example(source):
+    from esc50.audio import synthesis  # most sounds are no examples
+
+    return synthesis.example(source.removeprefix(EXAMPLE_PREFIX))
 
 
 def _open_array(samples, sample_rate_hz):
@@ -111,59 +119,3 @@ def _no_longer_than(max_seconds, stream):
                 "sound: make a timeline of it (`python -m esc50 predict --timeline`) or cut it"
             )
         yield block
-
-
-EXAMPLE_PREFIX = "example:"  # "example:siren" names a sound of esc50.audio.synthesis where a file could be named
-
-
-def load_source(source, *, sample_rate_hz=None):
-    """Load what `esc50.audio.sound.load_sound` takes, or a synthesised example by its name.
-
-    Parameters
-    ----------
-    source : str, os.PathLike, bytes, binary file object or np.ndarray
-        As for `esc50.audio.sound.load_sound`; or ``example:siren`` for a sound of `esc50.audio.synthesis.EXAMPLES` (write
-        ``./example:siren`` for a file of that name).
-    sample_rate_hz : float, optional
-        Samples per second: required for an array, refused otherwise.
-
-    Returns
-    -------
-    esc50.audio.streams.Sound
-        Mono float32 at 16 kHz, and what is known of its source.
-
-    Raises
-    ------
-    AudioError
-        There is no such file or example, or it is not sound.
-    """
-    source, sample_rate_hz = _example_or(source, sample_rate_hz)
-    return audio.load_sound(source, sample_rate_hz=sample_rate_hz)
-
-
-def open_source(source, *, sample_rate_hz=None):
-    """Open what `load_source` takes to read it block by block.
-
-    Parameters
-    ----------
-    source, sample_rate_hz
-        As for `load_source`.
-
-    Returns
-    -------
-    context manager
-        Gives an `esc50.audio.streams.SoundStream`.
-
-    Raises
-    ------
-    AudioError
-        As `load_source`, on entering or while the blocks are read.
-    """
-    source, sample_rate_hz = _example_or(source, sample_rate_hz)
-    return audio.open_sound(source, sample_rate_hz=sample_rate_hz)
-
-
-def _example_or(source, sample_rate_hz):
-    if isinstance(source, str) and source.startswith(EXAMPLE_PREFIX) and sample_rate_hz is None:
-        return synthesis.example(source.removeprefix(EXAMPLE_PREFIX)), AudioSettings().sample_rate_hz
-    return source, sample_rate_hz

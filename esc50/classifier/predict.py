@@ -6,7 +6,7 @@ import numpy as np
 
 from esc50 import audio
 from esc50.audio import synthesis
-from esc50.audio.sound import load_source
+from esc50.audio.sound import load_sound
 from esc50.classifier import ood
 from esc50.classifier.describe import describe_head, faults, say
 from esc50.classifier.model_io import is_plain, load_head, load_metadata, model_file
@@ -234,7 +234,7 @@ class SoundClassifier:
         Parameters
         ----------
         source : str, os.PathLike, bytes, binary file object or np.ndarray
-            All that `load_source` takes.
+            All that `load_sound` takes.
         sample_rate_hz : float, optional
             Samples per second: required for an array, refused otherwise.
 
@@ -248,7 +248,7 @@ class SoundClassifier:
         AudioError
             The source is not sound; the message says what to do.
         """
-        sound = load_source(source, sample_rate_hz=sample_rate_hz)
+        sound = load_sound(source, sample_rate_hz=sample_rate_hz)
         vectors = self.embed(sound.waveform)  # (n_frames, size)
         judgement = self.judge(vectors)
         is_known = judgement.is_known and not sound.is_silent

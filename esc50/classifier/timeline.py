@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esc50.audio.sound import open_source
+from esc50.audio.sound import open_sound
 from esc50.audio.streams import SoundFacts
 from esc50.classifier.describe import faults
 from esc50.classifier.formats import audacity_line
@@ -183,7 +183,7 @@ def detect_events(classifier, source, *, sample_rate_hz=None, settings=None, pro
     classifier : esc50.classifier.predict.SoundClassifier
         What hears.
     source : str, os.PathLike, bytes, binary file object or np.ndarray
-        All that `esc50.audio.sound.load_source` takes.
+        All that `esc50.audio.sound.load_sound` takes.
     sample_rate_hz : float, optional
         Samples per second: required for an array, refused otherwise.
     settings : TimelineSettings, optional
@@ -207,7 +207,7 @@ def detect_events(classifier, source, *, sample_rate_hz=None, settings=None, pro
         temporary file.
     """
     settings = settings or settings_for(classifier.metadata["pooling"])
-    with tempfile.TemporaryFile() as store, open_source(source, sample_rate_hz=sample_rate_hz) as stream:
+    with tempfile.TemporaryFile() as store, open_sound(source, sample_rate_hz=sample_rate_hz) as stream:
         blocks = embed_stream(classifier.embed, stream, settings=settings, progress=progress, on_block=on_block)
         probabilities, active = _read_frames(classifier, _stored(blocks, store), settings)
         vectors = np.memmap(store, STORED, mode="r").reshape(len(active), -1)  # (n_frames, size)
@@ -361,7 +361,7 @@ def embed_stream(embed, stream, *, settings=TimelineSettings(), progress=False, 
         From a waveform (n_samples,) to the vectors of its frames: `esc50.classifier.predict.SoundClassifier.embed`, or the method
         ``embed`` of a `esc50.yamnet.hub_module.Yamnet`.
     stream : esc50.audio.streams.SoundStream
-        From `esc50.audio.sound.open_source`.
+        From `esc50.audio.sound.open_sound`.
     settings : TimelineSettings
         Frames in a block, and the longest recording that is taken.
     progress, on_block

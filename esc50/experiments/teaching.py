@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logsumexp
 
-from esc50.audio.sound import load_source
+from esc50.audio.sound import load_sound
 from esc50.classifier.describe import class_label
 from esc50.classifier.model_io import is_plain
 from esc50.classifier.ood import TrainingClips, clip_vectors, head_activations
@@ -129,7 +129,7 @@ def teach(classifier, class_name, clips, *, sample_rate_hz=None, settings=SETTIN
     class_name : str
         Of the new class.
     clips : dict of str to source, or sequence of path-like
-        Three or more recordings of it: the names to use in messages, and what `esc50.audio.sound.load_source` takes.
+        Three or more recordings of it: the names to use in messages, and what `esc50.audio.sound.load_sound` takes.
     sample_rate_hz : float, optional
         Samples per second, where the clips are arrays.
     settings : TeachingSettings
@@ -321,7 +321,7 @@ def _listen(classifier, clips, sample_rate_hz, settings):
 
 
 def _active_embeddings(classifier, source, sample_rate_hz):
-    sound = load_source(source, sample_rate_hz=sample_rate_hz)
+    sound = load_sound(source, sample_rate_hz=sample_rate_hz)
     embeddings = classifier.embed(sound.waveform)  # (n_frames, 1024)
     active = active_frames(embeddings)  # (n_frames,)
     if sound.is_silent or not active.any():

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from esc50.apps.cli import cli
 from esc50.audio import synthesis
-from esc50.audio.sound import load_source
+from esc50.audio.sound import load_sound
 from esc50.classifier.predict import SoundClassifier
 from esc50.yamnet.hub_module import load_yamnet
 
@@ -109,7 +109,7 @@ def test_embeddings_with_their_times(files, tmp_path):
     assert (result.exit_code, result.stderr.count("Error")) == (1, 1)
     with np.load(tmp_path / "e.npz") as arrays:
         assert arrays["embeddings"].shape == (20, 1024)
-        np.testing.assert_allclose(arrays["embeddings"][:10], load_yamnet().embed(load_source(files[0]).waveform))
+        np.testing.assert_allclose(arrays["embeddings"][:10], load_yamnet().embed(load_sound(files[0]).waveform))
         assert arrays["filename"].tolist() == [files[0]] * 10 + [files[2]] * 10
         np.testing.assert_allclose(arrays["start_seconds"][:3], [0, 0.48, 0.96])
 

@@ -10,8 +10,7 @@ import pytest
 import soundfile
 import soxr
 
-from esc50 import audio
-from esc50.audio import synthesis
+from esc50.audio import decode, sound, synthesis
 from esc50.audio.sound import load_sound, open_sound
 from esc50.config import AudioError, Esc50Error
 from esc50.yamnet.frames import n_patches, pad_waveform
@@ -176,7 +175,7 @@ def test_16_bit_at_16_khz_is_exact(tmp_path):
 
 
 def test_a_file_longer_than_one_block_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 1_000)
+    monkeypatch.setattr(decode, "BLOCK_SAMPLES", 1_000)
     noise = synthesis.white_noise(seconds=1.0)
     waveform = load_sound(written(tmp_path / "noise.wav", noise, RATE, subtype="FLOAT")).waveform
     np.testing.assert_array_equal(waveform, noise)
@@ -241,7 +240,7 @@ def test_what_soundfile_cannot_read_goes_to_audioread(tmp_path, monkeypatch):
     ("ending", "rate", "n_channels"), [("wav", 44_100, 2), ("flac", 48_000, 1), ("mp3", 22_050, 2), ("wav", RATE, 6)]
 )
 def test_blocks_joined_are_the_whole_resampled_at_once(tmp_path, monkeypatch, ending, rate, n_channels):
-    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 20_000)
+    monkeypatch.setattr(decode, "BLOCK_SAMPLES", 20_000)
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3 * rate, n_channels))
     path = written(tmp_path / f"noise.{ending}", noise, rate)
     with open_sound(path) as stream:
@@ -257,7 +256,7 @@ def test_blocks_joined_are_the_whole_resampled_at_once(tmp_path, monkeypatch, en
 def test_flat_tops_are_counted_across_blocks(monkeypatch):
     samples = np.clip(2 * synthesis.sine(100, amplitude=1.0), -1, 1)
     whole = load_sound(samples, sample_rate_hz=RATE).clipped_fraction
-    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 50)
+    monkeypatch.setattr(sound, "BLOCK_SAMPLES", 50)
     assert load_sound(samples, sample_rate_hz=RATE).clipped_fraction == whole > 0.5
 
 

@@ -10,7 +10,7 @@ import soundfile
 from scipy.special import logsumexp
 
 from esc50.audio import synthesis
-from esc50.audio.sound import load_source
+from esc50.audio.sound import load_sound
 from esc50.classifier import ood, pooling
 from esc50.classifier.model_io import MODELS
 from esc50.classifier.pooling import temper
@@ -237,13 +237,13 @@ def test_many_are_predicted_one_by_one_and_a_bad_one_does_not_stop_the_rest(clas
 
 
 def test_an_example_is_named_where_a_file_could_be(tmp_path, monkeypatch):
-    sound = load_source("example:siren")
+    sound = load_sound("example:siren")
     np.testing.assert_array_equal(sound.waveform, synthesis.example("siren"))
     with pytest.raises(AudioError, match="no example named 'sirene': choose from car_horn"):
-        load_source("example:sirene")
+        load_sound("example:sirene")
     monkeypatch.chdir(tmp_path)
     write_wav(tmp_path / "sine.wav", synthesis.sine(440)).rename("example:siren")
-    np.testing.assert_allclose(load_source("./example:siren").waveform, synthesis.sine(440))
+    np.testing.assert_allclose(load_sound("./example:siren").waveform, synthesis.sine(440))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_an_example_is_named_where_a_file_could_be(tmp_path, monkeypatch):
 )
 def test_what_is_not_sound_is_refused_with_a_reason(source, rate, message):
     with pytest.raises(AudioError, match=message):
-        load_source(source, sample_rate_hz=rate)
+        load_sound(source, sample_rate_hz=rate)
 
 
 # --- those that are shipped
