@@ -1,4 +1,4 @@
-"""Make data/models/yamnet_golden.npz from a SavedModel known to be YAMNet: python tests/make_golden.py FOLDER."""
+"""Make esc50/yamnet/golden.npz from a SavedModel known to be YAMNet: python tests/make_golden.py FOLDER."""
 
 import sys
 

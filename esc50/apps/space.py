@@ -22,7 +22,6 @@ FILES = (
     "data/meta/esc50.csv",
     "data/models/audio-classifier.json",
     "data/models/audio-classifier.keras",
-    "data/models/yamnet_golden.npz",
 )
 SYSTEM_PACKAGES = "ffmpeg\n"  # for m4a and webm
 LARGE_FILES = "*.npz filter=lfs diff=lfs merge=lfs -text\n*.keras filter=lfs diff=lfs merge=lfs -text\n"

@@ -1,17 +1,30 @@
-"""Frames of YAMNet: padding, patches, golden values, and which frames are active."""
+"""Frames of YAMNet: padding, patches, golden values, and which frames are active. Needs numpy alone."""
 
 import functools
 import hashlib
+from collections.abc import Iterable, Iterator
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 
-from esc50 import config
-from esc50.audio.streams import YAMNET
-from esc50.config import AudioError, YamnetError
+from esc50.config import AudioError, YamnetError, YamnetSettings
+
+SETTINGS = YamnetSettings()
+HOP_SAMPLES, PATCH_SAMPLES = SETTINGS.hop_samples, SETTINGS.patch_samples
+MEL_FRAMES_PER_HOP = round(SETTINGS.patch_hop_seconds / SETTINGS.stft_hop_seconds)
+FRAMES_PER_CALL = 384  # three minutes of sound, half a GB of activations: an hour must not fill the memory
+SILENCE_LIKENESS = 0.5  # cosine to the embedding of silence above which a frame is silent: see notebook 03
+GOLDEN_FILE = Path(__file__).with_name("golden.npz")  # made by tests/make_golden.py
+GOLDEN_TOLERANCE = 1e-4
+GOLDEN_SECONDS = 3.0
+GOLDEN_AMPLITUDE = 0.5
+GOLDEN_SINE_HZ = 2_000.0  # at 440 Hz YAMNet hears a telephone, at 1 kHz a beep
+GOLDEN_CHIRP_HZ = (100.0, 7_000.0)
+GOLDEN_NOISE = 0.01
 
 
-def pad_waveform(waveform):
+def pad_waveform(waveform: np.ndarray) -> np.ndarray:
     """Pad with zeros at the end as YAMNet does, so that every sample is covered by a whole patch.
 
     The rule of ``pad_waveform`` in tensorflow/models, research/audioset/yamnet/features.py: at least one
@@ -28,85 +41,23 @@ def pad_waveform(waveform):
         Same dtype; ``n_patches(n_samples)`` patches fit exactly.
     """
     n_samples = waveform.shape[-1]
-    n_padded = YAMNET.patch_samples + (n_patches(n_samples) - 1) * YAMNET.hop_samples
+    n_padded = PATCH_SAMPLES + (n_patches(n_samples) - 1) * HOP_SAMPLES
     widths = [(0, 0)] * (waveform.ndim - 1) + [(0, n_padded - n_samples)]
     return np.pad(waveform, widths)  # (..., n_padded_samples)
 
 
-def n_patches(n_samples):
-    """Count the embedding frames that YAMNet gives for a waveform.
-
-    Parameters
-    ----------
-    n_samples : int
-        Length at 16 kHz, before padding.
-
-    Returns
-    -------
-    int
-        Number of patches of 0.96 s every 0.48 s: 10 for a clip of 5 s, never below 1.
-    """
-    n_after_first = max(0, n_samples - YAMNET.patch_samples)
-    return 1 + ceil(n_after_first / YAMNET.hop_samples)
+def n_patches(n_samples: int) -> int:
+    """Count YAMNet's frames of a waveform before padding: 10 for a clip of 5 s, never below 1."""
+    return 1 + ceil(max(0, n_samples - PATCH_SAMPLES) / HOP_SAMPLES)
 
 
-SETTINGS = config.YamnetSettings()
-
-
-HOP_SAMPLES, PATCH_SAMPLES = SETTINGS.hop_samples, SETTINGS.patch_samples
-
-
-MEL_FRAMES_PER_HOP = round(SETTINGS.patch_hop_seconds / SETTINGS.stft_hop_seconds)
-FRAMES_PER_CALL = 384  # three minutes of sound, half a GB of activations: an hour must not fill the memory
-SILENCE_LIKENESS = 0.5  # cosine to the embedding of silence above which a frame is silent
-GOLDEN_FILE = config.MODELS_DIR / "yamnet_golden.npz"  # made by tests/make_golden.py
-GOLDEN_TOLERANCE = 1e-4
-GOLDEN_SECONDS = 3.0
-GOLDEN_AMPLITUDE = 0.5
-GOLDEN_SINE_HZ = 2_000.0  # at 440 Hz YAMNet hears a telephone, at 1 kHz a beep
-GOLDEN_CHIRP_HZ = (100.0, 7_000.0)
-GOLDEN_NOISE = 0.01
-
-
-def yamnet_fingerprint():
-    """Check value of the YAMNet that every load is held to, to be stored beside models built on it.
-
-    Returns
-    -------
-    str
-        First 16 hexadecimal digits of the SHA-256 of the golden embeddings.
-
-    Raises
-    ------
-    YamnetError
-        If the golden file is missing.
-    """
-    return hashlib.sha256(golden_embeddings().tobytes()).hexdigest()[:16]
-
-
-def golden_embeddings():
-    """Committed embeddings of `chirp`.
-
-    Returns
-    -------
-    np.ndarray, shape (n_frames, 1024)
-        Float32.
-
-    Raises
-    ------
-    YamnetError
-        If the golden file is missing.
-    """
-    return _golden(GOLDEN_FILE)["embeddings"].copy()  # the cached array stays as it is
-
-
-def active_frames(embeddings):
+def active_frames(embeddings: np.ndarray) -> np.ndarray:
     """Tell frames with sound from digital silence, whose embedding is seven times as long as others.
 
     Parameters
     ----------
     embeddings : np.ndarray, shape (..., 1024 or more)
-        YAMNet's embeddings; of longer vectors, such as `esc50.yamnet.layers.LayerYamnet` gives, the last 1,024 numbers.
+        YAMNet's embeddings; of longer vectors, such as those of all layers, the last 1,024 numbers.
 
     Returns
     -------
@@ -120,21 +71,8 @@ def active_frames(embeddings):
     return embeddings @ silent <= SILENCE_LIKENESS * lengths
 
 
-def check_waveform(waveform, *, name="the waveform"):
-    """Refuse what YAMNet cannot hear.
-
-    Parameters
-    ----------
-    waveform : np.ndarray, shape (n_samples,)
-        Should be mono float32 in [-1, 1] at 16 kHz.
-    name : str
-        What the message calls it.
-
-    Raises
-    ------
-    AudioError
-        It is not 1-D float32, or is empty, not finite or outside [-1, 1].
-    """
+def check_waveform(waveform: np.ndarray, *, name: str = "the waveform") -> None:
+    """Refuse, by an `AudioError`, what is not mono float32 in [-1, 1], or is empty or not finite."""
     advice = "read sound with esc50.audio.sound.load_sound"
     if not isinstance(waveform, np.ndarray) or waveform.dtype != np.float32:
         raise AudioError(f"{name} is {getattr(waveform, 'dtype', type(waveform))}, not a float32 array: {advice}")
@@ -145,24 +83,8 @@ def check_waveform(waveform, *, name="the waveform"):
         raise AudioError(f"{name} has the peak {peak}, not within [-1, 1]: {advice}")
 
 
-def equally_long(waveforms):
-    """Check clips one by one as they are asked for.
-
-    Parameters
-    ----------
-    waveforms : iterable of np.ndarray, shape (n_samples,)
-        Clips.
-
-    Yields
-    ------
-    np.ndarray, shape (n_samples,)
-        The same clips.
-
-    Raises
-    ------
-    AudioError
-        There is no clip, or one that `check_waveform` refuses, or one of another length than the first.
-    """
+def equally_long(waveforms: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield clips as they come; an `AudioError` for a bad one, one of another length than the first, and none."""
     first_length = None
     for index, waveform in enumerate(waveforms):
         check_waveform(waveform, name=f"clip {index}")
@@ -170,27 +92,15 @@ def equally_long(waveforms):
         if len(waveform) != first_length:
             raise AudioError(
                 f"clip {index} has {len(waveform)} samples, the first has {first_length}: "
-                "pad them to one length, or hear each alone"
+                "pad them to one length, or embed each alone"
             )
         yield waveform
     if first_length is None:
         raise AudioError("no clips to embed: give at least one waveform")
 
 
-def overlapping_parts(waveforms):
-    """Cut waveforms into parts that hold the patches of the whole, so that an hour does not fill the memory.
-
-    Parameters
-    ----------
-    waveforms : np.ndarray, shape (..., n_samples)
-        One waveform, or equally long ones.
-
-    Yields
-    ------
-    np.ndarray, shape (..., n_part_samples)
-        Parts of `FRAMES_PER_CALL` patches each, the last one of as many or fewer. Neighbours share the samples
-        where their patches overlap.
-    """
+def overlapping_parts(waveforms: np.ndarray) -> Iterator[np.ndarray]:
+    """Cut waveforms (..., n_samples) into parts of `FRAMES_PER_CALL` patches that hold the patches of the whole."""
     n_samples = waveforms.shape[-1]
     n_frames = n_patches(n_samples)
     for first in range(0, n_frames, FRAMES_PER_CALL):
@@ -199,46 +109,37 @@ def overlapping_parts(waveforms):
         yield waveforms[..., first * HOP_SAMPLES : end]
 
 
+def yamnet_fingerprint() -> str:
+    """First 16 hexadecimal digits of the SHA-256 of the golden embeddings, stored beside models built on YAMNet."""
+    return hashlib.sha256(golden_embeddings().tobytes()).hexdigest()[:16]
+
+
+def golden_embeddings() -> np.ndarray:
+    """YAMNet's embeddings of `chirp`, (6, 1024), which every YAMNet that is loaded must give within 1e-4."""
+    return _golden(GOLDEN_FILE)["embeddings"].copy()  # the cached array stays as it is
+
+
 @functools.cache
 def _golden(path):
     try:
         with np.load(path) as golden:
             return dict(golden)
     except FileNotFoundError:
-        raise YamnetError(f"no golden values {path}: restore the file with git") from None
+        raise YamnetError(f"no golden values {path}: restore the file with git, or install esc50 again") from None
 
 
-def silence():
-    """Three seconds of digital silence.
-
-    Returns
-    -------
-    np.ndarray, shape (n_samples,)
-        Float32 at 16 kHz.
-    """
+def silence() -> np.ndarray:
+    """Three seconds of digital silence, (48000,)."""
     return np.zeros_like(_golden_seconds(), dtype=np.float32)
 
 
-def sine():
-    """Three seconds of a sine of 2 kHz.
-
-    Returns
-    -------
-    np.ndarray, shape (n_samples,)
-        Float32 at 16 kHz.
-    """
-    seconds = _golden_seconds()
-    return (GOLDEN_AMPLITUDE * np.sin(2 * np.pi * GOLDEN_SINE_HZ * seconds)).astype(np.float32)
+def sine() -> np.ndarray:
+    """Three seconds of a sine of 2 kHz, (48000,)."""
+    return (GOLDEN_AMPLITUDE * np.sin(2 * np.pi * GOLDEN_SINE_HZ * _golden_seconds())).astype(np.float32)
 
 
-def chirp():
-    """Three seconds of a sine that rises linearly from 100 Hz to 7 kHz, with a little seeded noise.
-
-    Returns
-    -------
-    np.ndarray, shape (n_samples,)
-        Float32 at 16 kHz.
-    """
+def chirp() -> np.ndarray:
+    """Three seconds of a sine that rises linearly from 100 Hz to 7 kHz, with a little seeded noise, (48000,)."""
     seconds, (low, high) = _golden_seconds(), GOLDEN_CHIRP_HZ
     cycles = low * seconds + (high - low) * seconds**2 / (2 * GOLDEN_SECONDS)  # the integral of the frequency
     noise = GOLDEN_NOISE * np.random.default_rng(0).uniform(-1, 1, len(seconds))
