@@ -1,9 +1,12 @@
 """Changes to waveforms."""
 
+from math import ceil
+
 import numpy as np
+import soxr
 
 
-def change_speed(waveform, speed):
+def change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
     """Play a waveform faster and higher, or slower and lower, as a tape would; of the same length as before.
 
     Parameters
@@ -18,9 +21,8 @@ def change_speed(waveform, speed):
     np.ndarray, shape (n_samples,)
         The end is cut off, or zeros are put behind it.
     """
-    import librosa
-
     if speed == 1:
         return waveform
-    changed = librosa.resample(waveform, orig_sr=speed, target_sr=1, res_type="soxr_hq")
-    return np.clip(librosa.util.fix_length(changed, size=len(waveform)), -1, 1)
+    n_played = min(len(waveform), ceil(len(waveform) * (1 / speed)))
+    played = soxr.resample(waveform, speed, 1, quality="HQ")[:n_played]
+    return np.clip(np.pad(played, (0, len(waveform) - len(played))), -1, 1)
