@@ -1,9 +1,14 @@
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from esc50 import dataset
+from esc50.audio import load_sound
 from esc50.reporting import plots
 
 
@@ -25,7 +30,7 @@ def tick_labels(axis):
 
 
 def test_every_plot_draws_on_the_axes_it_is_given_and_returns_them(ax, rng):
-    targets = np.repeat(np.arange(50), 2)
+    targets, names = np.repeat(np.arange(50), 2), dataset.class_names()
     history = pd.DataFrame({"epoch": [1, 2], "accuracy": [0.1, 0.5], "held_out_accuracy": [0.2, 0.4]})
     drawn = [
         plots.plot_waveform(rng.uniform(-1, 1, 1600), ax=ax),
@@ -33,8 +38,10 @@ def test_every_plot_draws_on_the_axes_it_is_given_and_returns_them(ax, rng):
         plots.plot_log_mel(rng.uniform(-70, 0, (126, 64)), ax=ax),
         plots.plot_training_curves(history, ax=ax),
         plots.plot_map(rng.normal(size=(100, 2)), targets.astype(str), ax=ax),
-        plots.plot_top_scores(np.full(50, 0.02), dataset.class_names(), ax=ax),
-        plots.plot_timeline(rng.dirichlet(np.ones(50), 10), 0.48 * np.arange(10), dataset.class_names(), ax=ax),
+        plots.plot_top_classes(np.full(50, 0.02), names, ax=ax),
+        plots.plot_frame_probabilities(
+            rng.dirichlet(np.ones(50), 10), 0.48 * np.arange(10), dataset.class_names(), ax=ax
+        ),
     ]
     assert all(one is ax for one in drawn)
 
@@ -45,18 +52,65 @@ def test_a_waveform_is_drawn_over_seconds(ax):
     assert ax.get_xlabel() == "time (s)"
 
 
-def test_a_log_mel_has_hertz_on_the_mel_scale(ax):
+@pytest.mark.parametrize(("axes", "htk", "ticks"), [("STUDY_MEL", False, 4), ("YAMNET_MEL", True, 6)])
+def test_a_log_mel_has_hertz_on_the_mel_scale(ax, axes, htk, ticks):
     import librosa
 
-    plots.plot_log_mel(np.zeros((126, 64)), ax=ax)
-    assert tick_labels(ax.yaxis) == ["125", "500", "2000", "8000"]
-    assert ax.get_yticks()[-1] == pytest.approx(librosa.hz_to_mel(8000))
+    axes = getattr(plots.sound, axes)
+    plots.plot_log_mel(np.zeros((100, 64)), axes=axes, ax=ax)
+    np.testing.assert_allclose(ax.get_yticks(), librosa.hz_to_mel(list(map(float, tick_labels(ax.yaxis))), htk=htk))
+    np.testing.assert_allclose(ax.get_ylim(), librosa.hz_to_mel(axes.range_hz, htk=htk))
+    assert len(ax.get_yticks()) == ticks
+    assert ax.get_xlim() == (0, pytest.approx(100 * axes.hop_seconds))
+
+
+@pytest.fixture
+def prediction():
+    """Two seconds, silent but for a click at 1 s, as the classifier would hand them over: padded to whole patches."""
+    waveform, log_mel = np.zeros(32_000, np.float32), np.full((240, 64), -70, np.float32)
+    waveform[16_000], log_mel[98:101] = 1, 0
+    sound = load_sound(waveform, sample_rate_hz=16_000)
+    probabilities = np.full(50, 0.002)
+    probabilities[3] = 0.902
+    return SimpleNamespace(
+        sound=sound, log_mel=log_mel, probabilities=probabilities, frame_probabilities=np.tile(probabilities, (4, 1)),
+        frame_seconds=0.48 * np.arange(4), class_names=dataset.class_names(), verdict="This is a cow.",
+        is_known=True, warnings=("Too loud.",),
+    )  # fmt: skip
+
+
+def test_the_log_mel_of_a_prediction_stands_under_its_waveform(prediction):
+    """A click at 1 s is drawn at 1 s in both; the padding after the sound is cut off."""
+    wave, mel = plots.plot_sound(prediction).axes
+    assert wave.get_xlim() == mel.get_xlim() == (0, 2)
+    start, end, *_ = mel.images[0].get_extent()
+    picture = mel.images[0].get_array()  # (64, n_windows)
+    loudest = start + (end - start) * np.flatnonzero(picture[0] == 0).mean() / picture.shape[1]
+    assert loudest == pytest.approx(1.0, abs=0.02) and wave.get_xlim()[1] < end == pytest.approx(2.4)
+
+
+def test_a_prediction_is_drawn_on_one_time_axis_with_its_verdict(prediction):
+    figure = plots.plot_prediction(prediction, top=3)
+    wave, mel, frames = figure.subfigs[0].axes[:3]
+    assert wave.get_xlim() == mel.get_xlim() == frames.get_xlim() == (0, pytest.approx(2.4))
+    assert figure.get_suptitle() == "This is a cow."
+    bars, facts = figure.subfigs[1].axes
+    assert tick_labels(bars.yaxis)[0] == "cow"
+    assert facts.texts[0].get_text() == "2.00 s, 1 channel, 16000 Hz\nToo loud."
+
+
+def test_the_plots_of_the_app_need_nothing_but_numpy_and_matplotlib():
+    names = "plot_prediction", "plot_sound", "plot_explanation", "plot_events", "plot_top_classes", "blend_in"
+    code = f"from esc50.reporting import plots; [getattr(plots, name) for name in {names}]; import sys; "
+    code += "print(*({'pandas', 'seaborn', 'scipy', 'librosa', 'sklearn', 'tensorflow'} & {*sys.modules}))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
 
 
 def test_the_best_class_stands_on_top(ax):
     scores = np.zeros(50)
     scores[[3, 7, 1]] = 0.2, 0.7, 0.1
-    plots.plot_top_scores(scores, dataset.class_names(), top=3, ax=ax)
+    plots.plot_top_classes(scores, dataset.class_names(), top=3, ax=ax)
     assert tick_labels(ax.yaxis) == ["insects", "cow", "rooster"]
     assert ax.yaxis_inverted()
     assert [text.get_text() for text in ax.texts] == ["70.0 %", "20.0 %", "10.0 %"]
@@ -92,6 +146,17 @@ def test_a_figure_is_saved_whole_under_its_name(tmp_path, ax):
     assert path == tmp_path / "09_test.png"
     assert path.read_bytes().startswith(b"\x89PNG")
     assert [file.name for file in tmp_path.iterdir()] == ["09_test.png"]
+
+
+def test_a_figure_that_is_drawn_again_keeps_its_bytes_until_it_shows_something_else(tmp_path, ax):
+    path = plots.save_figure(ax.figure, "09_test", folder=tmp_path)
+    plt.imsave(path, plt.imread(path), metadata={"Software": "another encoder"})
+    before = path.read_bytes()
+    plots.save_figure(ax.figure, "09_test", folder=tmp_path)
+    assert path.read_bytes() == before
+    ax.plot([0, 1])
+    plots.save_figure(ax.figure, "09_test", folder=tmp_path)
+    assert path.read_bytes() != before and b"Software" not in path.read_bytes()
 
 
 def test_themes_have_one_colour_each():

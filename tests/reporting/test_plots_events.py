@@ -50,7 +50,7 @@ def test_none_of_the_classes_is_hatched_and_the_title_says_so(ax):
     draw(ax, Event(0, 1, "rain", 0.9), Event(1, 2, "rain", 0.9, is_known=False), seconds=2.0)
     assert [bool(bar.get_hatch()) for bar in ax.patches] == [False, True]
     assert ax.get_title() == "2 events; hatched: none of these?"
-    assert ax.figure.axes[1].get_ylabel() == "frame score (%), not calibrated"
+    assert ax.figure.axes[1].get_ylabel() == "confidence (%), not calibrated"
 
 
 def test_a_click_in_an_hour_is_seen_and_times_are_minutes(ax):
@@ -70,5 +70,5 @@ def test_only_the_longest_classes_have_a_row_and_the_title_says_so(ax):
 
 def test_nothing_is_said_where_nothing_was_recognised(ax):
     draw(ax, seconds=10.0)
-    assert [text.get_text() for text in ax.texts] == ["nothing was recognised"]
+    assert [text.get_text() for text in ax.texts] == ["no event was detected"]
     assert ax.get_title() == "0 events"

@@ -4,11 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from esc50.config import YamnetSettings
-from esc50.reporting.plots.sound import plot_log_mel
-from esc50.reporting.plots.style import class_label
+from esc50.reporting.plots.sound import YAMNET_MEL, plot_log_mel
+from esc50.reporting.plots.style import SOUND_BLUE, class_label
 
 RELEVANCE_COLORS = "RdBu"  # against, nothing, for: told apart by the colour-blind too
-FRAME_COLOR = "#4f8fd9"  # reads on white and on black
 MIN_SCALE = 1.0  # halvings: below this, faint colours say that hardly anything mattered
 MAX_OPACITY = 0.75
 
@@ -32,7 +31,7 @@ def plot_explanation(prediction, explanation, *, ax=None):
         without this cell. Red: it is more likely without. The bars above: probability of the class in each frame.
     """
     ax = ax or plt.gca()
-    plot_log_mel(prediction.log_mel, ax=ax)
+    plot_log_mel(prediction.log_mel, axes=YAMNET_MEL, ax=ax)
     ax.images[-1].set(cmap="gray_r")
     mesh = _draw_relevance(ax, explanation)
     name = class_label(explanation.class_name)
@@ -44,11 +43,9 @@ def plot_explanation(prediction, explanation, *, ax=None):
 
 
 def _draw_relevance(ax, explanation):
-    import librosa
-
     relevance = explanation.relevance.T  # (n_bands, n_cells)
     scale = max(MIN_SCALE, np.abs(relevance).max())
-    edges = explanation.time_edges_seconds, librosa.hz_to_mel(explanation.frequency_edges_hz)
+    edges = explanation.time_edges_seconds, YAMNET_MEL.to_mel(explanation.frequency_edges_hz)
     opacity = MAX_OPACITY * np.sqrt(np.abs(relevance) / scale)  # so that what matters little shows too
     return ax.pcolormesh(*edges, relevance, cmap=RELEVANCE_COLORS, vmin=-scale, vmax=scale, alpha=opacity)
 
@@ -57,7 +54,7 @@ def _draw_frames(ax, explanation):
     """Each bar stands over the middle hop of its frame, so that bars stand side by side."""
     settings = YamnetSettings()
     middles = explanation.frame_seconds + settings.patch_window_seconds / 2
-    ax.bar(middles, 100 * explanation.frame_relevance, 0.9 * settings.patch_hop_seconds, color=FRAME_COLOR)
+    ax.bar(middles, 100 * explanation.frame_relevance, 0.9 * settings.patch_hop_seconds, color=SOUND_BLUE)
     ax.set(ylim=(0, 100), yticks=(50, 100), ylabel="frame\n(%)")
     ax.tick_params(labelbottom=False)
     ax.grid(False)

@@ -1,32 +1,28 @@
-"""One prediction, drawn: the sound, the most probable classes and their course."""
+"""One prediction, drawn: the sound, the most probable classes and how they change over time."""
 
 import textwrap
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
 from esc50.classifier.describe import describe_sound
-from esc50.config import StatisticsSettings
-from esc50.dataset.features import envelope
-from esc50.reporting.plots.sound import plot_envelope, plot_log_mel, plot_waveform
-from esc50.reporting.plots.style import blend_in, class_label
+from esc50.config import YamnetSettings
+from esc50.reporting.plots.sound import YAMNET_MEL, plot_envelope, plot_log_mel, plot_waveform
+from esc50.reporting.plots.style import SOUND_BLUE, blend_in, class_label
 
 ENVELOPE_HOPS = 1_000  # about one for each pixel
 VERDICT_COLORS = {True: "0.15", False: "#b03a2e"}  # known; none of the classes
-WAVE_COLOR = "#4f8fd9"  # reads on white and on black
 
 
-def plot_top_scores(scores, names, *, top=5, ax=None):
+def plot_top_classes(probabilities, names, *, top=5, ax=None):
     """Draw the most probable classes as bars.
 
     Parameters
     ----------
-    scores : np.ndarray, shape (n_classes,)
-        Probabilities.
+    probabilities : np.ndarray, shape (n_classes,)
+        Of each class.
     names : sequence of str
         Class names in label order.
     top : int
@@ -40,10 +36,10 @@ def plot_top_scores(scores, names, *, top=5, ax=None):
         Probability in percent to the right, the best class on top.
     """
     ax = ax or plt.gca()
-    best = np.argsort(-scores, kind="stable")[:top]
-    percent = 100 * scores[best]
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    percent = 100 * probabilities[best]
     rows = np.arange(len(best))
-    ax.barh(rows, percent, color=sns.color_palette()[0], height=0.65)
+    ax.barh(rows, percent, color="C0", height=0.65)
     for row, value in zip(rows, percent, strict=True):
         ax.text(value + 1, row, f"{value:.1f} %", va="center")
     ax.set_yticks(rows, [class_label(names[i]) for i in best])
@@ -53,13 +49,13 @@ def plot_top_scores(scores, names, *, top=5, ax=None):
     return ax
 
 
-def plot_timeline(frame_scores, frame_seconds, names, *, top=5, labels=None, frame_length_seconds=0.96, ax=None):
+def plot_frame_probabilities(frame_probabilities, frame_seconds, names, *, top=5, labels=None, ax=None):
     """Draw how probable the leading classes are in each frame.
 
     Parameters
     ----------
-    frame_scores : np.ndarray, shape (n_frames, n_classes)
-        Probabilities as the head gives them: not calibrated.
+    frame_probabilities : np.ndarray, shape (n_frames, n_classes)
+        As the head gives them: not calibrated.
     frame_seconds : np.ndarray, shape (n_frames,)
         Start of each frame in seconds.
     names : sequence of str
@@ -68,8 +64,6 @@ def plot_timeline(frame_scores, frame_seconds, names, *, top=5, labels=None, fra
         How many classes, by their mean over the frames.
     labels : sequence of int, optional
         Which classes instead, from top to bottom.
-    frame_length_seconds : float
-        Length of one frame.
     ax : matplotlib.axes.Axes, optional
         Where to draw.
 
@@ -79,25 +73,27 @@ def plot_timeline(frame_scores, frame_seconds, names, *, top=5, labels=None, fra
         Time in seconds to the right, one row a class, darker is more probable.
     """
     ax = ax or plt.gca()
-    best = np.argsort(-frame_scores.mean(axis=0), kind="stable")[:top] if labels is None else np.asarray(labels)
-    hop = frame_seconds[1] - frame_seconds[0] if len(frame_seconds) > 1 else frame_length_seconds
+    mean = frame_probabilities.mean(axis=0)  # (n_classes,)
+    best = np.argsort(-mean, kind="stable")[:top] if labels is None else np.asarray(labels)
+    hop = YamnetSettings.patch_hop_seconds if len(frame_seconds) > 1 else YamnetSettings.patch_window_seconds
     edges = np.append(frame_seconds, frame_seconds[-1] + hop)
-    mesh = ax.pcolormesh(edges, np.arange(len(best) + 1), 100 * frame_scores[:, best].T, cmap="Blues", vmin=0, vmax=100)
+    percent = 100 * frame_probabilities[:, best].T  # (top, n_frames)
+    mesh = ax.pcolormesh(edges, np.arange(len(best) + 1), percent, cmap="Blues", vmin=0, vmax=100)
     ax.set_yticks(np.arange(len(best)) + 0.5, [class_label(names[i]) for i in best])
     ax.invert_yaxis()
-    ax.set(xlabel="start of the 0.96 s frame (s)")
+    ax.set(xlabel=f"start of the {YamnetSettings.patch_window_seconds:g} s frame (s)")
     ax.grid(False)
-    ax.figure.colorbar(mesh, ax=ax, label="frame score (%),\nnot calibrated")
+    ax.figure.colorbar(mesh, ax=ax, label="probability (%),\nnot calibrated")
     return ax
 
 
 def plot_prediction(prediction, *, top=5):
-    """Draw the verdict, what was heard and what was made of it: waveform, log-mel and timeline, bars beside.
+    """Draw the verdict, the sound and the answer: waveform, log-mel and frames on the left, classes on the right.
 
     Parameters
     ----------
     prediction : esc50.classifier.predict.Prediction
-        From `esc50.classifier.predict.SoundClassifier.predict`.
+        From `esc50.SoundClassifier.predict`.
     top : int
         How many classes.
 
@@ -109,28 +105,21 @@ def plot_prediction(prediction, *, top=5):
     figure = Figure(figsize=(12, 6), layout="constrained")
     figure.suptitle(textwrap.fill(prediction.verdict, 100), color=VERDICT_COLORS[prediction.is_known], weight="bold")
     left, right = figure.subfigures(1, 2, width_ratios=[1.7, 1])
-    wave, mel, timeline = left.subplots(3, height_ratios=[1, 1.6, 1.3])
+    _draw_over_time(left.subplots(3, height_ratios=[1, 1.6, 1.3]), prediction, top)
     bars, facts = right.subplots(2, height_ratios=[3, 1.1])
-    scores, sound = prediction.probabilities, prediction.sound
-    plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(title="what was heard", xlabel="")
-    plot_log_mel(prediction.log_mel, ax=mel).set(xlabel="")
-    best = np.argsort(-scores, kind="stable")[:top]
-    frames, names = prediction.frame_probabilities, prediction.class_names
-    plot_timeline(frames, prediction.frame_seconds, names, labels=best, ax=timeline)
-    _share_time([wave, mel, timeline])
-    title = "what it is taken for" if prediction.is_known else "if it had to be one of these"
-    plot_top_scores(scores, names, top=top, ax=bars).set_title(title)
+    title = "most probable classes" if prediction.is_known else "if it had to be one of these"
+    plot_top_classes(prediction.probabilities, prediction.class_names, top=top, ax=bars).set_title(title)
     _write_facts(facts, prediction)
     return figure
 
 
 def plot_sound(prediction):
-    """Draw what was heard, of any length: waveform above log-mel, on a light or a dark page.
+    """Draw a sound of any length: waveform above log-mel, on a light or a dark page.
 
     Parameters
     ----------
     prediction : esc50.classifier.predict.Prediction
-        From `esc50.classifier.predict.SoundClassifier.predict`.
+        From `esc50.SoundClassifier.predict`.
 
     Returns
     -------
@@ -141,19 +130,29 @@ def plot_sound(prediction):
     wave, mel = figure.subplots(2, height_ratios=[1, 1.8])
     sound = prediction.sound
     hop = -(-len(sound.waveform) // ENVELOPE_HOPS)  # samples
-    hops = replace(StatisticsSettings(), hop_seconds=hop / sound.sample_rate_hz)
-    plot_envelope(envelope(sound.waveform, settings=hops) / 127, settings=hops, color=WAVE_COLOR, ax=wave)
-    plot_log_mel(prediction.log_mel, ax=mel).set(xlim=(0, sound.duration_seconds))
+    plot_envelope(_envelope(sound.waveform, hop), hop_seconds=hop / sound.sample_rate_hz, color=SOUND_BLUE, ax=wave)
+    plot_log_mel(prediction.log_mel, axes=YAMNET_MEL, ax=mel).set(xlim=(0, sound.duration_seconds))
     wave.set(xlabel="", xlim=mel.get_xlim(), yticks=(-1, 0, 1))
     wave.tick_params(labelbottom=False)
     return blend_in(figure)
 
 
-def _share_time(axes):
+def _envelope(waveform, hop):
+    starts = np.arange(0, len(waveform), hop)
+    return np.stack([f.reduceat(waveform, starts) for f in (np.minimum, np.maximum)], axis=1)  # (n_hops, 2)
+
+
+def _draw_over_time(axes, prediction, top):
+    wave, mel, frames = axes
+    sound, best = prediction.sound, np.argsort(-prediction.probabilities, kind="stable")[:top]
+    plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(title="the sound", xlabel="")
+    plot_log_mel(prediction.log_mel, axes=YAMNET_MEL, ax=mel).set(xlabel="")
+    about = prediction.frame_probabilities, prediction.frame_seconds, prediction.class_names
+    plot_frame_probabilities(*about, labels=best, ax=frames)
     end = max(ax.get_xlim()[1] for ax in axes)
     for ax in axes:
         ax.set_xlim(0, end)
-        ax.tick_params(labelbottom=ax is axes[-1])
+        ax.tick_params(labelbottom=ax is frames)
 
 
 def _write_facts(ax, prediction):

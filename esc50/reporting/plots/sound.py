@@ -1,4 +1,7 @@
-"""One sound or many, drawn: waveform, envelope, log-mel, YAMNet's view."""
+"""One sound or many, drawn: waveform, envelope, log-mel, embeddings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,8 +9,35 @@ from matplotlib.colors import PowerNorm
 
 from esc50.config import LogMelSettings, StatisticsSettings, YamnetSettings
 
-TICK_HZ = (125, 500, 2000, 8000)
-YAMNET_MEL_HZ = (125, 7500)  # tensorflow/models, research/audioset/yamnet/params.py
+SETTINGS = YamnetSettings()
+
+
+def htk_mel(hz):
+    """Mel scale of HTK, which YAMNet uses: 2595 log10(1 + f / 700)."""
+    return 2595 * np.log10(1 + np.asarray(hz) / 700)
+
+
+def slaney_mel(hz):
+    """Mel scale of Slaney's Auditory Toolbox, librosa's default: linear below 1 kHz, logarithmic above."""
+    hz = np.asarray(hz, dtype=float)
+    return np.where(hz < 1000, 3 * hz / 200, 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4))
+
+
+@dataclass(frozen=True)
+class MelAxes:
+    """What the axes of a log-mel need to know."""
+
+    hop_seconds: float
+    range_hz: tuple[float, float]
+    tick_hz: tuple[float, ...]
+    to_mel: Callable
+
+
+_log_mel = LogMelSettings()
+STUDY_MEL = MelAxes(
+    _log_mel.hop_seconds, (_log_mel.mel_min_hz, _log_mel.mel_max_hz), (125, 500, 2000, 8000), slaney_mel
+)
+YAMNET_MEL = MelAxes(SETTINGS.stft_hop_seconds, (125, 7500), (125, 500, 1000, 2000, 4000, 7500), htk_mel)
 
 
 def plot_waveform(samples, *, sample_rate_hz=16_000, color=None, ax=None):
@@ -36,42 +66,25 @@ def plot_waveform(samples, *, sample_rate_hz=16_000, color=None, ax=None):
     return ax
 
 
-def plot_envelope(envelope, *, settings=StatisticsSettings(), color=None, ax=None):
-    """Draw a waveform from its stored envelope, with no audio at hand.
-
-    Parameters
-    ----------
-    envelope : np.ndarray, shape (n_hops, 2)
-        Lowest and highest sample of each hop, in [-1, 1].
-    settings : StatisticsSettings
-        The hop in seconds.
-    color : color, optional
-        Of the area.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Time in seconds to the right, amplitude upwards.
-    """
+def plot_envelope(envelope, *, hop_seconds=StatisticsSettings.hop_seconds, color=None, ax=None):
+    """Draw a waveform from the lowest and the highest sample of each hop: (n_hops, 2) in [-1, 1]."""
     ax = ax or plt.gca()
-    times = np.arange(len(envelope)) * settings.hop_seconds
+    times = np.arange(len(envelope)) * hop_seconds
     ax.fill_between(times, envelope[:, 0], envelope[:, 1], color=color, linewidth=0.3, step="post")
-    ax.set(xlim=(0, times[-1] + settings.hop_seconds), ylim=(-1.05, 1.05), xlabel="time (s)", ylabel="amplitude")
+    ax.set(xlim=(0, times[-1] + hop_seconds), ylim=(-1.05, 1.05), xlabel="time (s)", ylabel="amplitude")
     ax.grid(False)
     return ax
 
 
-def plot_log_mel(decibel, *, settings=LogMelSettings(), ax=None):
+def plot_log_mel(log_mel, *, axes=STUDY_MEL, ax=None):
     """Draw a log-mel spectrogram.
 
     Parameters
     ----------
-    decibel : np.ndarray, shape (n_frames, mel_bands)
-        Decibels.
-    settings : LogMelSettings
-        Hop in seconds and mel range in Hz, for the axes.
+    log_mel : np.ndarray, shape (n_windows, mel_bands)
+        Decibels, or natural logarithms.
+    axes : MelAxes
+        Hop and mel range: `STUDY_MEL` of the study's own log-mels, `YAMNET_MEL` of those that YAMNet computes.
     ax : matplotlib.axes.Axes, optional
         Where to draw.
 
@@ -80,73 +93,34 @@ def plot_log_mel(decibel, *, settings=LogMelSettings(), ax=None):
     matplotlib.axes.Axes
         Time in seconds to the right, frequency in Hz upwards on the mel scale.
     """
-    import librosa
-
     ax = ax or plt.gca()
-    mel = librosa.hz_to_mel([settings.mel_min_hz, settings.mel_max_hz])
-    extent = (0, len(decibel) * settings.hop_seconds, *mel)
-    ax.imshow(decibel.T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
-    ax.set_yticks(librosa.hz_to_mel(np.array(TICK_HZ)), [f"{hz:g}" for hz in TICK_HZ])
+    extent = (0, len(log_mel) * axes.hop_seconds, *axes.to_mel(axes.range_hz))
+    ax.imshow(log_mel.T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
+    ax.set_yticks(axes.to_mel(axes.tick_hz), [f"{hz:g}" for hz in axes.tick_hz])
     ax.set(xlabel="time (s)", ylabel="frequency (Hz)")
     ax.grid(False)
     return ax
 
 
-def plot_attention(decibel, weights, *, settings=LogMelSettings(), ax=None):
-    """Draw how much each frame counts as bars over the log-mel spectrogram.
-
-    Parameters
-    ----------
-    decibel : np.ndarray, shape (n_windows, mel_bands)
-        From `esc50.dataset.features.log_mel`.
-    weights : np.ndarray, shape (n_frames,)
-        Of YAMNet's frames of 0.96 s, every 0.48 s; they sum to 1.
-    settings : LogMelSettings
-        Hop and bands of the log-mel.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The log-mel's; the bars stand on an axis of their own, to the right.
-    """
-    ax = plot_log_mel(decibel, settings=settings, ax=ax)
-    bars, yamnet = ax.twinx(), YamnetSettings()
-    middles = np.arange(len(weights)) * yamnet.patch_hop_seconds + yamnet.patch_window_seconds / 2
-    bars.bar(
-        middles, weights, width=0.85 * yamnet.patch_hop_seconds, facecolor="none", edgecolor="white", linewidth=1.6
-    )
+def plot_attention(log_mel, weights, *, ax=None):
+    """Draw the attention weights of YAMNet's frames, (n_frames,) that sum to 1, as bars over the clip's log-mel."""
+    ax = plot_log_mel(log_mel, ax=ax)
+    bars = ax.twinx()
+    middles = np.arange(len(weights)) * SETTINGS.patch_hop_seconds + SETTINGS.patch_window_seconds / 2
+    style = {"facecolor": "none", "edgecolor": "white", "linewidth": 1.6}
+    bars.bar(middles, weights, width=0.85 * SETTINGS.patch_hop_seconds, **style)
     bars.set(ylim=(0, 1), ylabel="attention")
     bars.grid(visible=False)
-    ax.set_xlim(0, len(decibel) * settings.hop_seconds)
+    ax.set_xlim(0, len(log_mel) * STUDY_MEL.hop_seconds)
     return ax
 
 
 def plot_gallery(envelopes, log_mels, titles, *, colors=None):
-    """Draw a grid of clips: waveform above, log-mel below, one column a clip.
-
-    Parameters
-    ----------
-    envelopes : np.ndarray, shape (n_clips, n_hops, 2)
-        Lowest and highest sample of each hop.
-    log_mels : np.ndarray, shape (n_clips, n_frames, mel_bands)
-        Decibels.
-    titles : sequence of str
-        One a clip.
-    colors : sequence of color, optional
-        One a clip.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Five clips a row.
-    """
+    """Draw clips, five a row: envelopes (n_clips, n_hops, 2) above, log-mels (n_clips, n_windows, 64) below."""
     columns = 5
     rows = -(-len(titles) // columns)
-    figure, axes = plt.subplots(
-        2 * rows, columns, figsize=(13, 2.9 * rows), sharex=True, squeeze=False, height_ratios=[1, 1.6] * rows
-    )
+    shape = {"figsize": (13, 2.9 * rows), "height_ratios": [1, 1.6] * rows}
+    figure, axes = plt.subplots(2 * rows, columns, sharex=True, squeeze=False, **shape)
     for i, title in enumerate(titles):
         row, column = divmod(i, columns)
         upper, lower = axes[2 * row, column], axes[2 * row + 1, column]
@@ -154,60 +128,13 @@ def plot_gallery(envelopes, log_mels, titles, *, colors=None):
         plot_log_mel(log_mels[i], ax=lower)
         upper.set(xlabel="")
         lower.set(xlabel="time (s)" if row == rows - 1 else "")
-        if column:
-            upper.set(ylabel="", yticklabels=[])
-            lower.set(ylabel="", yticklabels=[])
+        for ax in (upper, lower) if column else ():
+            ax.set(ylabel="", yticklabels=[])
     return figure
 
 
-def plot_yamnet_log_mel(log_mel, *, settings=YamnetSettings(), ax=None):
-    """Draw the log-mel spectrogram that YAMNet itself computes.
-
-    Parameters
-    ----------
-    log_mel : np.ndarray, shape (n_windows, 64)
-        Natural logarithm of the mel spectrum plus 0.001.
-    settings : YamnetSettings
-        Hop in seconds.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Time in seconds to the right, frequency in Hz upwards on the mel scale.
-    """
-    import librosa
-
-    ax = ax or plt.gca()
-    extent = (0, len(log_mel) * settings.stft_hop_seconds, *librosa.hz_to_mel(YAMNET_MEL_HZ, htk=True))
-    image = ax.imshow(log_mel.T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
-    ticks = (YAMNET_MEL_HZ[0], 500, 1000, 2000, 4000, YAMNET_MEL_HZ[1])
-    ax.set_yticks(librosa.hz_to_mel(ticks, htk=True), [f"{hz:g}" for hz in ticks])
-    ax.set(xlabel="time (s)", ylabel="frequency (Hz)")
-    ax.grid(False)
-    ax.figure.colorbar(image, ax=ax, label="ln(mel + 0.001)")
-    return ax
-
-
 def plot_embeddings(embeddings, frame_seconds, *, ax=None):
-    """Draw the embeddings of one sound: one row a frame, one thin column a number.
-
-    Parameters
-    ----------
-    embeddings : np.ndarray, shape (n_frames, 1024)
-        Zero or more.
-    frame_seconds : np.ndarray, shape (n_frames,)
-        Start of each frame in seconds.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The numbers of an embedding to the right, time downwards; black is zero, and small values are lifted
-        (square root).
-    """
+    """Draw the embeddings (n_frames, 1024) of one sound: one row a frame; black is zero, small values are lifted."""
     ax = ax or plt.gca()
     image = ax.imshow(embeddings, aspect="auto", cmap="inferno", norm=PowerNorm(0.5))
     ax.set_yticks(range(len(embeddings)), [f"{seconds:.2f}" for seconds in frame_seconds])

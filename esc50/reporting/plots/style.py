@@ -1,38 +1,38 @@
 """The look of every figure, how it is saved, and what is written on axes."""
 
+import shutil
+
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.colors import ListedColormap, to_rgba
 
 from esc50.classifier.describe import class_label as class_label
 from esc50.config import FIGURES_DIR, PROJECT_DIR, atomic_write
-from esc50.dataset.clips import THEMES
 
-THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
-PART_PALETTE = sns.color_palette("tab10")
+SOUND_BLUE = "#4f8fd9"  # reads on white and on black
 BLEND_COLOR = "#7c8593"  # contrast about 4 : 1 with white and 5 : 1 with near-black
-BLEND_SHADES = ListedColormap([to_rgba("#4f8fd9", opacity) for opacity in np.linspace(0, 1, 128)], name="blend")
+BLEND_SHADES = ListedColormap([to_rgba(SOUND_BLUE, opacity) for opacity in np.linspace(0, 1, 128)], name="blend")
+STYLE = {
+    "figure.dpi": 80,
+    "savefig.dpi": 150,
+    "savefig.bbox": "tight",
+    "figure.constrained_layout.use": True,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
 
 def set_style():
     """Set the look that all figures of the study share."""
+    import seaborn as sns
+
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
-    plt.rcParams.update(
-        {
-            "figure.dpi": 80,
-            "savefig.dpi": 150,
-            "savefig.bbox": "tight",
-            "figure.constrained_layout.use": True,
-            "axes.titleweight": "bold",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    )
+    plt.rcParams.update(STYLE)
 
 
 def save_figure(figure, name, *, folder=FIGURES_DIR):
-    """Write a figure as PNG beside its place, then rename.
+    """Write a figure as PNG; a file that already shows the same picture keeps its bytes.
 
     Parameters
     ----------
@@ -51,11 +51,13 @@ def save_figure(figure, name, *, folder=FIGURES_DIR):
     path = PROJECT_DIR / folder / f"{name}.png"
     with atomic_write(path) as beside:
         figure.savefig(beside, metadata={"Software": None})
+        if path.exists() and np.array_equal(plt.imread(path), plt.imread(beside)):
+            shutil.copy(path, beside)  # another zlib packs the same pixels into other bytes
     return path
 
 
 def blend_in(figure, *, color=BLEND_COLOR):
-    """Make a figure readable on a light and on a dark page: no background, and one middle grey for all words and lines.
+    """Make a figure readable on a light and on a dark page: no background, one middle grey for all words and lines.
 
     Parameters
     ----------

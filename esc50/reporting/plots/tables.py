@@ -4,92 +4,40 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-from esc50.reporting.plots.style import THEME_PALETTE, class_label
+from esc50.dataset.clips import THEMES
+from esc50.reporting.plots.style import class_label
+
+THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
 
 
-def plot_by_class(table, column, *, label, order=None, ax=None):
-    """Draw how a clip statistic spreads within each class, coloured by theme.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns category, theme and `column`, one row a clip.
-    column : str
-        The statistic.
-    label : str
-        Its name and unit for the axis.
-    order : sequence of str, optional
-        Classes from top to bottom; by median by default.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        One box a class.
-    """
+def plot_by_class(table, column, *, label, ax=None):
+    """Draw one box a class, by the median of a column of the clip table; the colour is the theme's."""
     ax = ax or plt.gca()
-    order = order if order is not None else table.groupby("category")[column].median().sort_values().index
-    sns.boxplot(
-        table, x=column, y="category", hue="theme", order=order, palette=THEME_PALETTE,
-        dodge=False, fliersize=1.5, linewidth=0.7, ax=ax,
-    )  # fmt: skip
+    order = table.groupby("category")[column].median().sort_values().index
+    style = {"dodge": False, "fliersize": 1.5, "linewidth": 0.7, "palette": THEME_PALETTE}
+    sns.boxplot(table, x=column, y="category", hue="theme", order=order, ax=ax, **style)
     ax.set(xlabel=label, ylabel="")
     ax.set_yticks(range(len(order)), [class_label(name) for name in order], fontsize=8)
     ax.legend(title="", fontsize=8)
     return ax
 
 
-def plot_two_shares(first, second, names, *, ax=None):
-    """Draw two shares of each class as two dots joined by a line.
-
-    Parameters
-    ----------
-    first, second : pandas.Series, length n_classes
-        Percent; the series' names go into the legend.
-    names : sequence of str
-        Class names, from the bottom up.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Percent to the right, one row a class.
-    """
+def plot_two_shares(first, second, *, ax=None):
+    """Draw two series of percentages, one row a class, from the bottom up: two dots joined by a line."""
     ax = ax or plt.gca()
-    rows = np.arange(len(names))
+    rows = np.arange(len(first))
     ax.hlines(rows, first, second, color="0.75", linewidth=1.5, zorder=1)
-    for shares, color in ((first, "0.45"), (second, sns.color_palette()[0])):
+    for shares, color in ((first, "0.45"), (second, "C0")):
         ax.scatter(shares, rows, s=30, color=color, label=shares.name, zorder=2)
-    ax.set_yticks(rows, [class_label(name) for name in names], fontsize=8)
-    ax.set(xlim=(-2, 102), ylim=(-0.7, len(names) - 0.3), xlabel="%")
+    ax.set_yticks(rows, [class_label(name) for name in first.index], fontsize=8)
+    ax.set(xlim=(-2, 102), ylim=(-0.7, len(rows) - 0.3), xlabel="%")
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower right")
     return ax
 
 
 def plot_histogram(table, column, *, hue, label, bins, ax=None):
-    """Draw how many clips have which value, stacked by group.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row a clip.
-    column, hue : str
-        The values, and the groups that give the colour.
-    label : str
-        Name and unit of the values, for the axis.
-    bins : np.ndarray, shape (n_bins + 1,)
-        Edges of the bins.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Values to the right, number of clips upwards.
-    """
+    """Draw how many rows of a table fall into which bin, stacked by group."""
     ax = ax or plt.gca()
     sns.histplot(table, x=column, hue=hue, multiple="stack", bins=bins, alpha=0.85, linewidth=0.3, ax=ax)
     ax.get_legend().set_title("")
@@ -98,29 +46,12 @@ def plot_histogram(table, column, *, hue, label, bins, ax=None):
     return ax
 
 
-def plot_stacked(table, *, label, colors=None, ax=None):
-    """Draw one bar a row, made of the row's parts.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Index: names of the rows, the first on top; one column a part.
-    label : str
-        Name and unit of the parts, for the axis.
-    colors : sequence of color, optional
-        One a part.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Parts to the right, rows downwards.
-    """
+def plot_stacked(table, *, label, colors, ax=None):
+    """Draw one bar a row, the first on top, made of the row's columns."""
     ax = ax or plt.gca()
     start = np.zeros(len(table))  # (n_rows,)
     rows = np.arange(len(table))
-    for part, color in zip(table, colors or sns.color_palette(n_colors=table.shape[1]), strict=True):
+    for part, color in zip(table, colors, strict=True):
         ax.barh(rows, table[part], left=start, height=0.8, color=color, linewidth=0, label=part)
         start += table[part].to_numpy()
     ax.set_yticks(rows, [class_label(name) for name in table.index], fontsize=8)
@@ -131,27 +62,9 @@ def plot_stacked(table, *, label, colors=None, ax=None):
 
 
 def plot_shares(shares, *, label, colors=None, ax=None):
-    """Draw shares as bars with their percentages.
-
-    Parameters
-    ----------
-    shares : pandas.Series
-        Index: names, the first on top; values from 0 to 1.
-    label : str
-        What they are shares of, for the axis.
-    colors : sequence of color, optional
-        One a bar.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Percent to the right, one bar a name.
-    """
+    """Draw a series of shares of 1 as bars with their percentages, the first on top."""
     ax = ax or plt.gca()
-    percent = 100 * shares.to_numpy()
-    rows = np.arange(len(percent))
+    percent, rows = 100 * shares.to_numpy(), np.arange(len(shares))
     ax.barh(rows, percent, color=colors, height=0.65)
     for row, value in zip(rows, percent, strict=True):
         ax.text(value + 1.5, row, f"{value:.1f} %", va="center", fontweight="bold")
