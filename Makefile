@@ -1,24 +1,39 @@
 # Targets for people; `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 ESC50 := $(BIN)/python -m esc50
+LOCK := requirements.lock
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --quiet
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
-.PHONY: help env data features run reproduce finetune test browser lint format bench app lab voila readme clean
+.PHONY: help env lock data features run publish reproduce test test-fast check-results browser lint format bench app lab \
+	voila readme wheel clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-env: $(VENV)/.installed ## make the virtual environment and install everything
+env: $(VENV)/.installed ## make the virtual environment and install everything, with uv or else with pip
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --progress-bar on --constraint constraints.txt --editable '.[test]'
-	touch $@
+$(VENV)/.installed: pyproject.toml $(LOCK)
+	@if uv --version >/dev/null 2>&1; then set -x; \
+		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+		uv pip install --quiet --python $(BIN)/python --require-hashes -r $(LOCK) && \
+		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . ; \
+	else set -x; \
+		$(PYTHON) -m venv $(VENV) && \
+		$(BIN)/python -m pip install --quiet --progress-bar on --require-hashes -r $(LOCK) && \
+		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . ; \
+	fi
+	@touch $@
+
+lock: ## choose the versions of all packages anew (needs uv)
+	$(COMPILE) --upgrade --all-extras --output-file $(LOCK)
+	$(COMPILE) --upgrade --extra app --constraint $(LOCK) --output-file requirements-app.lock
 
 data: env ## download ESC-50 (646 MB) into data/raw; not needed for `make run`
 	$(ESC50) fetch
@@ -26,28 +41,27 @@ data: env ## download ESC-50 (646 MB) into data/raw; not needed for `make run`
 features: env ## compute data/features from the recordings (2 minutes)
 	$(ESC50) features
 
-run: env ## execute notebooks 01 to 07, train the plain head for real, regenerate every figure
+run: env ## execute the notebooks into build/, train the plain head for real, draw every figure anew
+	$(ESC50) run --retrain 04
+
+publish: env ## the same, and replace the committed notebooks, README's tables and MODEL_CARD.md
 	$(ESC50) run --retrain 04 --publish
 	$(ESC50) readme
 
 reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
 	$(ESC50) features log_mel yamnet clip_statistics layers layers_slow layers_fast layers_often
-	$(ESC50) select
-	$(ESC50) select --layers
-	$(ESC50) select --kernel
+	$(ESC50) nested-cv
+	$(ESC50) nested-cv --layers
+	$(ESC50) nested-cv --kernel-ridge
 	$(ESC50) train
-	$(ESC50) finetune
 	$(ESC50) ship
 	$(ESC50) trust
+	$(ESC50) ship --model plain
 	$(ESC50) trust --model plain
-	$(ESC50) timeline-benchmark
-	$(ESC50) bench
+	$(ESC50) timelines
+	$(ESC50) export
 	$(ESC50) run --retrain 04 --retrain 07 --publish
-	$(ESC50) app-benchmark
 	$(ESC50) readme
-
-finetune: env ## train YAMNet further, end to end, from the recordings; stop and resume at will (an hour or more on 2 cores)
-	$(ESC50) finetune
 
 browser: env ## find a Chromium for the browser tests, or install one
 	@for name in chromium chromium-browser google-chrome; do command -v $$name && exit 0; done; \
@@ -55,23 +69,28 @@ browser: env ## find a Chromium for the browser tests, or install one
 	{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } || \
 	echo "no browser can be had here: the tests that need one will be skipped"
 
-test: env browser ## run all tests, in the browser too, the notebooks by nbval included
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 notebooks
+test: env browser lint ## run all tests, in the browser too, the notebooks by nbval included (12 minutes at most)
+	$(PYTEST)
+	$(PYTEST) --nbval-lax --nbval-cell-timeout=600 notebooks
 
-lint: env ## check style and format
+test-fast: env ## run the tests that need no browser, no notebook and little time (90 seconds at most)
+	$(PYTEST) -m 'not slow and not browser and not results'
+
+check-results: env ## compare committed results, README and MODEL_CARD.md with each other
+	$(PYTEST) -m results
+
+lint: env ## check style, format, types and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/basedpyright
 
 format: env ## mend style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: env ## time the embedding of all clips against the plain loop, and the app under load
-	$(ESC50) bench
-	$(ESC50) app-benchmark
+bench: env ## time the runtime, the app under load and the embedding of all clips
+	$(BIN)/python -m benchmarks
 
 app: env ## serve the app for the browser on http://127.0.0.1:7860
 	$(BIN)/python main.py
@@ -85,6 +104,9 @@ voila: env ## serve notebook 05's widget as a page of its own
 readme: env ## write the results tables into README.md, and MODEL_CARD.md
 	$(ESC50) readme
 
+wheel: env ## build dist/esc50-*.whl, the runtime with its models
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
 clean: ## remove what can be made again: the environment, executed notebooks, finished runs, caches
-	rm -rf $(VENV) build .pytest_cache .ruff_cache esc50.egg-info
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache esc50.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
