@@ -1,57 +1,59 @@
 """Run the notebooks with papermill, and keep them as pages that read well on the web."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
-from esc50.config import BUILD_DIR, NOTEBOOKS_DIR, PROJECT_DIR, NotebookError, atomic_write
+from esc50.config import (
+    BUILD_DIR,
+    FIGURES_DIR,
+    NOTEBOOKS_DIR,
+    OUTPUT_VARIABLE,
+    PROJECT_DIR,
+    NotebookError,
+    atomic_write,
+)
 
 EXECUTED_DIR = BUILD_DIR / "notebooks"
 AUDIO_TAG = "audio"  # cells that play recordings: no output is kept, ESC-50 must not be republished
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # no chatter when kernels start
 
 
 def list_notebooks():
-    """Notebooks of the study in order.
-
-    Returns
-    -------
-    list of Path
-        ``01_….ipynb`` first.
-    """
+    """Notebooks of the study in order."""
     return sorted(NOTEBOOKS_DIR.glob("[0-9][0-9]_*.ipynb"))
 
 
+def run_notebooks(names=(), *, retrain=(), parameters=None, publish=False):
+    """Run notebooks in order, all by default; yields what to tell the user on the way.
+
+    What they train, and the executed pages, go to build/; with `publish` they replace what is committed. Figures are
+    written to figures/ in any case: the last line names those that show something else than before.
+    """
+    paths, again = [*map(find_notebook, names)] or list_notebooks(), [*map(find_notebook, retrain)]
+    before = _read_figures()
+    for path in paths:
+        yield f"{path.stem} …"
+        values = {**(parameters or {}), **({"retrain": True} if path in again else {})}
+        yield f"wrote {run_notebook(path, parameters=values, publish=publish)}"
+    changed = [name for name, content in _read_figures().items() if before.get(name) != content]
+    yield f"figures that changed: {', '.join(changed)}" if changed else "figures/ is as it was"
+
+
 def run_notebook(path, *, parameters=None, publish=False, progress=True):
-    """Execute one notebook with papermill into ``build/notebooks``.
+    """Execute a notebook into ``build/notebooks``; with `publish` and no failure, its tidied form replaces it.
 
-    Parameters
-    ----------
-    path : Path
-        The notebook.
-    parameters : dict, optional
-        Values for its ``parameters`` cell.
-    publish : bool
-        When it ran to its end, replace the notebook by its executed, tidied form.
-    progress : bool
-        Show papermill's progress bar.
-
-    Returns
-    -------
-    Path
-        The executed notebook.
-
-    Raises
-    ------
-    papermill.PapermillExecutionError
-        A cell failed; the executed notebook shows where, and the notebook itself is as it was.
+    Returns the executed notebook. Where a cell fails, papermill raises PapermillExecutionError, and the notebook
+    itself is as it was.
     """
     import nbformat
     import papermill
 
     EXECUTED_DIR.mkdir(parents=True, exist_ok=True)
     executed = EXECUTED_DIR / path.name
-    papermill.execute_notebook(
-        path, executed, parameters=parameters or {}, progress_bar=progress, cwd=PROJECT_DIR, kernel_name="python3"
-    )
+    how = {"progress_bar": progress, "cwd": PROJECT_DIR, "kernel_name": "python3"}
+    with _environment({} if publish else {OUTPUT_VARIABLE: str(BUILD_DIR)}):
+        papermill.execute_notebook(path, executed, parameters=parameters or {}, **how)
     if publish:
         with atomic_write(path) as beside:
             nbformat.write(tidy(nbformat.read(executed, as_version=4)), beside)
@@ -59,76 +61,55 @@ def run_notebook(path, *, parameters=None, publish=False, progress=True):
 
 
 def tidy(notebook):
-    """Remove from an executed notebook what does not belong on a page.
+    """Remove from an executed notebook what does not belong on a page, in place.
 
     Execution times, injected parameters, progress bars, library chatter on stderr and recordings go;
     figures, tables and text stay.
-
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-        Changed in place.
-
-    Returns
-    -------
-    nbformat.NotebookNode
-        The same notebook.
     """
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
-    notebook.metadata = {key: notebook.metadata[key] for key in ("kernelspec", "language_info")}
-    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
         tags = cell.metadata.get("tags", [])
         cell.metadata = {"tags": tags} if tags else {}
         if cell.cell_type == "code":
-            cell.outputs = [kept for output in cell.outputs if (kept := _kept(output, tags))]
+            cell.outputs = [output for output in cell.outputs if _belongs_on_page(output, tags)]
     for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
         cell.execution_count = count  # nbval takes a cell without one for a cell that was never run
         for output in cell.outputs:
+            if output.output_type != "stream":
+                output.metadata = {}
             if output.output_type == "execute_result":
                 output.execution_count = count
     return notebook
 
 
-def _kept(output, tags):
-    if AUDIO_TAG in tags:
-        return None
-    if output.output_type == "stream":
-        return output if output.name == "stdout" else None
-    data = output.get("data", {})
-    if "application/vnd.jupyter.widget-view+json" in data:
-        return None
-    output.metadata = {}
-    return output
-
-
-def quiet_environment():
-    """Set what the kernels inherit: no TensorFlow start-up lines, no frozen-modules warning of the debugger."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-
-
-def resolve(name):
-    """Find a notebook by its number, name or path.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``04``, ``04_train_head`` or ``notebooks/04_train_head.ipynb``.
-
-    Returns
-    -------
-    Path
-        The notebook.
-
-    Raises
-    ------
-    NotebookError
-        None or several fit; the message lists those there are.
-    """
+def find_notebook(name):
+    """Find a notebook by its number, name or path, such as ``04`` or ``04_train_head``."""
     stem = Path(name).stem
     found = [path for path in list_notebooks() if path.stem == stem or path.stem.split("_")[0] == stem]
     if len(found) != 1:
         raise NotebookError(f"no notebook {name!r}: choose from {', '.join(p.stem for p in list_notebooks())}")
     return found[0]
+
+
+def _belongs_on_page(output, tags):
+    if AUDIO_TAG in tags or output.get("name") == "stderr":
+        return False
+    return "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+
+
+def _read_figures():
+    return {path.name: path.read_bytes() for path in sorted(FIGURES_DIR.glob("*.png"))}
+
+
+@contextmanager
+def _environment(variables):
+    """Set variables that kernels inherit, but for those that the user has set."""
+    before = dict(os.environ)
+    os.environ.update(variables | QUIET | before)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -31,7 +31,7 @@ LAB_SETTINGS = {
 @pytest.fixture
 def folder(tmp_path):
     """A copy of the notebook that writes its figures elsewhere, and a sound to upload."""
-    notebook = nbformat.read(notebooks.resolve("05"), as_version=4)
+    notebook = nbformat.read(notebooks.find_notebook("05"), as_version=4)
     for cell in notebook.cells:
         cell.pop("outputs", None)
         if cell.cell_type == "code":

@@ -1,9 +1,11 @@
+import os
+
 import nbformat
 import papermill
 import pytest
 from click.testing import CliRunner
 
-from esc50.apps.cli import cli
+from esc50 import config
 from esc50.config import NotebookError
 from esc50.reporting import notebooks
 
@@ -69,19 +71,42 @@ def test_without_publish_the_notebook_keeps_its_outputs(small):
 
 def test_notebooks_are_found_by_number_and_name():
     assert [path.stem[:2] for path in notebooks.list_notebooks()] == ["01", "02", "03", "04", "05", "06", "07"]
-    assert notebooks.resolve("04") == notebooks.resolve("04_train_head") == notebooks.list_notebooks()[3]
+    assert notebooks.find_notebook("04") == notebooks.find_notebook("04_train_head") == notebooks.list_notebooks()[3]
 
 
 def test_an_unknown_notebook_lists_those_there_are():
     with pytest.raises(NotebookError, match=r"no notebook '99': choose from 01_.* 04_train_head"):
-        notebooks.resolve("99")
+        notebooks.find_notebook("99")
 
 
 @pytest.mark.parametrize("arguments", [["99"], ["--retrain", "99", "04"]])
 def test_the_command_line_names_the_notebooks_in_one_line(arguments):
+    from esc50.apps.cli import cli
+
     result = CliRunner().invoke(cli, ["run", *arguments])
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith("Error: no notebook '99': choose from 01_")
+
+
+def test_what_is_trained_goes_to_build_unless_it_is_to_be_published(small, tmp_path, monkeypatch):
+    monkeypatch.delenv(config.OUTPUT_VARIABLE, raising=False)
+    path = small("n = 1", "from esc50 import config; print(config.output_path(config.RESULTS_DIR))")
+    [private] = outputs(notebooks.run_notebook(path, progress=False))
+    notebooks.run_notebook(path, publish=True, progress=False)
+    [published] = outputs(path)
+    assert private.text.strip() == str(config.BUILD_DIR / "data" / "results")
+    assert published.text.strip() == str(config.RESULTS_DIR)
+    assert config.OUTPUT_VARIABLE not in os.environ
+
+
+def test_a_run_names_the_figures_that_changed(small, tmp_path, monkeypatch):
+    path = small("n = 1", f"open({str(tmp_path / 'new.png')!r}, 'w').write(str(n))")
+    (tmp_path / "old.png").write_text("")
+    monkeypatch.setattr(notebooks, "FIGURES_DIR", tmp_path)
+    monkeypatch.setattr(notebooks, "list_notebooks", lambda: [path])
+    assert list(notebooks.run_notebooks())[-1] == "figures that changed: new.png"
+    assert list(notebooks.run_notebooks(["09"]))[-1] == "figures/ is as it was"
+    assert list(notebooks.run_notebooks(parameters={"n": 2}))[-1] == "figures that changed: new.png"
 
 
 def test_the_cnn_notebook_trains_for_real_when_told_to(tmp_path, monkeypatch):
@@ -91,7 +116,7 @@ def test_the_cnn_notebook_trains_for_real_when_told_to(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "EXECUTED_DIR", tmp_path)
     before = load_manifest()
     small = {"retrain": True, "folds": [2], "epochs": 1, "live_epochs": 1, "figures_dir": str(tmp_path / "figures")}
-    executed = notebooks.run_notebook(notebooks.resolve("02"), parameters=small, progress=False)
+    executed = notebooks.run_notebook(notebooks.find_notebook("02"), parameters=small, progress=False)
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"02_training_curves.png", "02_models.png", "02_per_class.png"} <= figures
     assert any("makes" in str(output) or "made by" in str(output) for output in outputs(executed))
