@@ -1,55 +1,61 @@
 """The feature files: computed from audio once, read everywhere, refused where their parameters are others."""
 
-import dataclasses
 import hashlib
 import json
 import zipfile
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from esc50 import audio, dataset
+from esc50.audio import load_sound
 from esc50.config import (
     FEATURES_DIR,
+    PROJECT_DIR,
     UPPER_LAYERS,
     DatasetError,
     FeatureError,
-    ForeignSettings,
     LayerSettings,
     LogMelSettings,
     StatisticsSettings,
     YamnetSettings,
     atomic_write,
 )
-from esc50.dataset import features, ood_sounds
+from esc50.dataset import features
+from esc50.dataset.clips import clip_path, find_dataset, load_clips
+from esc50.dataset.ood_sounds import OodSoundsSettings, compute_ood_sounds
 
 
-@dataclasses.dataclass(frozen=True)
-class ForeignLayerSettings(ForeignSettings, LayerSettings):
-    """The sounds that are not in ESC-50, and YAMNet's layers, which hear them."""
+@dataclass(frozen=True)
+class OodSoundsLayerSettings(OodSoundsSettings, LayerSettings):
+    """The sounds that are not in ESC-50, and YAMNet's layers, which embed them."""
 
 
-# name -> settings that make it; every file carries them and is refused when they differ
+# name -> settings that make the file: it carries them and is refused when they differ
 PARAMETERS = {
     "log_mel": LogMelSettings(),
     "yamnet": YamnetSettings(),
     "clip_statistics": StatisticsSettings(),
-    "foreign": ForeignSettings(),
+    "ood_sounds": OodSoundsSettings(),
     "layers": LayerSettings(),
     "layers_often": LayerSettings(layers=UPPER_LAYERS, patch_hop_seconds=0.16),
     "layers_slow": LayerSettings(speed=0.85),
     "layers_fast": LayerSettings(speed=1.18),
-    "foreign_layers": ForeignLayerSettings(),
+    "ood_sounds_layers": OodSoundsLayerSettings(),
 }
-CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # one row a clip
-FOREIGN_FEATURES = ("foreign", "foreign_layers")  # of sounds that are no clips: made by esc50.dataset.ood_sounds
-LAYER_FEATURES = ("layers", "layers_often", "layers_slow", "layers_fast")  # 0.2 to 0.6 GB each
-UNCOMMITTED_FEATURES = (*LAYER_FEATURES, "foreign_layers")  # too large: computed where they are wanted
+CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # committed, one row a clip
 
 
-def load_features(name, *, folder=FEATURES_DIR):
-    """Read one feature file.
+def is_committed(name):
+    """Whether a file is in the repository; those of YAMNet's layers, 0.2 to 0.6 GB each, are computed when wanted."""
+    return not isinstance(PARAMETERS[name], LayerSettings)
+
+
+def load_features(name, *, folder=FEATURES_DIR, progress=True):
+    """Read one feature file, computing it first where it is one that is not committed and is not there yet.
+
+    A file that is there is not compared with the code that made it: after a change to that code, run
+    ``esc50 features`` with its name.
 
     Parameters
     ----------
@@ -57,12 +63,14 @@ def load_features(name, *, folder=FEATURES_DIR):
         A key of `PARAMETERS`.
     folder : Path
         Where the files lie.
+    progress : bool
+        Show progress bars while computing: half a minute for ten frames a clip.
 
     Returns
     -------
     dict of str to np.ndarray
-        `FOREIGN_FEATURES` hold what `esc50.dataset.ood_sounds.compute_foreign` returns. The others hold ``filename``, ``fold``,
-        ``target``, each of shape (n_clips,), and for
+        ``ood_sounds`` and ``ood_sounds_layers`` hold what `esc50.dataset.ood_sounds.compute_ood_sounds` returns. The
+        others hold ``filename``, ``fold``, ``target``, each of shape (n_clips,), and for
 
         - ``log_mel``: ``log_mel`` (n_clips, 126, 64), decibels, float32;
         - ``yamnet``: ``embeddings`` (n_clips, 10, 1024), float32, and ``mean_scores`` (n_clips, 521), YAMNet's
@@ -76,58 +84,31 @@ def load_features(name, *, folder=FEATURES_DIR):
     ------
     FeatureError
         The file is missing, unreadable or was made with other parameters.
+    DatasetError, AudioError
+        It is to be computed and cannot be, as `compute_and_save` says.
     """
+    ensure_features(name, folder=folder, progress=progress)
     path = Path(folder) / f"{name}.npz"
     arrays = _read(path, _remedy(name))
-    stored = json.loads(str(arrays.pop("parameters", "{}")))
-    if stored != (expected := parameters(name)):
-        changed = [k for k in {*stored, *expected} if stored.get(k) != expected.get(k)]
-        raise FeatureError(
-            f"{path} was made with other parameters ({', '.join(sorted(changed))} differ): {_remedy(name)}"
-        )
+    stored, expected = json.loads(str(arrays.pop("parameters", "{}"))), parameters(name)
+    if stored != expected:
+        changed = sorted(key for key in {*stored, *expected} if stored.get(key) != expected.get(key))
+        raise FeatureError(f"{path} was made with other parameters ({', '.join(changed)} differ): {_remedy(name)}")
     return {key: _decode(key, values) for key, values in arrays.items()}
 
 
 def parameters(name):
-    """Parameters that a feature file must carry.
-
-    Parameters
-    ----------
-    name : str
-        A key of `PARAMETERS`.
-
-    Returns
-    -------
-    dict
-        The settings' fields, as JSON would give them back.
-    """
-    return json.loads(json.dumps(dataclasses.asdict(PARAMETERS[name])))
+    """Parameters that a feature file must carry, as JSON gives them back."""
+    return json.loads(json.dumps(asdict(PARAMETERS[name])))
 
 
 def save_features(name, arrays, clips=None, *, folder=FEATURES_DIR):
-    """Write one feature file: beside its place first, then renamed.
-
-    Parameters
-    ----------
-    name : str
-        A key of `PARAMETERS`.
-    arrays : dict of str to np.ndarray, each of shape (n_clips, ...)
-        What to store.
-    clips : pandas.DataFrame, optional
-        The clip table, for filename, fold and target; none for sounds that are not clips of ESC-50.
-    folder : Path
-        Where to write.
-
-    Returns
-    -------
-    Path
-        The file.
-    """
+    """Write one feature file, with the columns of the clip table where its rows are clips; return its path."""
     path = Path(folder) / f"{name}.npz"
     columns = {} if clips is None else {key: clips[key].to_numpy() for key in ("fold", "target")}
     if clips is not None:
         columns["filename"] = clips["filename"].to_numpy(dtype=str)
-    save = np.savez if name in UNCOMMITTED_FEATURES else np.savez_compressed  # half a GB takes a minute to compress
+    save = np.savez_compressed if is_committed(name) else np.savez  # half a GB takes a minute to compress
     with atomic_write(path) as beside:
         save(beside, **arrays, **columns, parameters=json.dumps(parameters(name)))
     return path
@@ -139,7 +120,7 @@ def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=Tru
     Parameters
     ----------
     names : sequence of str
-        Some of `CLIP_FEATURES` and `LAYER_FEATURES`.
+        Keys of `PARAMETERS` whose rows are clips.
     clips : pandas.DataFrame, optional
         Rows of the clip table; all by default.
     root : Path, optional
@@ -157,118 +138,34 @@ def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=Tru
     DatasetError
         No ESC-50 audio is found.
     """
-    from tqdm.auto import tqdm
-
-    root = dataset.find_dataset(root)
-    clips = dataset.load_clips() if clips is None else clips
-    files = tqdm(clips["filename"], desc="reading clips", unit="clip", disable=not progress)
-    waveforms = [audio.load_sound(dataset.clip_path(name, root)).waveform for name in files]
-    return {name: _COMPUTE[name](waveforms, progress) for name in names}
+    root, clips = find_dataset(root), load_clips() if clips is None else clips
+    waveforms = [
+        load_sound(clip_path(name, root)).waveform for name in _bar(clips["filename"], "reading clips", progress)
+    ]
+    return {name: _COMPUTE[type(PARAMETERS[name])](waveforms, PARAMETERS[name], progress) for name in names}
 
 
 def compute_and_save(name, *, folder=FEATURES_DIR, progress=True):
-    """Compute one feature file from audio: that of the clips, or of sounds that are not in ESC-50.
+    """Compute one feature file from audio and return its path.
 
-    Parameters
-    ----------
-    name : str
-        A key of `PARAMETERS`.
-    folder : Path
-        Where to write.
-    progress : bool
-        Show progress bars.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    DatasetError
-        No ESC-50 audio is found.
-    AudioError
-        espeak-ng or the sound theme is missing, which some of the foreign sounds need.
+    Raises DatasetError where no ESC-50 audio is found, and AudioError where espeak-ng or the sound theme is missing,
+    which some of the sounds that are not in ESC-50 need.
     """
-    if name in FOREIGN_FEATURES:
-        arrays = ood_sounds.compute_foreign(layers=getattr(PARAMETERS[name], "layers", None), progress=progress)
+    if isinstance(PARAMETERS[name], OodSoundsSettings):
+        arrays = compute_ood_sounds(layers=getattr(PARAMETERS[name], "layers", (14,)), progress=progress)
         return save_features(name, arrays, folder=folder)
     arrays = compute_features([name], progress=progress)[name]
-    return save_features(name, arrays, dataset.load_clips(), folder=folder)
-
-
-def layer_features(name, *, folder=FEATURES_DIR, progress=True):
-    """Read the layers' activations, computing them from audio first where they are not there yet.
-
-    Parameters
-    ----------
-    name : str
-        One of `UNCOMMITTED_FEATURES`.
-    folder : Path
-        Where the files lie.
-    progress : bool
-        Show progress bars: half a minute for ten frames a clip.
-
-    Returns
-    -------
-    dict of str to np.ndarray
-        As `load_features`.
-
-    Raises
-    ------
-    DatasetError
-        They are not there and no ESC-50 audio is found.
-    AudioError
-        They are not there and cannot be made, as `compute_and_save` says.
-    """
-    ensure_features(name, folder=folder, progress=progress)
-    return load_features(name, folder=folder)
+    return save_features(name, arrays, load_clips(), folder=folder)
 
 
 def ensure_features(name, *, folder=FEATURES_DIR, progress=True):
-    """Compute a feature file that is not committed where it is not there yet; a committed one is left alone.
-
-    A file that is there is not compared with the code that made it: after a change to that code, run
-    ``python -m esc50 features`` with its name.
-
-    Parameters
-    ----------
-    name : str
-        A key of `PARAMETERS`.
-    folder : Path
-        Where the files lie.
-    progress : bool
-        Show progress bars.
-
-    Raises
-    ------
-    DatasetError, AudioError
-        As `compute_and_save`.
-    """
-    if name in UNCOMMITTED_FEATURES and not (Path(folder) / f"{name}.npz").is_file():
+    """Compute a feature file that is not committed where it is not there yet; a committed one is left alone."""
+    if not is_committed(name) and not (Path(folder) / f"{name}.npz").is_file():
         compute_and_save(name, folder=folder, progress=progress)
 
 
 def digest(name, *, folder=FEATURES_DIR):
-    """Fingerprint of a feature file's content.
-
-    Parameters
-    ----------
-    name : str
-        A key of `PARAMETERS`.
-    folder : Path
-        Where the files lie.
-
-    Returns
-    -------
-    str
-        SHA-256 in hexadecimal digits.
-
-    Raises
-    ------
-    FeatureError
-        There is no such file.
-    """
+    """SHA-256 of a feature file, in hexadecimal digits."""
     path = Path(folder) / f"{name}.npz"
     try:
         with path.open("rb") as file:
@@ -278,33 +175,17 @@ def digest(name, *, folder=FEATURES_DIR):
 
 
 def describe_source():
-    """Say in one line where the notebooks' features come from.
-
-    Returns
-    -------
-    str
-        Names the folder of the audio, or says that none was found and the committed files are used.
-    """
+    """Say in one line where the notebooks' features come from."""
     try:
-        return (
-            f"ESC-50 audio found ({_short(dataset.find_dataset())}); features: data/features, made by `make features`"
-        )
+        found = find_dataset()
     except DatasetError:
         return "no ESC-50 audio found: using the committed features in data/features (get it with `make data`)"
-
-
-def _short(folder):
-    from esc50.config import PROJECT_DIR
-
-    return folder.relative_to(PROJECT_DIR) if folder.is_relative_to(PROJECT_DIR) else folder.name
+    short = found.relative_to(PROJECT_DIR) if found.is_relative_to(PROJECT_DIR) else found.name
+    return f"ESC-50 audio found ({short}); features: data/features, made by `make features`"
 
 
 def _remedy(name):
-    return (
-        f"run `python -m esc50 features {name}`"
-        if name in UNCOMMITTED_FEATURES
-        else "restore it with git or run `make features`"
-    )
+    return "restore it with git or run `make features`" if is_committed(name) else f"run `esc50 features {name}`"
 
 
 def _read(path, remedy):
@@ -320,29 +201,30 @@ def _read(path, remedy):
 def _decode(key, values):
     if key == "log_mel":
         return features.dequantise(values)
-    if key == "activations":
-        return values  # float32 would fill the memory
     if key == "envelope":
         return values.astype(np.float32) / 127
-    return values.astype(np.float32) if values.dtype == np.float16 else values
+    is_small = values.dtype == np.float16 and key != "activations"  # which would fill the memory as float32
+    return values.astype(np.float32) if is_small else values
 
 
-def _log_mel(waveforms, progress):
+def _bar(items, what, progress):
     from tqdm.auto import tqdm
 
-    bar = tqdm(waveforms, desc="log-mel", unit="clip", disable=not progress)
-    return {"log_mel": np.stack([features.quantise(features.log_mel(w)) for w in bar])}
+    return tqdm(items, desc=what, unit="clip", disable=not progress)
 
 
-def _clip_statistics(waveforms, progress):
-    from tqdm.auto import tqdm
+def _log_mel(waveforms, settings, progress):
+    bar = _bar(waveforms, "log-mel", progress)
+    return {"log_mel": np.stack([features.quantise(features.log_mel(w, settings=settings)) for w in bar])}
 
-    bar = tqdm(waveforms, desc="clip statistics", unit="clip", disable=not progress)
-    rows = [features.clip_statistics(w) | {"envelope": features.envelope(w)} for w in bar]
+
+def _clip_statistics(waveforms, settings, progress):
+    bar = _bar(waveforms, "clip statistics", progress)
+    rows = [features.clip_statistics(w, settings=settings) | {"envelope": features.envelope(w)} for w in bar]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
-def _yamnet(waveforms, progress):
+def _yamnet(waveforms, settings, progress):
     from esc50.yamnet.hub_module import load_yamnet
 
     embeddings, scores = load_yamnet().embed_batch(np.stack(waveforms), progress=progress)
@@ -352,13 +234,16 @@ def _yamnet(waveforms, progress):
     }
 
 
-def _layers(waveforms, progress, *, settings):
+def _layers(waveforms, settings, progress):
     from esc50.yamnet.layers import compute_layers
 
     activations, active = compute_layers(waveforms, settings=settings, progress=progress)
     return {"activations": activations, "active": active}
 
 
-_COMPUTE = {"log_mel": _log_mel, "yamnet": _yamnet, "clip_statistics": _clip_statistics} | {
-    name: partial(_layers, settings=PARAMETERS[name]) for name in LAYER_FEATURES
+_COMPUTE = {
+    LogMelSettings: _log_mel,
+    YamnetSettings: _yamnet,
+    StatisticsSettings: _clip_statistics,
+    LayerSettings: _layers,
 }

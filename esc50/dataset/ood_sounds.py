@@ -3,20 +3,30 @@
 import io
 import json
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from esc50 import audio
-from esc50.audio import synthesis
-from esc50.config import AudioError, AudioSettings, ForeignSettings
+from esc50.audio import load_sound, synthesis
+from esc50.config import AudioError, AudioSettings, LayerSettings, YamnetSettings
 
-SETTINGS = ForeignSettings()
-RATE = AudioSettings().sample_rate_hz
+
+@dataclass(frozen=True)
+class OodSoundsSettings(YamnetSettings):
+    """The sounds that are not in ESC-50, and YAMNet, which embeds them."""
+
+    seconds: float = 5.0  # system sounds keep their own length
+    peak: float = 0.5
+    seed: int = 0
+
+
+SETTINGS = OodSoundsSettings()
+RATE_HZ = AudioSettings().sample_rate_hz
 THEME_DIR = Path("/usr/share/sounds/freedesktop/stereo")  # Debian: sound-theme-freedesktop 0.8
-THEME_REMEDY = "install the package sound-theme-freedesktop"
-SPEECH_REMEDY = "install the package espeak-ng"
 SPEECH_VOICES = ("", "+f3", "+m7")  # espeak-ng's own, and two of its variants
 SPEECH_WORDS_PER_MINUTE = 150
 SENTENCES = {
@@ -35,77 +45,57 @@ SENTENCES = {
     "hi": "कल सुबह हम सब मिलकर बाज़ार जाएँगे और ताज़ी सब्ज़ियाँ खरीदेंगे।",
     "id": "Besok pagi kami akan pergi ke pasar untuk membeli buah dan sayuran segar.",
 }
+THEME_FILES = (
+    *("alarm-clock-elapsed", "audio-channel-front-center", "audio-channel-front-left", "audio-channel-side-right"),
+    *("audio-test-signal", "audio-volume-change", "bell", "camera-shutter", "complete", "device-added"),
+    *("device-removed", "dialog-error", "dialog-information", "dialog-warning", "message", "message-new-instant"),
+    *("network-connectivity-established", "network-connectivity-lost", "phone-incoming-call"),
+    *("phone-outgoing-busy", "phone-outgoing-calling", "power-plug", "power-unplug", "screen-capture"),
+    *("service-login", "service-logout", "suspend-error", "trash-empty", "window-attention", "window-question"),
+)
+CHORDS = {"major": (0, 4, 7), "minor": (0, 3, 7), "dominant seventh": (0, 4, 7, 10), "cluster": (0, 1, 2, 3, 4)}
+COLOURS = {"white": 0, "pink": 3.01, "brown": 6.02}
+SWEEPS_HZ = ((100, 7_000), (7_000, 100), (200, 2_000), (2_000, 200), (300, 600), (3_000, 6_000))
 
 
-@dataclass(frozen=True)
-class ForeignSound:
-    """One sound that is not in ESC-50, not yet made.
+class OodSound(NamedTuple):
+    """One sound that is not in ESC-50, not yet made: `make(**parameters)` gives mono float32 at 16 kHz."""
 
-    Attributes
-    ----------
-    name : str
-        For people.
-    kind : str
-        A key of `KINDS`.
-    parameters : dict
-        What `make` is called with.
-    make : callable
-        ``make(**parameters)`` gives mono float32 at 16 kHz, shape (n_samples,).
-    """
-
-    name: str
     kind: str
+    name: str
+    make: Callable
     parameters: dict
-    make: callable = field(repr=False)
 
 
-def list_foreign(kinds=None):
-    """Sounds of some kinds, in a fixed order.
+def list_ood_sounds(kinds=None):
+    """Sounds of some kinds (of `KINDS`; all by default), in a fixed order.
 
-    Parameters
-    ----------
-    kinds : sequence of str, optional
-        Keys of `KINDS`; all by default.
-
-    Returns
-    -------
-    list of ForeignSound
-        Some resemble classes of ESC-50 all the same: a high tone is an alarm clock's, noise is much like rain
-        or the sea, ticks are a clock's, and among the system sounds are a bell and a camera's click.
-
-    Raises
-    ------
-    AudioError
-        There is no such kind.
+    Some resemble classes of ESC-50 all the same: a high tone is an alarm clock's, noise is much like rain or the sea,
+    ticks are a clock's, and among the system sounds are a bell and a camera's click.
     """
     if unknown := [kind for kind in kinds or () if kind not in KINDS]:
-        raise AudioError(f"no foreign sounds of the kind {', '.join(unknown)}: choose from {', '.join(KINDS)}")
-    return [
-        ForeignSound(name, kind, parameters, KINDS[kind][0])
-        for kind in (kinds or KINDS)
-        for name, parameters in KINDS[kind][1].items()
-    ]
+        raise AudioError(f"no sounds outside ESC-50 of the kind {', '.join(unknown)}: choose from {', '.join(KINDS)}")
+    return [sound for kind in kinds or KINDS for sound in _ALL if sound.kind == kind]
 
 
-def compute_foreign(kinds=None, *, layers=None, progress=True):
-    """Make the sounds and let YAMNet hear them.
+def compute_ood_sounds(kinds=None, *, layers=(14,), progress=True):
+    """Make the sounds and embed them.
 
     Parameters
     ----------
     kinds : sequence of str, optional
-        Keys of `KINDS`; all by default.
-    layers : sequence of int, optional
-        Of YAMNet, the last of which is 14, to hear with; its embedding alone by default.
+        Some of `KINDS`; all by default.
+    layers : sequence of int
+        Of YAMNet, whose activations are joined; the last is 14, YAMNet's embedding.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     dict of str to np.ndarray
-        ``name``, ``kind``, ``made_with`` (its parameters as JSON), ``n_frames`` and ``silent`` (nothing to hear, as
-        `esc50.audio.streams.Sound.is_silent` has it), each of shape (n_sounds,); ``embeddings`` (n_frames of all, 1024), or
-        with layers their ``activations`` (n_frames of all, size), float16, the frames of one sound after those of the
-        one before.
+        ``name``, ``kind``, ``made_with`` (parameters as JSON), ``n_frames`` and ``silent`` (`Sound.is_silent`), each of
+        shape (n_sounds,); ``embeddings`` (n_frames of all, 1024) or, of several layers, ``activations`` (n_frames of
+        all, size), float16, the frames of one sound after those of the one before.
 
     Raises
     ------
@@ -114,24 +104,24 @@ def compute_foreign(kinds=None, *, layers=None, progress=True):
     """
     from tqdm.auto import tqdm
 
-    from esc50.yamnet.hub_module import load_yamnet
-    from esc50.yamnet.layers import load_layers
+    from esc50.yamnet.layers import layer_function
 
-    sounds, yamnet = list_foreign(kinds), load_yamnet() if layers is None else load_layers(layers)
-    heard = [audio.load_sound(s.make(**s.parameters), sample_rate_hz=RATE) for s in tqdm(sounds, disable=not progress)]
-    frames = [yamnet.embed(sound.waveform).astype(np.float16) for sound in heard]  # each (n_frames, size)
+    listed, embed = list_ood_sounds(kinds), layer_function(settings=LayerSettings(layers=tuple(layers)))
+    sounds = [load_sound(each.make(**each.parameters), sample_rate_hz=RATE_HZ) for each in listed]
+    bar = tqdm(sounds, desc="sounds outside ESC-50", unit="sound", disable=not progress)
+    frames = [embed(sound.waveform[np.newaxis])[0].astype(np.float16) for sound in bar]  # each (n_frames, size)
     return {
-        "name": np.array([sound.name for sound in sounds]),
-        "kind": np.array([sound.kind for sound in sounds]),
-        "made_with": np.array([json.dumps(sound.parameters) for sound in sounds]),
+        "name": np.array([each.name for each in listed]),
+        "kind": np.array([each.kind for each in listed]),
+        "made_with": np.array([json.dumps(each.parameters) for each in listed]),
         "n_frames": np.array([len(each) for each in frames]),
-        "silent": np.array([sound.is_silent for sound in heard]),
-        "embeddings" if layers is None else "activations": np.concatenate(frames),
+        "silent": np.array([sound.is_silent for sound in sounds]),
+        "embeddings" if len(layers) == 1 else "activations": np.concatenate(frames),
     }
 
 
 def _times():
-    return np.arange(round(SETTINGS.seconds * RATE)) / RATE  # (n_samples,)
+    return np.arange(round(SETTINGS.seconds * RATE_HZ)) / RATE_HZ  # (n_samples,)
 
 
 def _to_peak(waveform, peak=SETTINGS.peak):
@@ -140,7 +130,7 @@ def _to_peak(waveform, peak=SETTINGS.peak):
 
 def _tone(frequency_hz, harmonics):
     """Sine, or with several odd harmonics the sound of a square wave."""
-    odd = [k for k in range(1, 2 * harmonics, 2) if k * frequency_hz < RATE / 2]
+    odd = [k for k in range(1, 2 * harmonics, 2) if k * frequency_hz < RATE_HZ / 2]
     return _to_peak(sum(np.sin(2 * np.pi * k * frequency_hz * _times()) / k for k in odd))
 
 
@@ -153,7 +143,7 @@ def _chord(root_hz, semitones):
 def _noise(decibel_per_octave, decibel, seed):
     """Noise whose spectrum falls evenly from 20 Hz upwards: by 0 white, by 3 pink, by 6 brown."""
     n_samples = len(_times())
-    frequency_hz = np.maximum(np.fft.rfftfreq(n_samples, 1 / RATE), 20.0)
+    frequency_hz = np.maximum(np.fft.rfftfreq(n_samples, 1 / RATE_HZ), 20.0)
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(n_samples))
     noise = np.fft.irfft(spectrum * frequency_hz ** (-decibel_per_octave / 6.02), n_samples)
     return _to_peak(noise, 10 ** (decibel / 20))
@@ -177,7 +167,7 @@ def _sweep(start_hz, end_hz):
 def _clicks(per_second):
     """Single samples in silence."""
     waveform = synthesis.silence(seconds=SETTINGS.seconds)
-    waveform[:: round(RATE / per_second)] = SETTINGS.peak
+    waveform[:: round(RATE_HZ / per_second)] = SETTINGS.peak
     return waveform
 
 
@@ -187,75 +177,42 @@ def _speech(language, voice):
     try:
         spoken = subprocess.run([*command, SENTENCES[language]], check=True, capture_output=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise AudioError(f"espeak-ng cannot speak {language}{voice} ({error}): {SPEECH_REMEDY}") from error
-    waveform = audio.load_sound(io.BytesIO(spoken)).waveform
+        raise AudioError(
+            f"espeak-ng cannot speak {language}{voice} ({error}): install the package espeak-ng"
+        ) from error
+    waveform = load_sound(io.BytesIO(spoken)).waveform
     n_samples = len(_times())
     return np.pad(waveform, (0, max(0, n_samples - len(waveform))))[:n_samples]
 
 
 def _system(file):
     if not (path := THEME_DIR / file).is_file():
-        raise AudioError(f"no system sound {path}: {THEME_REMEDY}")
-    return audio.load_sound(path).waveform
+        raise AudioError(f"no system sound {path}: install the package sound-theme-freedesktop")
+    return load_sound(path).waveform
 
 
-THEME_FILES = (
-    *("alarm-clock-elapsed", "audio-channel-front-center", "audio-channel-front-left", "audio-channel-side-right"),
-    *("audio-test-signal", "audio-volume-change", "bell", "camera-shutter", "complete", "device-added"),
-    *("device-removed", "dialog-error", "dialog-information", "dialog-warning", "message", "message-new-instant"),
-    *("network-connectivity-established", "network-connectivity-lost", "phone-incoming-call"),
-    *("phone-outgoing-busy", "phone-outgoing-calling", "power-plug", "power-unplug", "screen-capture"),
-    *("service-login", "service-logout", "suspend-error", "trash-empty", "window-attention", "window-question"),
-)
-CHORDS = {"major": (0, 4, 7), "minor": (0, 3, 7), "dominant seventh": (0, 4, 7, 10), "cluster": (0, 1, 2, 3, 4)}
-COLOURS = {"white": 0, "pink": 3.01, "brown": 6.02}
-# kind -> (function that makes one, name -> its parameters)
-KINDS = {
-    "tone": (
-        _tone,
-        {
-            f"{'square' if n > 1 else 'sine'} {hz} Hz": {"frequency_hz": hz, "harmonics": n}
-            for n in (1, 20)
-            for hz in (110, 220, 440, 880, 1760, 3520)
-        },
-    ),
-    "chord": (
-        _chord,
-        {
-            f"{name} on {root} Hz": {"root_hz": root, "semitones": steps}
-            for name, steps in CHORDS.items()
-            for root in (131, 262, 523)
-        },
-    ),
-    "noise": (
-        _noise,
-        {
-            f"{name} noise, {level} dB, {seed}": {"decibel_per_octave": slope, "decibel": level, "seed": seed}
-            for name, slope in COLOURS.items()
-            for level in (-6, -30)
-            for seed in (0, 1)
-        },
-    ),
-    "silence": (_silence, {"digital silence": {"decibel": None}, "noise at -90 dB": {"decibel": -90}}),
-    "hum": (
-        _hum,
-        {f"{hz} Hz hum, {n} harmonics": {"mains_hz": hz, "harmonics": n} for hz in (50, 60) for n in (2, 8, 30)},
-    ),
-    "sweep": (
-        _sweep,
-        {
-            f"sweep {a} to {b} Hz": {"start_hz": a, "end_hz": b}
-            for a, b in ((100, 7_000), (7_000, 100), (200, 2_000), (2_000, 200), (300, 600), (3_000, 6_000))
-        },
-    ),
-    "clicks": (_clicks, {f"{n:g} clicks a second": {"per_second": n} for n in (0.2, 1, 4, 20, 100)}),
-    "speech": (
-        _speech,
-        {
-            f"speech {language}{voice}": {"language": language, "voice": voice}
-            for language in SENTENCES
-            for voice in SPEECH_VOICES
-        },
-    ),
-    "system sound": (_system, {name: {"file": f"{name}.oga"} for name in THEME_FILES}),
-}
+def _make_list():
+    for n, hz in product((1, 20), (110, 220, 440, 880, 1760, 3520)):
+        name = f"{'square' if n > 1 else 'sine'} {hz} Hz"
+        yield OodSound("tone", name, _tone, {"frequency_hz": hz, "harmonics": n})
+    for (name, steps), hz in product(CHORDS.items(), (131, 262, 523)):
+        yield OodSound("chord", f"{name} on {hz} Hz", _chord, {"root_hz": hz, "semitones": steps})
+    for (colour, slope), level, seed in product(COLOURS.items(), (-6, -30), (0, 1)):
+        made_with = {"decibel_per_octave": slope, "decibel": level, "seed": seed}
+        yield OodSound("noise", f"{colour} noise, {level} dB, {seed}", _noise, made_with)
+    yield OodSound("silence", "digital silence", _silence, {"decibel": None})
+    yield OodSound("silence", "noise at -90 dB", _silence, {"decibel": -90})
+    for hz, n in product((50, 60), (2, 8, 30)):
+        yield OodSound("hum", f"{hz} Hz hum, {n} harmonics", _hum, {"mains_hz": hz, "harmonics": n})
+    for start, end in SWEEPS_HZ:
+        yield OodSound("sweep", f"sweep {start} to {end} Hz", _sweep, {"start_hz": start, "end_hz": end})
+    for n in (0.2, 1, 4, 20, 100):
+        yield OodSound("clicks", f"{n:g} clicks a second", _clicks, {"per_second": n})
+    for language, voice in product(SENTENCES, SPEECH_VOICES):
+        yield OodSound("speech", f"speech {language}{voice}", _speech, {"language": language, "voice": voice})
+    for name in THEME_FILES:
+        yield OodSound("system sound", name, _system, {"file": f"{name}.oga"})
+
+
+_ALL = tuple(_make_list())
+KINDS = tuple(dict.fromkeys(sound.kind for sound in _ALL))

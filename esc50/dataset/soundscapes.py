@@ -1,30 +1,43 @@
-"""Long recordings with a known truth: clips of known classes laid one after the other, with gaps and levels."""
+"""Soundscapes, long recordings with a known truth: clips of known classes laid one after the other, and the metrics."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from esc50.classifier.timeline import Event
-from esc50.config import AudioSettings, StatisticsSettings, StitchingSettings
+from esc50.config import AudioSettings, StatisticsSettings
+
+
+@dataclass(frozen=True)
+class SoundscapeSettings:
+    """How clips are joined to long recordings with a known truth; fixed in advance."""
+
+    clips_per_recording: int = 20
+    gap_seconds: tuple[float, float] = (0.0, 3.0)  # uniform
+    gain_decibel: tuple[float, float] = (-12.0, 0.0)  # uniform, of each clip
+    floor_decibel: tuple[float, float] = (-70.0, -50.0)  # uniform, RMS of the noise in every second recording
+    max_pause_seconds: float = 1.0  # a longer silence inside a clip is no part of its sound
+    segment_seconds: float = 1.0
+    seed: int = 0
+
 
 RATE_HZ = AudioSettings().sample_rate_hz
 LEVELS = StatisticsSettings()
 
 
-@dataclass(frozen=True, eq=False)
-class StitchedRecording:
-    """A long recording and what is truly in it.
+class ReferenceEvent(NamedTuple):
+    """Where a class truly sounds."""
 
-    Attributes
-    ----------
-    waveform : np.ndarray, shape (n_samples,)
-        Mono float32 in [-1, 1] at 16 kHz.
-    reference : tuple of esc50.classifier.timeline.Event
-        Where each class sounds, with confidence 1.
-    """
+    start_seconds: float
+    end_seconds: float
+    class_name: str
 
-    waveform: np.ndarray
-    reference: tuple
+
+class Soundscape(NamedTuple):
+    """A long recording, mono float32 in [-1, 1] at 16 kHz, and what is truly in it."""
+
+    waveform: np.ndarray  # (n_samples,)
+    reference: tuple[ReferenceEvent, ...]
 
     @property
     def duration_seconds(self) -> float:
@@ -32,59 +45,30 @@ class StitchedRecording:
         return len(self.waveform) / RATE_HZ
 
 
-def stitch(waveforms, names, *, seed, settings=StitchingSettings()):
+def make_soundscape(waveforms, names, *, seed, settings=SoundscapeSettings()):
     """Lay clips one after the other, each at a level of its own, with gaps before, between and behind them.
 
     Every second recording, by its seed, has a floor of white noise, the others digital silence in the gaps.
-
-    Parameters
-    ----------
-    waveforms : sequence of np.ndarray, shape (n_samples,)
-        Clips, mono float32 in [-1, 1] at 16 kHz.
-    names : sequence of str
-        The class of each.
-    seed : int
-        Of gaps, levels and noise.
-    settings : StitchingSettings
-        Their ranges.
-
-    Returns
-    -------
-    StitchedRecording
-        The clips in the order given.
     """
     rng, parts, reference, start = np.random.default_rng(seed), [], [], 0
     for waveform, name in zip(waveforms, names, strict=True):
         gap = np.zeros(round(rng.uniform(*settings.gap_seconds) * RATE_HZ), np.float32)
         start += len(gap)
         parts += [gap, waveform * _amplitude(rng.uniform(*settings.gain_decibel))]
-        reference += [
-            Event(start / RATE_HZ + first, start / RATE_HZ + last, name, 1.0)
-            for first, last in active_spans(waveform, settings=settings)
-        ]
+        spans = active_spans(waveform, settings=settings)
+        reference += [ReferenceEvent(start / RATE_HZ + first, start / RATE_HZ + last, name) for first, last in spans]
         start += len(waveform)
     parts.append(np.zeros(round(rng.uniform(*settings.gap_seconds) * RATE_HZ), np.float32))
     whole = np.concatenate(parts)
     if seed % 2:
         whole = whole + _amplitude(rng.uniform(*settings.floor_decibel)) * rng.standard_normal(len(whole))
-    return StitchedRecording(np.clip(whole, -1, 1).astype(np.float32), tuple(reference))
+    return Soundscape(np.clip(whole, -1, 1).astype(np.float32), tuple(reference))
 
 
-def active_spans(waveform, *, settings=StitchingSettings()):
-    """Where a clip sounds: ESC-50's clips are filled up with digital silence, and many sounds pause.
+def active_spans(waveform, *, settings=SoundscapeSettings()):
+    """Where a clip sounds, in seconds: ESC-50's clips are filled up with digital silence, and many sounds pause.
 
-    Parameters
-    ----------
-    waveform : np.ndarray, shape (n_samples,)
-        The clip as published, mono at 16 kHz.
-    settings : StitchingSettings
-        The longest pause that still belongs to the sound.
-
-    Returns
-    -------
-    list of tuple of float
-        Start and end in seconds of each part whose RMS, in windows of 64 ms, is at least -60 dB of full scale, as
-        `esc50.dataset.features.clip_statistics` counts silence.
+    Parts whose RMS, in windows of 64 ms, is at least -60 dB of full scale, as `clip_statistics` counts silence.
     """
     import librosa
 
@@ -99,25 +83,11 @@ def active_spans(waveform, *, settings=StitchingSettings()):
     return spans
 
 
-def segment_activity(events, names, *, duration_seconds, segment_seconds=StitchingSettings.segment_seconds):
-    """Which classes sound in which segment.
+def segment_activity(events, names, *, duration_seconds, segment_seconds=SoundscapeSettings.segment_seconds):
+    """Which classes sound in which segment, (n_segments, n_classes): True where an event overlaps the segment.
 
-    Parameters
-    ----------
-    events : sequence of esc50.classifier.timeline.Event
-        Of a reference or of a timeline.
-    names : sequence of str
-        Class names in label order.
-    duration_seconds : float
-        Length of the recording.
-    segment_seconds : float
-        Length of a segment.
-
-    Returns
-    -------
-    np.ndarray of bool, shape (n_segments, n_classes)
-        True where an event of the class overlaps the segment: the segment-based activity of Mesaros, Heittola and
-        Virtanen, Metrics for Polyphonic Sound Event Detection, Applied Sciences 6 (2016) 162.
+    The segment-based activity of Mesaros, Heittola and Virtanen, Metrics for Polyphonic Sound Event Detection, Applied
+    Sciences 6 (2016) 162. Events are those of a reference or of a timeline.
     """
     n_segments, label = int(np.ceil(duration_seconds / segment_seconds)), {name: i for i, name in enumerate(names)}
     active = np.zeros((n_segments, len(names)), bool)
@@ -127,8 +97,8 @@ def segment_activity(events, names, *, duration_seconds, segment_seconds=Stitchi
     return active
 
 
-def segment_scores(reference, found):
-    """Segment-based scores, counted over all segments and classes (Mesaros et al. 2016, sections 3.1 and 3.2).
+def segment_metrics(reference, found):
+    """Segment-based metrics, counted over all segments and classes (Mesaros et al. 2016, sections 3.1 and 3.2).
 
     Parameters
     ----------
@@ -145,11 +115,12 @@ def segment_scores(reference, found):
     deletions, insertions = missed.sum(axis=1), wrong.sum(axis=1)  # (n_segments,)
     errors = np.maximum(deletions, insertions).sum()  # a substitution is one of each
     by_class = 2 * hit.sum(axis=0) / np.maximum(1, reference.sum(axis=0) + found.sum(axis=0))
+    n_active = max(1, reference.sum())
     return {
         "f1": float(2 * hit.sum() / max(1, reference.sum() + found.sum())),
         "precision": float(hit.sum() / max(1, found.sum())),
-        "recall": float(hit.sum() / max(1, reference.sum())),
-        "error_rate": float(errors / max(1, reference.sum())),
+        "recall": float(hit.sum() / n_active),
+        "error_rate": float(errors / n_active),
         "macro_f1": float(by_class[reference.any(axis=0)].mean()),
     }
 

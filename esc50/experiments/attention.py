@@ -4,7 +4,7 @@ import pandas as pd
 
 from esc50.config import RESULTS_DIR
 from esc50.dataset.clips import load_clips
-from esc50.dataset.feature_files import layer_features
+from esc50.dataset.feature_files import load_features
 from esc50.dataset.splits import official_splits
 from esc50.experiments import multilayer, study
 from esc50.experiments.results import read_csv, write_csv
@@ -45,7 +45,7 @@ def attention_table(*, retrain=False, progress=True):
 def _measure(progress):
     quiet_tensorflow()
     experiment, clips = study.EXPERIMENTS[MODEL], load_clips()
-    (heard,) = experiment.prepare([layer_features(name, progress=progress) for name in experiment.features])
+    (heard,) = experiment.prepare([load_features(name, progress=progress) for name in experiment.features])
     (split,) = official_splits(clips, folds=[FOLD])
     versions, targets = [heard.of(split.train).as_float32()], clips["target"].to_numpy()[split.train]
     options = {"settings": experiment.settings, "seed": SEED, "progress": progress}

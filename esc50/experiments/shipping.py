@@ -10,7 +10,7 @@ from esc50.classifier.model_io import DEFAULT_MODEL, EMBEDDING, model_file
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
 from esc50.config import RESULTS_DIR, DistillationSettings, HeadSettings
 from esc50.dataset.clips import load_clips
-from esc50.dataset.feature_files import UNCOMMITTED_FEATURES, layer_features, load_features
+from esc50.dataset.feature_files import load_features
 from esc50.experiments import study
 from esc50.experiments.distillation import distil
 from esc50.experiments.kernel_ridge import KernelMachine
@@ -44,7 +44,7 @@ class Recipe:
     read : callable
         Gives the vectors (n_clips, n_frames, size) of all clips, as `esc50.classifier.predict.SoundClassifier.embed` gives them.
     read_foreign : callable
-        Gives the foreign sounds as `esc50.dataset.ood_sounds.compute_foreign` does, their vectors as ``vectors``.
+        Gives the foreign sounds as `esc50.dataset.ood_sounds.compute_ood_sounds` does, their vectors as ``vectors``.
     fit : callable
         ``fit(rows, settings=, seed=, progress=)`` trains a head, from (batch, size) to (batch, 50), on those rows of
         the clip table.
@@ -121,7 +121,7 @@ def load_yamnet_of(recipe):
 
 
 def _read(name):
-    arrays = layer_features(name) if name in UNCOMMITTED_FEATURES else load_features(name)
+    arrays = load_features(name)
     (key,) = set(VECTORS) & set(arrays)
     return arrays | {"vectors": arrays[key]}
 
@@ -156,9 +156,9 @@ RECIPES = {
         pooling=study.FRAME_POOLINGS["head_frames"],
         layers=EMBEDDING,
         settings=HeadSettings(),
-        features=("yamnet", "foreign"),
+        features=("yamnet", "ood_sounds"),
         read=partial(_vectors, "yamnet"),
-        read_foreign=partial(_read, "foreign"),
+        read_foreign=partial(_read, "ood_sounds"),
         fit=_fit_plain,
     ),
     "layers": Recipe(
@@ -166,9 +166,9 @@ RECIPES = {
         pooling=MAXIMUM_OF_VECTORS,
         layers=study.ALL_LAYERS,
         settings=DistillationSettings(),
-        features=(*study.SPEEDS, "foreign_layers"),
+        features=(*study.SPEEDS, "ood_sounds_layers"),
         read=partial(_vectors, "layers"),
-        read_foreign=partial(_read, "foreign_layers"),
+        read_foreign=partial(_read, "ood_sounds_layers"),
         fit=_fit_distilled,
         stand_in=_teacher,
         never_shown="its teacher, kernel ridge regression,",

@@ -23,7 +23,7 @@ from esc50.config import (
 )
 from esc50.dataset import features
 from esc50.dataset.clips import load_clips
-from esc50.dataset.feature_files import PARAMETERS, digest, layer_features, load_features, parameters
+from esc50.dataset.feature_files import PARAMETERS, digest, load_features, parameters
 from esc50.dataset.splits import duplicated_clip_splits, grouped_random_splits, leaky_random_splits, official_splits
 from esc50.experiments import run_cache
 from esc50.experiments.distillation import fit_distilled
@@ -41,7 +41,7 @@ from esc50.yamnet.layers import columns_of
 class Experiment:
     """One training recipe and the model names under which its results are kept."""
 
-    features: str | tuple  # a name of esc50.dataset.feature_files.PARAMETERS, or several of LAYER_FEATURES
+    features: str | tuple  # a name of esc50.dataset.feature_files.PARAMETERS, or several
     prepare: callable  # feature arrays (or a list of them) -> (n_clips, ...) inputs
     fit: callable  # fit(inputs, targets, split, settings=, seed=, progress=) -> Run
     models: tuple
@@ -259,7 +259,7 @@ def inputs_of(name):
     experiment = EXPERIMENTS[name]
     if isinstance(experiment.features, str):
         return experiment.prepare(load_features(experiment.features))
-    return experiment.prepare([layer_features(file) for file in experiment.features])
+    return experiment.prepare([load_features(file) for file in experiment.features])
 
 
 def settings_for(experiment, split, *, settings=None):

@@ -15,10 +15,10 @@ from esc50.audio.sound import load_sound
 from esc50.classifier import model_io
 from esc50.classifier.model_io import DEFAULT_MODEL, command
 from esc50.classifier.timeline import STORED, find_events, window_of, windowed_maxima
-from esc50.config import FOLDS, RESULTS_DIR, StitchingSettings, TimelineSettings
+from esc50.config import FOLDS, RESULTS_DIR, TimelineSettings
 from esc50.dataset.clips import class_names, clip_path, find_dataset, load_clips
 from esc50.dataset.feature_files import parameters
-from esc50.dataset.soundscapes import segment_activity, segment_scores, stitch
+from esc50.dataset.soundscapes import SoundscapeSettings, make_soundscape, segment_activity, segment_metrics
 from esc50.dataset.splits import official_splits, validation_split
 from esc50.experiments import run_cache
 from esc50.experiments.results import write_json
@@ -58,7 +58,7 @@ class HeardRecording:
 
 
 def run_timeline_benchmark(
-    *, model=DEFAULT_MODEL, folds=FOLDS, settings=StitchingSettings(), seed=0, folder=RESULTS_DIR, progress=True
+    *, model=DEFAULT_MODEL, folds=FOLDS, settings=SoundscapeSettings(), seed=0, folder=RESULTS_DIR, progress=True
 ):
     """Measure timelines on recordings stitched from each fold in turn, and keep the result if it is whole.
 
@@ -73,7 +73,7 @@ def run_timeline_benchmark(
         A key of `esc50.experiments.shipping.RECIPES`: how heads are made.
     folds : sequence of int
         Official folds to report; the file is written only for all five.
-    settings : StitchingSettings
+    settings : SoundscapeSettings
         How recordings are stitched and scored.
     seed : int
         Of the heads; the recordings have the seed of the settings.
@@ -104,11 +104,11 @@ def run_timeline_benchmark(
         head = train_head(official_splits(load_clips(), folds=[fold])[0].train, model=model, seed=seed)
         frames = frames_of(head, recordings[fold], n_frames=chosen.window_frames)
         activities.append(activity(frames, chosen))
-        scores = rounded(segment_scores(*activities[-1]))
-        first = rounded(segment_scores(*activity(frames[:1], chosen)))  # a test makes it anew
+        scores = rounded(segment_metrics(*activities[-1]))
+        first = rounded(segment_metrics(*activity(frames[:1], chosen)))  # a test makes it anew
         by_fold.append({"fold": fold, **scores, "settings": _choice(chosen), "first_recording": first})
         validation.append(validated)
-    pooled = segment_scores(*map(np.concatenate, zip(*activities, strict=True)))
+    pooled = segment_metrics(*map(np.concatenate, zip(*activities, strict=True)))
     result = {"pooled": rounded(pooled), "by_fold": by_fold, "in_use": _choice(_best(validation))}
     result |= _about(model, recordings, settings, seed)
     if tuple(folds) == FOLDS:
@@ -116,7 +116,7 @@ def run_timeline_benchmark(
     return result
 
 
-def heard_recordings(fold, *, model=DEFAULT_MODEL, settings=StitchingSettings(), n_recordings=None, progress=False):
+def heard_recordings(fold, *, model=DEFAULT_MODEL, settings=SoundscapeSettings(), n_recordings=None, progress=False):
     """Stitch the clips of one fold, in a drawn order, and let YAMNet hear the recordings.
 
     Parameters
@@ -125,7 +125,7 @@ def heard_recordings(fold, *, model=DEFAULT_MODEL, settings=StitchingSettings(),
         Official fold.
     model : str
         A key of `esc50.experiments.shipping.RECIPES`: with which layers YAMNet hears.
-    settings : StitchingSettings
+    settings : SoundscapeSettings
         Clips in a recording, gaps, levels, seed.
     n_recordings : int, optional
         Only the first so many; all by default.
@@ -147,7 +147,7 @@ def heard_recordings(fold, *, model=DEFAULT_MODEL, settings=StitchingSettings(),
         part = clips.iloc[start : start + settings.clips_per_recording]
         waveforms = [load_sound(clip_path(name, root)).waveform for name in part["filename"]]
         seed = 1000 * settings.seed + 100 * fold + number
-        whole = stitch(waveforms, part["category"], seed=seed, settings=settings)
+        whole = make_soundscape(waveforms, part["category"], seed=seed, settings=settings)
         seconds = whole.duration_seconds
         truth = segment_activity(
             whole.reference, class_names(), duration_seconds=seconds, segment_seconds=settings.segment_seconds
@@ -203,7 +203,7 @@ def choose_settings(fold, recordings, *, model=DEFAULT_MODEL, seed=0):
     head, choices = train_head(split.train, model=model, seed=seed), grid(model=model)
     windows = {choice.window_frames for choice in choices}
     frames = {n: frames_of(head, recordings[validation_fold], n_frames=n) for n in windows}
-    validated = {choice: segment_scores(*activity(frames[choice.window_frames], choice))["f1"] for choice in choices}
+    validated = {choice: segment_metrics(*activity(frames[choice.window_frames], choice))["f1"] for choice in choices}
     return _best([validated]), validated
 
 
@@ -250,7 +250,7 @@ def frames_of(head, recordings, *, n_frames=1):
     return frames
 
 
-def activity(frames, settings, *, segment_seconds=StitchingSettings.segment_seconds):
+def activity(frames, settings, *, segment_seconds=SoundscapeSettings.segment_seconds):
     """What truly sounds and what timelines say, segment by segment.
 
     Parameters
@@ -281,7 +281,7 @@ def rounded(scores):
     Parameters
     ----------
     scores : dict of str to float
-        From `esc50.dataset.soundscapes.segment_scores`.
+        From `esc50.dataset.soundscapes.segment_metrics`.
 
     Returns
     -------

@@ -5,8 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from esc50 import dataset
-from esc50.config import FEATURES_DIR, PROJECT_DIR, AudioError, FeatureError, LayerSettings, LogMelSettings
+from esc50.config import (
+    FEATURES_DIR,
+    PROJECT_DIR,
+    AudioError,
+    DatasetError,
+    FeatureError,
+    LayerSettings,
+    LogMelSettings,
+)
+from esc50.dataset import clips as clips_module
 from esc50.dataset import feature_files
 
 NAMES = feature_files.CLIP_FEATURES
@@ -98,78 +106,117 @@ def test_a_failed_save_leaves_the_old_file(small, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["log_mel.npz"]
 
 
-def test_every_committed_file_carries_its_parameters():
-    """The layers' activations are too large to be committed: each run computes them where they are wanted."""
-    for name in set(feature_files.PARAMETERS) - set(feature_files.UNCOMMITTED_FEATURES):
-        with np.load(FEATURES_DIR / f"{name}.npz") as file:
-            assert json.loads(str(file["parameters"])) == feature_files.parameters(name)
+COMMITTED = [name for name in feature_files.PARAMETERS if feature_files.is_committed(name)]
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_every_committed_file_carries_its_parameters(name):
+    with np.load(FEATURES_DIR / f"{name}.npz") as file:
+        assert json.loads(str(file["parameters"])) == feature_files.parameters(name)
 
 
 def test_git_ignores_what_is_computed_where_it_is_wanted():
     ignored = (PROJECT_DIR / ".gitignore").read_text().splitlines()
     for name in feature_files.PARAMETERS:
         is_ignored = any(fnmatch.fnmatch(f"data/features/{name}.npz", pattern) for pattern in ignored)
-        assert is_ignored == (name in feature_files.UNCOMMITTED_FEATURES), name
+        assert is_ignored != feature_files.is_committed(name), name
 
 
-def test_every_feature_file_is_of_one_kind():
-    kinds = (feature_files.CLIP_FEATURES, feature_files.LAYER_FEATURES, feature_files.FOREIGN_FEATURES)
-    assert sorted(name for kind in kinds for name in kind) == sorted(feature_files.PARAMETERS)
-
-
-# --- sounds that are no clips
+# Files that are not committed
 
 
 @pytest.fixture
-def foreign(monkeypatch):
-    """Foreign sounds that take no time to make; notes the layers that were asked for."""
-    asked = []
+def computed(rng, monkeypatch):
+    """A computation that takes no time and notes what it was asked for."""
+    calls, size = [], {"activations": rng.random((3, 2, 5)).astype(np.float16), "active": np.array([[True, False]] * 3)}
 
-    def compute_foreign(*, layers, progress):
-        asked.append(layers)
-        key, size = ("embeddings", 3) if layers is None else ("activations", 5)
-        arrays = {"name": np.array(["a", "b"]), "n_frames": np.array([1, 2])}
-        return arrays | {key: np.ones((3, size), np.float16)}
+    def compute_features(names, *, progress):
+        calls.append((list(names), progress))
+        return {name: size for name in names}
 
-    monkeypatch.setattr(feature_files.foreign, "compute_foreign", compute_foreign)
-    return asked
+    monkeypatch.setattr(feature_files, "compute_features", compute_features)
+    return calls
 
 
-def test_foreign_sounds_of_the_layers_are_computed_once(foreign, tmp_path):
+def test_layers_are_computed_once_and_read_back(tmp_path, computed, clips):
     for _ in range(2):
-        arrays = feature_files.layer_features("foreign_layers", folder=tmp_path, progress=False)
-        assert set(arrays) == {"name", "n_frames", "activations"}  # and not the columns of the clip table
-        assert arrays["activations"].dtype == np.float16
-    assert foreign == [LayerSettings().layers]
-    assert feature_files.parameters("foreign_layers").items() >= feature_files.parameters("foreign").items()
+        found = feature_files.load_features("layers_slow", folder=tmp_path, progress=False)
+        assert found["activations"].dtype == np.float16
+        assert found["active"].tolist() == [[True, False]] * 3
+        assert found["filename"].tolist() == clips["filename"].tolist()
+    assert computed == [(["layers_slow"], False)]
+    assert [path.name for path in tmp_path.iterdir()] == ["layers_slow.npz"]
 
 
-def test_the_committed_foreign_sounds_are_heard_by_the_last_layer(foreign, tmp_path):
-    path = feature_files.compute_and_save("foreign", folder=tmp_path, progress=False)
-    assert foreign == [None]
-    assert feature_files.load_features("foreign", folder=path.parent)["embeddings"].dtype == np.float32
+def test_layers_made_with_other_parameters_are_refused(tmp_path, computed, monkeypatch):
+    feature_files.load_features("layers_fast", folder=tmp_path, progress=False)
+    monkeypatch.setitem(feature_files.PARAMETERS, "layers_fast", LayerSettings(speed=1.3))
+    with pytest.raises(FeatureError, match=r"speed differ.*: run `esc50 features layers_fast`"):
+        feature_files.load_features("layers_fast", folder=tmp_path, progress=False)
+    assert len(computed) == 1
 
 
-def test_foreign_sounds_that_cannot_be_made_leave_no_file(tmp_path, monkeypatch):
-    def compute_foreign(**_):
-        raise AudioError("install the package espeak-ng")
+def test_without_recordings_absent_layers_say_so(tmp_path, monkeypatch):
+    def find_dataset(*_):
+        raise DatasetError("no ESC-50 here")
 
-    monkeypatch.setattr(feature_files.foreign, "compute_foreign", compute_foreign)
-    with pytest.raises(AudioError, match="espeak-ng"):
-        feature_files.layer_features("foreign_layers", folder=tmp_path, progress=False)
+    monkeypatch.setattr(feature_files, "find_dataset", find_dataset)
+    with pytest.raises(DatasetError, match="no ESC-50 here"):
+        feature_files.load_features("layers", folder=tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_committed_file_is_never_made_anew(foreign, tmp_path):
-    feature_files.ensure_features("foreign", folder=tmp_path)
-    assert not foreign and not list(tmp_path.iterdir())
+@pytest.fixture
+def made_sounds(monkeypatch):
+    """Sounds outside ESC-50 that take no time to make; notes the layers that were asked for."""
+    asked = []
+
+    def compute_ood_sounds(*, layers, progress):
+        asked.append(layers)
+        key = "embeddings" if len(layers) == 1 else "activations"
+        arrays = {"name": np.array(["a", "b"]), "n_frames": np.array([1, 2])}
+        return arrays | {key: np.ones((3, 5), np.float16)}
+
+    monkeypatch.setattr(feature_files, "compute_ood_sounds", compute_ood_sounds)
+    return asked
+
+
+def test_ood_sounds_of_the_layers_are_computed_once(made_sounds, tmp_path):
+    for _ in range(2):
+        arrays = feature_files.load_features("ood_sounds_layers", folder=tmp_path, progress=False)
+        assert set(arrays) == {"name", "n_frames", "activations"}  # and not the columns of the clip table
+        assert arrays["activations"].dtype == np.float16
+    assert made_sounds == [LayerSettings().layers]
+    assert feature_files.parameters("ood_sounds_layers").items() >= feature_files.parameters("ood_sounds").items()
+
+
+def test_the_committed_ood_sounds_are_embedded_by_the_last_layer(made_sounds, tmp_path):
+    path = feature_files.compute_and_save("ood_sounds", folder=tmp_path, progress=False)
+    assert made_sounds == [(14,)]
+    assert feature_files.load_features("ood_sounds", folder=path.parent)["embeddings"].dtype == np.float32
+
+
+def test_ood_sounds_that_cannot_be_made_leave_no_file(tmp_path, monkeypatch):
+    def compute_ood_sounds(**_):
+        raise AudioError("install the package espeak-ng")
+
+    monkeypatch.setattr(feature_files, "compute_ood_sounds", compute_ood_sounds)
+    with pytest.raises(AudioError, match="espeak-ng"):
+        feature_files.load_features("ood_sounds_layers", folder=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_committed_file_is_never_made_anew(made_sounds, tmp_path):
+    with pytest.raises(FeatureError, match="restore it with git"):
+        feature_files.load_features("ood_sounds", folder=tmp_path)
+    assert not made_sounds and not list(tmp_path.iterdir())
 
 
 def test_a_digest_is_that_of_the_file(tmp_path):
     (tmp_path / "yamnet.npz").write_bytes(b"anything")
     assert feature_files.digest("yamnet", folder=tmp_path) == hashlib.sha256(b"anything").hexdigest()
-    with pytest.raises(FeatureError, match="run `python -m esc50 features foreign_layers`"):
-        feature_files.digest("foreign_layers", folder=tmp_path)
+    with pytest.raises(FeatureError, match="run `esc50 features ood_sounds_layers`"):
+        feature_files.digest("ood_sounds_layers", folder=tmp_path)
 
 
 def test_the_source_is_said_in_one_line():
@@ -177,8 +224,8 @@ def test_the_source_is_said_in_one_line():
 
 
 def test_without_audio_the_line_names_the_command(monkeypatch, tmp_path):
-    monkeypatch.setattr(dataset, "SEARCH_FOLDERS", (tmp_path,))
-    monkeypatch.delenv(dataset.DATASET_VARIABLE, raising=False)
+    monkeypatch.setattr(clips_module, "SEARCH_FOLDERS", (tmp_path,))
+    monkeypatch.delenv(clips_module.DATASET_VARIABLE, raising=False)
     assert "make data" in feature_files.describe_source()
 
 

@@ -7,13 +7,13 @@ import pytest
 from esc50.config import FEATURES_DIR, AudioError
 from esc50.dataset import feature_files, ood_sounds
 
-LAYERS_FILE = FEATURES_DIR / "foreign_layers.npz"  # not committed
+LAYERS_FILE = FEATURES_DIR / "ood_sounds_layers.npz"  # not committed
 BY_CODE = [kind for kind in ood_sounds.KINDS if kind not in ("speech", "system sound")]
 
 
 @pytest.fixture(scope="module")
 def stored():
-    return feature_files.load_features("foreign")
+    return feature_files.load_features("ood_sounds")
 
 
 def power_by_octave(waveform, start_hz):
@@ -25,11 +25,11 @@ def power_by_octave(waveform, start_hz):
 def test_every_kind_of_the_study_is_there():
     kinds = {"tone", "chord", "noise", "silence", "hum", "sweep", "clicks", "speech", "system sound"}
     assert set(ood_sounds.KINDS) == kinds
-    sounds = ood_sounds.list_foreign()
+    sounds = ood_sounds.list_ood_sounds()
     assert len({sound.name for sound in sounds}) == len(sounds) > 100
 
 
-@pytest.mark.parametrize("sound", ood_sounds.list_foreign(BY_CODE), ids=lambda sound: sound.name)
+@pytest.mark.parametrize("sound", ood_sounds.list_ood_sounds(BY_CODE), ids=lambda sound: sound.name)
 def test_sounds_made_by_code_are_sound_of_five_seconds(sound):
     waveform = sound.make(**sound.parameters)
     assert waveform.shape == (80_000,)
@@ -42,46 +42,46 @@ def test_sounds_made_by_code_are_sound_of_five_seconds(sound):
 @pytest.mark.parametrize(("slope", "decibel"), [(0, 3.01), (3.01, 0), (6.02, -3.01)])
 def test_noise_falls_as_its_colour_says(slope, decibel):
     """White noise has twice the power in each octave, pink as much, brown half."""
-    noise = ood_sounds.KINDS["noise"][0](decibel_per_octave=slope, decibel=-6, seed=0)
+    noise = ood_sounds._noise(decibel_per_octave=slope, decibel=-6, seed=0)
     steps = [power_by_octave(noise, 2 * hz) / power_by_octave(noise, hz) for hz in (250, 500, 1000, 2000)]
     assert 10 * np.log10(np.mean(steps)) == pytest.approx(decibel, abs=0.4)
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(AudioError, match="no foreign sounds of the kind music: choose from tone, "):
-        ood_sounds.list_foreign(["music"])
+    with pytest.raises(AudioError, match="no sounds outside ESC-50 of the kind music: choose from tone, "):
+        ood_sounds.list_ood_sounds(["music"])
 
 
 def test_a_missing_program_or_theme_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(ood_sounds, "THEME_DIR", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     for kind, advice in (("system sound", "install the package sound-theme-freedesktop"), ("speech", "espeak-ng")):
-        sound = ood_sounds.list_foreign([kind])[0]
+        sound = ood_sounds.list_ood_sounds([kind])[0]
         with pytest.raises(AudioError, match=advice):
             sound.make(**sound.parameters)
 
 
 def test_the_committed_file_holds_the_sounds_that_are_listed(stored):
-    sounds = ood_sounds.list_foreign()
+    sounds = ood_sounds.list_ood_sounds()
     assert stored["name"].tolist() == [sound.name for sound in sounds]
     assert stored["kind"].tolist() == [sound.kind for sound in sounds]
     as_json = [json.loads(json.dumps(sound.parameters)) for sound in sounds]
     assert [json.loads(text) for text in stored["made_with"]] == as_json
     assert stored["embeddings"].shape == (stored["n_frames"].sum(), 1024)
     assert set(stored["kind"][stored["silent"]]) == {"silence"}
-    assert (FEATURES_DIR / "foreign.npz").stat().st_size < 1e6
+    assert (FEATURES_DIR / "ood_sounds.npz").stat().st_size < 1e6
 
 
 @pytest.mark.yamnet
 def test_the_committed_embeddings_agree_with_those_computed_now(stored):
-    found = ood_sounds.compute_foreign(["hum"], progress=False)
+    found = ood_sounds.compute_ood_sounds(["hum"], progress=False)
     expected = stored["embeddings"][np.repeat(stored["kind"] == "hum", stored["n_frames"])]
     assert np.abs(found["embeddings"].astype(np.float32) - expected).max() < 0.02
 
 
 @pytest.mark.yamnet
-def test_layers_hear_the_same_sounds_and_end_in_the_committed_embeddings(stored):
-    found = ood_sounds.compute_foreign(["hum"], layers=(13, 14), progress=False)
+def test_layers_embed_the_same_sounds_and_end_in_the_committed_embeddings(stored):
+    found = ood_sounds.compute_ood_sounds(["hum"], layers=(13, 14), progress=False)
     is_hum = stored["kind"] == "hum"
     for key in ("name", "made_with", "n_frames", "silent"):
         assert found[key].tolist() == stored[key][is_hum].tolist()
@@ -92,12 +92,12 @@ def test_layers_hear_the_same_sounds_and_end_in_the_committed_embeddings(stored)
     assert np.abs(found["activations"][:, 1024:].astype(np.float32) - expected).max() < 0.02
 
 
-@pytest.mark.skipif(not LAYERS_FILE.is_file(), reason="computed by `python -m esc50 features foreign_layers`")
-def test_what_the_layers_heard_ends_in_the_committed_embeddings(stored):
-    heard = feature_files.load_features("foreign_layers")
+@pytest.mark.skipif(not LAYERS_FILE.is_file(), reason="computed by `esc50 features ood_sounds_layers`")
+def test_what_the_layers_gave_ends_in_the_committed_embeddings(stored):
+    found = feature_files.load_features("ood_sounds_layers")
     for key in ("name", "kind", "made_with", "n_frames", "silent"):
-        assert heard[key].tolist() == stored[key].tolist()
-    assert np.abs(heard["activations"][:, -1024:].astype(np.float32) - stored["embeddings"]).max() < 0.02
+        assert found[key].tolist() == stored[key].tolist()
+    assert np.abs(found["activations"][:, -1024:].astype(np.float32) - stored["embeddings"]).max() < 0.02
 
 
 @pytest.mark.yamnet
@@ -105,6 +105,6 @@ def test_what_the_layers_heard_ends_in_the_committed_embeddings(stored):
 def test_speech_is_heard_as_speech():
     from esc50.yamnet.hub_module import load_yamnet
 
-    yamnet, sound = load_yamnet(), ood_sounds.list_foreign(["speech"])[0]
+    yamnet, sound = load_yamnet(), ood_sounds.list_ood_sounds(["speech"])[0]
     scores = yamnet.analyse(sound.make(**sound.parameters)).scores.mean(axis=0)
     assert yamnet.class_names[scores.argmax()] == "Speech"

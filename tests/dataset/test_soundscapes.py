@@ -1,19 +1,20 @@
-"""`esc50.dataset.soundscapes`: recordings with a known truth, and the scores against it."""
+"""`esc50.dataset.soundscapes`: recordings with a known truth, and the metrics against it."""
 
 import numpy as np
 import pytest
 
 from esc50.audio import synthesis
-from esc50.classifier.timeline import Event
-from esc50.config import StitchingSettings
-from esc50.dataset.soundscapes import active_spans, segment_activity, segment_scores, stitch
+from esc50.dataset.soundscapes import (
+    ReferenceEvent,
+    SoundscapeSettings,
+    active_spans,
+    make_soundscape,
+    segment_activity,
+    segment_metrics,
+)
 
 RATE = 16_000
 NAMES = ("dog", "rain", "siren")
-
-
-def event(start, end, name):
-    return Event(start, end, name, 1.0)
 
 
 def test_activity_leaves_out_silence_but_not_short_pauses():
@@ -23,9 +24,9 @@ def test_activity_leaves_out_silence_but_not_short_pauses():
     assert active_spans(synthesis.silence()) == []
 
 
-def test_a_stitched_recording_holds_its_clips_where_the_reference_says():
+def test_a_soundscape_holds_its_clips_where_the_reference_says():
     clips = [synthesis.sine(440, seconds=2.0), synthesis.sine(2_000, seconds=3.0)]
-    whole = stitch(clips, ("dog", "siren"), seed=4)
+    whole = make_soundscape(clips, ("dog", "siren"), seed=4)
     assert [one.class_name for one in whole.reference] == ["dog", "siren"]
     for one, clip in zip(whole.reference, clips, strict=True):
         assert one.end_seconds - one.start_seconds == pytest.approx(len(clip) / RATE, abs=0.05)
@@ -39,30 +40,32 @@ def test_a_stitched_recording_holds_its_clips_where_the_reference_says():
 
 
 def test_every_second_recording_has_a_floor_of_noise():
-    settings = StitchingSettings(gap_seconds=(2.0, 2.0), floor_decibel=(-60.0, -60.0))
-    gap = stitch([synthesis.sine(440)], ["dog"], seed=1, settings=settings).waveform[: 2 * RATE]
+    settings = SoundscapeSettings(gap_seconds=(2.0, 2.0), floor_decibel=(-60.0, -60.0))
+    gap = make_soundscape([synthesis.sine(440)], ["dog"], seed=1, settings=settings).waveform[: 2 * RATE]
     assert np.std(gap) == pytest.approx(1e-3, rel=0.02)
-    assert not stitch([synthesis.sine(440)], ["dog"], seed=2, settings=settings).waveform[: 2 * RATE].any()
+    assert not make_soundscape([synthesis.sine(440)], ["dog"], seed=2, settings=settings).waveform[: 2 * RATE].any()
 
 
 def test_one_seed_gives_one_recording():
     clips = [synthesis.example("rain"), synthesis.example("siren")]
-    one, same, other = (stitch(clips, ("rain", "siren"), seed=seed) for seed in (3, 3, 5))
+    one, same, other = (make_soundscape(clips, ("rain", "siren"), seed=seed) for seed in (3, 3, 5))
     np.testing.assert_array_equal(one.waveform, same.waveform)
     assert one.reference == same.reference != other.reference
 
 
 def test_a_segment_is_active_where_an_event_touches_it():
-    active = segment_activity([event(0.9, 2.0, "dog"), event(1.5, 1.6, "siren")], NAMES, duration_seconds=3.2)
+    active = segment_activity(
+        [ReferenceEvent(0.9, 2.0, "dog"), ReferenceEvent(1.5, 1.6, "siren")], NAMES, duration_seconds=3.2
+    )
     np.testing.assert_array_equal(active, [[1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 0, 0]])
 
 
-def test_scores_by_hand():
+def test_metrics_by_hand():
     reference = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)
     found = np.array([[1, 0, 0], [0, 1, 1], [0, 1, 0], [0, 0, 0]], bool)
     # hits: dog, siren; a substitution in segment 2, an insertion in segment 3, a deletion in segment 4
-    scores = segment_scores(reference, found)
-    assert scores == pytest.approx(
+    metrics = segment_metrics(reference, found)
+    assert metrics == pytest.approx(
         {
             "f1": 2 * 2 / (4 + 4),
             "precision": 2 / 4,
@@ -73,8 +76,8 @@ def test_scores_by_hand():
     )
 
 
-def test_scores_of_all_and_of_nothing():
+def test_metrics_of_all_and_of_nothing():
     reference = np.array([[1, 0], [0, 1]], bool)
-    assert segment_scores(reference, reference)["f1"] == 1
-    nothing = segment_scores(reference, np.zeros((2, 2), bool))
+    assert segment_metrics(reference, reference)["f1"] == 1
+    nothing = segment_metrics(reference, np.zeros((2, 2), bool))
     assert (nothing["f1"], nothing["recall"], nothing["error_rate"]) == (0, 0, 1)

@@ -10,7 +10,7 @@ import pytest
 from esc50.classifier import model_io
 from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
-from esc50.config import FEATURES_DIR, FOLDS, RESULTS_DIR, StitchingSettings, TimelineSettings
+from esc50.config import FEATURES_DIR, FOLDS, RESULTS_DIR, TimelineSettings
 from esc50.dataset.splits import official_splits, validation_split
 from esc50.experiments import timelines
 from esc50.experiments.shipping import RECIPES
@@ -26,7 +26,7 @@ def test_the_result_is_whole_and_good(result):
     assert result["pooled"]["f1"] > 0.7
     assert min(row["f1"] for row in result["by_fold"]) > 0.65
     assert result["n_recordings"] == 100
-    assert result["stitching"] == json.loads(json.dumps(asdict(StitchingSettings())))
+    assert result["stitching"] == json.loads(json.dumps(asdict(SoundscapeSettings())))
 
 
 def test_the_settings_in_use_are_those_that_were_measured(result):
@@ -77,7 +77,7 @@ def test_every_choice_is_scored_with_the_frames_of_its_own_window(monkeypatch):
         scored.append((frames, choice.window_frames))
         return ()
 
-    monkeypatch.setattr(timelines, "segment_scores", lambda *_: {"f1": float(scored[-1][0] == 3)})
+    monkeypatch.setattr(timelines, "segment_metrics", lambda *_: {"f1": float(scored[-1][0] == 3)})
     monkeypatch.setattr(timelines, "activity", activity)
     chosen, _ = timelines.choose_settings(2, dict.fromkeys(FOLDS), model="layers")
     assert all(frames == window for frames, window in scored)
@@ -109,7 +109,7 @@ def test_a_small_part_runs_from_the_recordings_to_the_scores(model, small_head, 
     monkeypatch.setitem(RECIPES, model, replace(RECIPES[model], fit=lambda rows, **_: head))
     monkeypatch.setattr(timelines, "heard_recordings", partial(timelines.heard_recordings, n_recordings=1))
     monkeypatch.setattr(timelines, "GRID", {name: values[:2] for name, values in timelines.GRID.items()})
-    how = {"model": model, "settings": StitchingSettings(clips_per_recording=2), "folder": tmp_path, "progress": False}
+    how = {"model": model, "settings": SoundscapeSettings(clips_per_recording=2), "folder": tmp_path, "progress": False}
     found = timelines.run_timeline_benchmark(folds=(1,), **how)
     assert found["model"] == model and found["n_recordings"] == 5
     assert [row["fold"] for row in found["by_fold"]] == [1]
@@ -132,6 +132,6 @@ def test_a_piece_made_anew_is_as_the_file_says(result, clips):
     settings = TimelineSettings(**row["settings"])
     recordings = timelines.heard_recordings(1, model=model, n_recordings=1)
     frames = timelines.frames_of(head, recordings, n_frames=settings.window_frames)
-    found = timelines.segment_scores(*timelines.activity(frames, settings))
+    found = timelines.segment_metrics(*timelines.activity(frames, settings))
     for name, value in row["first_recording"].items():
         assert found[name] == pytest.approx(value, abs=0.05), name
