@@ -1,3 +1,38 @@
-"""Environmental sound classification on ESC-50 with transfer learning from YAMNet."""
+"""Environmental sound classification on ESC-50 with transfer learning from YAMNet.
 
-__version__ = "0.1.0"
+>>> from esc50 import SoundClassifier
+>>> SoundClassifier.load().predict("example:siren").verdict
+'This sounds like a siren (100 %).'
+"""
+
+from importlib import import_module
+
+__version__ = "0.2.0"
+
+# name -> where it is defined; imported when first asked for, so that nobody waits for what is not used
+_PUBLIC = {
+    "Prediction": "esc50.classifier.predict",
+    "SoundClassifier": "esc50.classifier.predict",
+    "Timeline": "esc50.classifier.timeline",
+    "audio": "esc50",
+    "dataset": "esc50",
+    "detect_events": "esc50.classifier.timeline",
+    "explain": "esc50.classifier.explanation",
+    "load_clips": "esc50.dataset",
+    "load_sound": "esc50.audio",
+    "plots": "esc50.reporting",
+}
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'esc50' has no attribute {name!r}")
+    home = _PUBLIC[name]
+    if name in ("audio", "dataset", "plots"):
+        return import_module(f"{home}.{name}")
+    return getattr(import_module(home), name)
+
+
+def __dir__():
+    return sorted(__all__)

@@ -4,6 +4,7 @@ import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 
@@ -51,8 +52,9 @@ PROJECT_DIR = Path(__file__).resolve().parents[1]
 DATA_DIR = PROJECT_DIR / "data"
 RAW_DIR = DATA_DIR / "raw"
 META_DIR = DATA_DIR / "meta"
+PACKAGED_MODELS = files("esc50") / "models"  # what answers: part of the package
 FEATURES_DIR = DATA_DIR / "features"
-MODELS_DIR = DATA_DIR / "models"
+MODELS_DIR = DATA_DIR / "models"  # what training writes
 RESULTS_DIR = DATA_DIR / "results"
 FIGURES_DIR = PROJECT_DIR / "figures"
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
@@ -147,15 +149,6 @@ class LayerSettings(BackboneSettings):
 
     layers: tuple[int, ...] = ALL_LAYERS
     speed: float = 1.0  # 1.18 plays 18 % faster and higher; cut or padded to the clip's length
-
-
-@dataclass(frozen=True)
-class ForeignSettings(YamnetSettings):
-    """The sounds that are not in ESC-50, and YAMNet, which hears them."""
-
-    seconds: float = 5.0  # system sounds keep their own length
-    peak: float = 0.5
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -289,19 +282,6 @@ class TeachingSettings:
     held_out_fold: int = 5  # the cost to the other classes is measured on it
     left_out_parts: int = 5  # new clips are left out one by one, or in this many parts where they are more
     weight_decay: float = 1e-2  # of the unit; from a trial with five classes hidden from a head, not a measurement
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class StitchingSettings:
-    """How clips are stitched to long recordings with a known truth; fixed in advance."""
-
-    clips_per_recording: int = 20
-    gap_seconds: tuple[float, float] = (0.0, 3.0)  # uniform
-    gain_decibel: tuple[float, float] = (-12.0, 0.0)  # uniform, of each clip
-    floor_decibel: tuple[float, float] = (-70.0, -50.0)  # uniform, RMS of the noise in every second recording
-    max_pause_seconds: float = 1.0  # a longer silence inside a clip is no part of its sound
-    segment_seconds: float = 1.0
     seed: int = 0
 
 

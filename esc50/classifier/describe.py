@@ -13,7 +13,7 @@ NO_ARTICLE = (
 )
 
 
-def say(names, probabilities, *, is_known, is_silent):
+def say_verdict(names, probabilities, *, is_known, is_silent):
     """Say what a sound is, that it is none of the classes, or that there is nothing to hear.
 
     Parameters
@@ -45,105 +45,37 @@ def say(names, probabilities, *, is_known, is_silent):
 
 
 def with_article(name):
-    """Name a class as it stands in a sentence.
-
-    Parameters
-    ----------
-    name : str
-        A class name.
-
-    Returns
-    -------
-    str
-        "a dog", "an engine", "rain".
-    """
+    """A class as it stands in a sentence: "a dog", "an engine", "rain"."""
     if name in NO_ARTICLE:
         return class_label(name)
     return f"{'an' if name[0] in 'aeiou' else 'a'} {class_label(name)}"
 
 
 def event_label(name, *, is_known):
-    """Name an event of a timeline where there is no room for a sentence.
-
-    Parameters
-    ----------
-    name : str
-        Class that it is taken for.
-    is_known : bool
-        Whether it is any of the classes.
-
-    Returns
-    -------
-    str
-        The class name as it is, or such as ``none of these (clock alarm?)``.
-    """
+    """An event of a timeline where there is no room for a sentence: the class, or ``none of these (clock alarm?)``."""
     return name if is_known else f"none of these ({class_label(name)}?)"
 
 
 def describe_sound(facts):
-    """Say what is known of a sound before anything is heard in it.
-
-    Parameters
-    ----------
-    facts : esc50.audio.streams.SoundFacts
-        Of the sound as it was given.
-
-    Returns
-    -------
-    str
-        Length, channels and sample rate, such as "5.00 s, 1 channel, 44100 Hz".
-    """
+    """Length, channels and sample rate of an `esc50.audio.SoundFacts`, such as "5.00 s, 1 channel, 44100 Hz"."""
     channels = f"{facts.source_channels} channel{'s' if facts.source_channels > 1 else ''}"
     return f"{facts.duration_seconds:.2f} s, {channels}, {facts.source_sample_rate_hz:g} Hz"
 
 
 def describe_head(n_layers):
-    """Say which of the heads answers.
-
-    Parameters
-    ----------
-    n_layers : int
-        How many layers of YAMNet it hears.
-
-    Returns
-    -------
-    str
-        A sentence.
-    """
+    """Which of the heads answers, by how many layers of YAMNet it takes."""
     if n_layers == 1:
         return "Answers come from the plain head, on YAMNet's embedding alone."
     return f"Answers come from the head on {n_layers} of YAMNet's layers."
 
 
 def class_label(name):
-    """Readable form of a class name.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``door_wood_knock``.
-
-    Returns
-    -------
-    str
-        Such as ``door wood knock``.
-    """
+    """Readable form of a class name: ``door wood knock`` for ``door_wood_knock``."""
     return name.replace("_", " ")
 
 
-def faults(sound):
-    """Say what makes a sound hard to classify.
-
-    Parameters
-    ----------
-    sound : esc50.audio.streams.SoundFacts
-        A `Sound`, or what is known of a stream at its end.
-
-    Yields
-    ------
-    str
-        One sentence for each fault.
-    """
+def list_faults(sound):
+    """Sentences about what makes a sound (an `esc50.audio.SoundFacts`) hard to classify."""
     if sound.declared_seconds is not None:
         yield (
             f"The recording was cut off: it ends after {sound.duration_seconds:.2f} of the "

@@ -1,23 +1,21 @@
-"""Why a sound is taken for a class: how much less likely the class is once a part of the sound is silenced."""
+"""Why a sound gets a class: how much less likely the class is once a part of the sound is silenced."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import tukey
 
 from esc50.classifier.pooling import pool_clips, temper
 from esc50.config import BackboneSettings, ExplanationSettings, YamnetSettings
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames, pad_waveform
 
 SETTINGS = ExplanationSettings()
-CELLS_PER_FRAME = -(-PATCH_SAMPLES // HOP_SAMPLES)  # cells are one hop long: a frame hears three of them
+CELLS_PER_FRAME = -(-PATCH_SAMPLES // HOP_SAMPLES)  # cells are one hop long: a frame spans three of them
 MIN_PROBABILITY = 1e-9  # keeps odds finite
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What in a sound spoke for a class.
+    """What in a sound speaks for a class.
 
     Attributes
     ----------
@@ -46,10 +44,10 @@ class Explanation:
 
 
 def explain(classifier, prediction, *, label=None, settings=SETTINGS):
-    """Show what in a sound spoke for a class, by silencing one cell of time and frequency after another.
+    """Show what in a sound speaks for a class, by silencing one cell of time and frequency after another.
 
     Occlusion sensitivity (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.2), in the sound itself: the
-    classifier hears the rest of it as it hears any sound. Nothing in it is random.
+    classifier takes the rest of it as any sound. Nothing in it is random.
 
     Parameters
     ----------
@@ -72,8 +70,8 @@ def explain(classifier, prediction, *, label=None, settings=SETTINGS):
     first = most_telling_run(frame_relevance, max_frames=settings.max_frames)
     part, time_edges = _cut_out(prediction.sound, first, settings)
     frequency_edges, n_cells = mel_edges(settings), len(time_edges) - 1
-    bands = split_bands(part, frequency_edges, sample_rate_hz=prediction.sound.sample_rate_hz, settings=settings)
-    whole, silenced, active = _listen(classifier, part, _silence_cells(part, bands, settings))
+    bands = split_bands(part, frequency_edges, sample_rate_hz=prediction.sound.sample_rate_hz)
+    whole, silenced, active = _embed_all(classifier, part, _silence_cells(part, bands, settings))
     before = _log_odds(classifier, whole, active, label)
     after = _log_odds(classifier, _one_cell_each(whole, silenced, n_cells), active, label)
     return Explanation(
@@ -87,67 +85,24 @@ def explain(classifier, prediction, *, label=None, settings=SETTINGS):
 
 
 def most_telling_run(frame_relevance, *, max_frames):
-    """Find where to look in a sound that is too long to be explained as a whole.
-
-    Parameters
-    ----------
-    frame_relevance : np.ndarray, shape (n_frames,)
-        Probability of the class in each frame.
-    max_frames : int
-        Length of the run.
-
-    Returns
-    -------
-    int
-        First frame of the run that has the most probable frame in its middle, as far as the ends allow.
-    """
+    """First frame of the run of `max_frames` that has the most probable frame in its middle, as far as the ends allow."""
     centred = int(frame_relevance.argmax()) - max_frames // 2
     return max(0, min(centred, len(frame_relevance) - max_frames))
 
 
 def mel_edges(settings=SETTINGS):
-    """Borders of the bands, evenly spaced on the mel scale.
-
-    Parameters
-    ----------
-    settings : ExplanationSettings
-        Number of bands.
-
-    Returns
-    -------
-    np.ndarray, shape (mel_bands + 1,)
-        In Hz.
-    """
-    import librosa
-
-    low, high = BackboneSettings.mel_min_hz, BackboneSettings.mel_max_hz
-    return librosa.mel_frequencies(settings.mel_bands + 1, fmin=low, fmax=high, htk=True)
+    """Borders of the bands in Hz, (mel_bands + 1,), evenly spaced on the mel scale (HTK's formula, as YAMNet's)."""
+    low, high = (2595 * np.log10(1 + hz / 700) for hz in (BackboneSettings.mel_min_hz, BackboneSettings.mel_max_hz))
+    return 700 * (10 ** (np.linspace(low, high, settings.mel_bands + 1) / 2595) - 1)
 
 
-def split_bands(waveform, edges_hz, *, sample_rate_hz, settings=SETTINGS):
-    """Take a waveform apart into bands that add up to what lies between the outer edges.
-
-    Parameters
-    ----------
-    waveform : np.ndarray, shape (n_samples,)
-        Not shorter than the window.
-    edges_hz : np.ndarray, shape (n_bands + 1,)
-        Borders of the bands.
-    sample_rate_hz : float
-        Samples per second.
-    settings : ExplanationSettings
-        Window of the short-time Fourier transform.
-
-    Returns
-    -------
-    np.ndarray, shape (n_bands, n_samples)
-        One waveform a band.
-    """
-    size = settings.stft_samples
-    transform = ShortTimeFFT.from_window("hann", sample_rate_hz, size, noverlap=3 * size // 4)
-    inside = np.digitize(transform.f, edges_hz)[:, np.newaxis] == np.arange(1, len(edges_hz))  # (n_bins, n_bands)
-    parts = transform.stft(waveform) * inside.T[..., np.newaxis]  # (n_bands, n_bins, n_windows)
-    return transform.istft(parts, k1=len(waveform))
+def split_bands(waveform, edges_hz, *, sample_rate_hz):
+    """Take a waveform apart into bands (n_bands, n_samples) that add up to what lies between the outer edges."""
+    n_samples = len(waveform)
+    spectrum = np.fft.rfft(waveform, 2 * n_samples)  # zeros behind, so that nothing comes around to the start
+    band = np.digitize(np.fft.rfftfreq(2 * n_samples, 1 / sample_rate_hz), edges_hz)  # (n_bins,)
+    parts = np.where(band == np.arange(1, len(edges_hz))[:, np.newaxis], spectrum, 0)  # (n_bands, n_bins)
+    return np.fft.irfft(parts, 2 * n_samples)[:, :n_samples]
 
 
 def _cut_out(sound, first, settings):
@@ -161,9 +116,11 @@ def _cut_out(sound, first, settings):
 def _silence_cells(waveform, bands, settings):
     """Take one band out of every third cell: (3, n_bands, n_samples) by the first of those cells and the band.
 
-    No frame hears two cells that are three apart, so each frame sounds as it would with one cell silenced.
+    No frame spans two cells that are three apart, so each frame sounds as it would with one cell silenced.
     """
-    fade = tukey(HOP_SAMPLES, 2 * settings.fade_seconds * YamnetSettings.sample_rate_hz / HOP_SAMPLES)
+    n_fade = round(settings.fade_seconds * YamnetSettings.sample_rate_hz)
+    rise = 0.5 - 0.5 * np.cos(np.pi * np.arange(n_fade) / n_fade)
+    fade = np.concatenate([rise, np.ones(HOP_SAMPLES - 2 * n_fade), rise[::-1]])  # (HOP_SAMPLES,)
     samples = np.arange(len(waveform))
     cells = samples // HOP_SAMPLES % CELLS_PER_FRAME == np.arange(CELLS_PER_FRAME)[:, np.newaxis]  # (3, n_samples)
     weights = cells * fade[samples % HOP_SAMPLES]  # (3, n_samples)
@@ -171,7 +128,7 @@ def _silence_cells(waveform, bands, settings):
     return np.clip(rest, -1, 1).astype(np.float32)  # a sound at full scale may overshoot without one of its bands
 
 
-def _listen(classifier, waveform, silenced):
+def _embed_all(classifier, waveform, silenced):
     """Frame vectors of the whole and of what was silenced, (…, n_frames, size); which frames count."""
     every = np.concatenate([waveform[np.newaxis], silenced.reshape(-1, len(waveform))])
     whole, *rest = classifier.embed_batch(every)  # each (n_frames, size)

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 
-from esc50.classifier.describe import event_label
+from esc50.classifier.describe import class_label, event_label
 
 TOP_COLUMNS = ("file", "rank", "class_name", "probability", "is_known")
 EVENT_COLUMNS = ("file", "start_seconds", "end_seconds", "class_name", "confidence", "is_known")
@@ -36,62 +36,23 @@ def prediction_record(name, prediction, *, top=5):
         "theme": prediction.theme,
         "duration_seconds": prediction.sound.duration_seconds,
         "top": [{"class_name": label, "probability": p} for label, p in prediction.top(top)],
-        "nearest": [
-            {"filename": n.filename, "category": n.category, "similarity": n.similarity} for n in prediction.nearest
-        ],
+        "nearest": [each._asdict() for each in prediction.nearest],
         "warnings": list(prediction.warnings),
     }
 
 
 def timeline_record(name, timeline):
-    """What a timeline says, in plain types.
-
-    Parameters
-    ----------
-    name : str
-        Of the file.
-    timeline : esc50.classifier.timeline.Timeline
-        Of it.
-
-    Returns
-    -------
-    dict
-        ``file``, and what `esc50.classifier.timeline.Timeline.to_dict` gives.
-    """
+    """What a timeline says, in plain types: ``file``, and what `Timeline.to_dict` gives."""
     return {"file": name, **timeline.to_dict()}
 
 
 def error_record(name, error):
-    """Why there is no answer, in plain types.
-
-    Parameters
-    ----------
-    name : str
-        Of the file.
-    error : esc50.config.AudioError
-        The reason.
-
-    Returns
-    -------
-    dict
-        ``file`` and ``error``; only JSON shows it.
-    """
+    """Why there is no answer, in plain types: ``file`` and ``error``; only JSON shows it."""
     return {"file": name, "error": str(error)}
 
 
 def as_json(records):
-    """Write one JSON array, each record on a line as soon as it is known.
-
-    Parameters
-    ----------
-    records : iterable of dict
-        Of files.
-
-    Yields
-    ------
-    str
-        Pieces of the text.
-    """
+    """One JSON array, each record on a line as soon as it is known."""
     yield "["
     for number, record in enumerate(records):
         yield ("," if number else "") + "\n" + json.dumps(record, ensure_ascii=False)
@@ -99,38 +60,14 @@ def as_json(records):
 
 
 def as_csv(records, *, columns):
-    """Write CSV with a header: a row for each class or event.
-
-    Parameters
-    ----------
-    records : iterable of dict
-        Of files.
-    columns : sequence of str
-        `TOP_COLUMNS` or `EVENT_COLUMNS`.
-
-    Yields
-    ------
-    str
-        Pieces of the text.
-    """
-    yield _csv_lines([columns])
+    """CSV with a header: a row for each class (`TOP_COLUMNS`) or event (`EVENT_COLUMNS`)."""
+    yield csv_lines([columns])
     for record in records:
-        yield _csv_lines([row[column] for column in columns] for row in _rows(record))
+        yield csv_lines([row[column] for column in columns] for row in _rows(record))
 
 
 def as_table(records):
-    """Write for people: verdict, bars or events, and warnings of each file.
-
-    Parameters
-    ----------
-    records : iterable of dict
-        Of files.
-
-    Yields
-    ------
-    str
-        Pieces of the text.
-    """
+    """For people: verdict, bars or events, and warnings of each file."""
     for record in records:
         if "error" not in record:
             lines = _event_lines(record) if "events" in record else _top_lines(record)
@@ -138,60 +75,30 @@ def as_table(records):
 
 
 def as_audacity(records):
-    """Write a label track for Audacity: start, end and class of each event, between tabs.
-
-    Parameters
-    ----------
-    records : iterable of dict
-        Of timelines.
-
-    Yields
-    ------
-    str
-        Pieces of the text.
-    """
+    """A label track for Audacity: start, end and class of each event, between tabs."""
     for row in (row for record in records for row in _rows(record)):
         yield audacity_line(row["start_seconds"], row["end_seconds"], row["class_name"], is_known=row["is_known"])
 
 
 def audacity_line(start_seconds, end_seconds, class_name, *, is_known):
-    """Write one line of a label track (Audacity's manual, Importing and Exporting Labels).
-
-    Parameters
-    ----------
-    start_seconds, end_seconds : float
-        Of the event, from the start of the recording.
-    class_name : str
-        What it is taken for.
-    is_known : bool
-        Whether it is any of the classes.
-
-    Returns
-    -------
-    str
-        Start, end and label between tabs; the label as `esc50.classifier.describe.event_label` gives it.
-    """
+    """One line of a label track (Audacity's manual, Importing and Exporting Labels)."""
     return f"{start_seconds:.6f}\t{end_seconds:.6f}\t{event_label(class_name, is_known=is_known)}\n"
 
 
 def clock(seconds):
-    """Write a time as people read it.
-
-    Parameters
-    ----------
-    seconds : float
-        From the start.
-
-    Returns
-    -------
-    str
-        Such as ``1:02:03.4`` or ``0:07.0``.
-    """
+    """A time as people read it: ``1:02:03.4`` or ``0:07.0``."""
     tenths = round(10 * seconds)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     start = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
     return f"{start}:{rest // 10:02d}.{rest % 10}"
+
+
+def csv_lines(rows):
+    """Rows as lines of CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _rows(record):
@@ -201,16 +108,10 @@ def _rows(record):
     return [{"file": record["file"], **event} for event in record.get("events", [])]
 
 
-def _csv_lines(rows):
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
 def _top_lines(record):
     yield f"{record['file']} ({clock(record['duration_seconds'])}): {record['verdict']}"
     for entry in record["top"]:
-        name, share = entry["class_name"].replace("_", " "), entry["probability"]
+        name, share = class_label(entry["class_name"]), entry["probability"]
         yield f"  {name:<17}{100 * share:6.1f} %  {'█' * round(BAR_CELLS * share)}".rstrip()
 
 
@@ -219,6 +120,6 @@ def _event_lines(record):
     count = f"{len(events)} event{'' if len(events) == 1 else 's'}"
     yield f"{record['file']} ({clock(record['duration_seconds'])}): {count}"
     for event in events:
-        name, span = event["class_name"].replace("_", " "), (event["start_seconds"], event["end_seconds"])
+        name, span = class_label(event["class_name"]), (event["start_seconds"], event["end_seconds"])
         doubt = "" if event["is_known"] else "  none of these?"
         yield f"  {clock(span[0]):>10} – {clock(span[1]):<10}  {name:<17}{100 * event['confidence']:4.0f} %{doubt}"

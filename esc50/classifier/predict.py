@@ -1,25 +1,22 @@
-"""From a sound to a class: YAMNet, the saved head and what is known about both, behind one call."""
+"""From a sound to a class: YAMNet, a head and what is known of both, behind one call."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from esc50 import audio
-from esc50.audio import synthesis
 from esc50.audio.sound import load_sound
-from esc50.classifier import ood
-from esc50.classifier.describe import describe_head, faults, say
-from esc50.classifier.model_io import is_plain, load_head, load_metadata, model_file
-from esc50.classifier.ood import TrainingClips
+from esc50.audio.streams import Sound
+from esc50.classifier import model_io, ood
+from esc50.classifier.describe import describe_head, list_faults, say_verdict
+from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
 from esc50.classifier.pooling import pool_clips, temper
 from esc50.config import AudioError, AudioSettings, YamnetSettings
-from esc50.dataset import features
-from esc50.dataset.clips import THEMES, class_names
-from esc50.yamnet import layers
+from esc50.yamnet.architecture import LAST, columns_of
 from esc50.yamnet.frames import active_frames
-from esc50.yamnet.hub_module import BatchAnalysis, Yamnet, load_yamnet
+from esc50.yamnet.runtime import YamnetRuntime, load_runtime
 
-FRAMES_PER_CALL = 128  # of the head: what it computes on the way is as large as the vectors that it takes
+DECIBEL_PER_NEPER = 20 / np.log(10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,49 +28,62 @@ class Prediction:
     class_names : tuple of str
         In label order.
     probabilities : np.ndarray, shape (n_classes,)
-        Of the whole sound: the frames' pooled, then calibrated by the card's temperature. Float32, sums to 1.
+        Of the whole sound, calibrated by the model's temperature. Float32, sums to 1.
     frame_probabilities : np.ndarray, shape (n_frames, n_classes)
         Of each YAMNet frame of 0.96 s, as the head gives them: not calibrated.
     frame_seconds : np.ndarray, shape (n_frames,)
         Where each frame starts.
-    sound : esc50.audio.streams.Sound
-        What was heard.
-    log_mel : np.ndarray, shape (n_windows, mel_bands)
-        Decibels, for the picture; the classifier hears YAMNet's own.
+    sound : esc50.audio.Sound
+        The sound as it was classified.
     warnings : tuple of str
         Sentences about a sound that is silent, too short, clipped or resampled.
     is_known : bool
-        False where the sound is none of the classes, by the card's rejection score and threshold, or silent.
+        False where the sound is none of the classes, by the model's rejection score and threshold, or silent.
     verdict : str
         One sentence for people: what it is, or that it is none of these.
-    nearest : tuple of esc50.classifier.ood.Neighbour
-        The most similar training clips, the nearest first; none for silence.
     vectors : np.ndarray, shape (n_frames, size)
         Of the frames, as `SoundClassifier.embed` gives them.
+    log_mel : np.ndarray, shape (n_windows, 64)
+        YAMNet's log-mel spectrogram in decibels, a window every 0.01 s, 125 to 7,500 Hz; made when first asked for.
+    nearest : tuple of esc50.classifier.ood.Neighbour
+        The most similar training clips, the nearest first; none for silence. Found when first asked for.
     """
 
     class_names: tuple
     probabilities: np.ndarray
     frame_probabilities: np.ndarray
     frame_seconds: np.ndarray
-    sound: audio.Sound
-    log_mel: np.ndarray
+    sound: Sound
     warnings: tuple
     is_known: bool
     verdict: str
-    nearest: tuple
     vectors: np.ndarray
+    classifier: "SoundClassifier" = field(repr=False)
 
     @property
     def embeddings(self) -> np.ndarray:
         """YAMNet's embeddings of the frames, (n_frames, 1024): the last numbers of their vectors."""
         return self.vectors[:, -YamnetSettings.embedding_size :]
 
+    @cached_property
+    def log_mel(self) -> np.ndarray:
+        """YAMNet's log-mel spectrogram in decibels, (n_windows, 64)."""
+        return DECIBEL_PER_NEPER * self.classifier.yamnet.log_mel(self.sound.waveform)
+
+    @cached_property
+    def nearest(self) -> tuple:
+        """The most similar training clips, the nearest first."""
+        if self.sound.is_silent:
+            return ()
+        reference = self.classifier.reference
+        (similarity,) = clip_vectors(self.vectors[np.newaxis]) @ reference.vectors.T  # (n_reference,)
+        return ood.nearest_clips(similarity, reference, self.class_names)
+
     @property
     def theme(self) -> str:
         """Major category of the most probable class; empty where that class is not one of ESC-50."""
         ((best, _),) = self.top(1)
-        return THEMES[class_names().index(best) // 10] if best in class_names() else ""
+        return self.classifier.metadata.get("themes", {}).get(best, "")
 
     def top(self, k=5):
         """Most probable classes.
@@ -102,56 +112,51 @@ class Judgement:
         Pooled and calibrated.
     frame_probabilities : np.ndarray, shape (n_frames, n_classes)
         As the head gives them.
-    score : float
-        The card's rejection score: the higher, the more like what is known.
+    ood_score : float
+        The model's rejection score: the higher, the more like what is known.
     is_known : bool
-        Whether the score reaches the card's threshold.
-    similarity : np.ndarray, shape (n_training,)
-        Cosine to each training clip.
+        Whether the score reaches the model's threshold.
     """
 
     probabilities: np.ndarray
     frame_probabilities: np.ndarray
-    score: float
+    ood_score: float
     is_known: bool
-    similarity: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class SoundClassifier:
-    """The dense head, YAMNet before it, the card beside it and the clips it was trained on, loaded once.
+    """YAMNet, a head behind it, and the clips that the head was trained on, loaded once.
 
-    A frame is a vector: the activations of the layers of YAMNet that the head hears, averaged over the patch and
-    joined. The last 1,024 numbers are always YAMNet's embedding; a plain head hears nothing else.
+    A frame is a vector: the activations of the layers of YAMNet that the head takes, averaged over the patch and
+    joined. The last 1,024 numbers are always YAMNet's embedding; a plain head takes nothing else.
 
     Attributes
     ----------
-    head : keras.Model
+    head : esc50.classifier.head.Head
         From vectors (n_frames, size) to probabilities (n_frames, n_classes).
-    yamnet : esc50.yamnet.hub_module.Yamnet or esc50.yamnet.layers.LayerYamnet
-        Makes the vectors: the hub module for a plain head, else our own copy of it. See `embed` and `embed_batch`.
-    card : dict
-        What the JSON beside the saved head says: see `esc50.classifier.model_io.load_metadata`.
-    training : esc50.classifier.ood.TrainingClips
-        One vector a training clip.
+    yamnet : esc50.yamnet.runtime.YamnetRuntime
+        Makes the vectors.
+    metadata : dict
+        What is known of the model: see `esc50.classifier.model_io.load_model`.
+    reference : esc50.classifier.ood.ReferenceClips
+        One vector for each training clip.
     """
 
     head: object
-    yamnet: Yamnet | layers.LayerYamnet
+    yamnet: YamnetRuntime
     metadata: dict
-    training: TrainingClips
+    reference: ReferenceClips
 
     @classmethod
-    def load(cls, model=None, *, warm_up=True):
-        """Load a saved head, once its card has been compared with it, and YAMNet.
+    def load(cls, model=None):
+        """Load a model and YAMNet.
 
         Parameters
         ----------
         model : str or path-like, optional
-            A name of `esc50.classifier.model_io.MODELS`, by default "layers"; or the path of a ``.keras`` file.
-        warm_up : bool
-            Predict once, so that the first sound is not kept waiting for late imports. A timeline needs none of
-            them (librosa among them, 130 MB).
+            "multilayer" (default) or "plain"; or the path of an ``.onnx`` file that ``esc50 export`` wrote, or of a
+            ``.keras`` file with its metadata beside it, which needs the extra ``[study]``.
 
         Returns
         -------
@@ -161,21 +166,16 @@ class SoundClassifier:
         Raises
         ------
         ResultsError
-            There is no such model; or the head or its card is missing or damaged, or they do not fit each other or
-            this YAMNet.
-        FeatureError
-            The training clips' embeddings are missing or were made with other parameters.
-        YamnetError
-            YAMNet cannot be loaded.
+            There is no such model, or it is damaged, or does not fit this YAMNet.
+
+        Examples
+        --------
+        >>> classifier = SoundClassifier.load()
+        >>> classifier.predict("example:siren").verdict
+        'This sounds like a siren (100 %).'
         """
-        path = model_file(model)
-        card = load_metadata(path)
-        training = ood.load_training_clips()  # before TensorFlow: reading them needs 130 MB for a moment
-        yamnet = load_yamnet() if is_plain(card) else layers.load_layers(card["layers"])
-        classifier = cls(load_head(path, card), yamnet, card, training)
-        if warm_up:
-            classifier.predict(synthesis.silence(), sample_rate_hz=AudioSettings().sample_rate_hz)
-        return classifier
+        head, metadata = model_io.load_model(model)
+        return cls(head, load_runtime(), metadata, ood.load_reference())
 
     @property
     def class_names(self) -> tuple:
@@ -205,28 +205,11 @@ class SoundClassifier:
         AudioError
             The waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
         """
-        return self.yamnet.embed(waveform)
+        return self._columns(self.yamnet.embed(waveform))
 
     def embed_batch(self, waveforms):
-        """Make the vectors that the head takes of many equally long waveforms.
-
-        Parameters
-        ----------
-        waveforms : np.ndarray, shape (n_clips, n_samples)
-            Mono float32 in [-1, 1] at 16 kHz.
-
-        Returns
-        -------
-        np.ndarray, shape (n_clips, n_frames, size)
-            As `embed` gives them.
-
-        Raises
-        ------
-        AudioError
-            There is no waveform, or one that `embed` would refuse.
-        """
-        heard = self.yamnet.embed_batch(waveforms)
-        return heard.embeddings if isinstance(heard, BatchAnalysis) else heard
+        """Make the vectors of many equally long waveforms, (n_clips, n_samples) to (n_clips, n_frames, size)."""
+        return self._columns(self.yamnet.embed_batch(waveforms))
 
     def predict(self, source, *, sample_rate_hz=None):
         """Classify one sound.
@@ -234,7 +217,7 @@ class SoundClassifier:
         Parameters
         ----------
         source : str, os.PathLike, bytes, binary file object or np.ndarray
-            All that `load_sound` takes.
+            All that `esc50.audio.load_sound` takes.
         sample_rate_hz : float, optional
             Samples per second: required for an array, refused otherwise.
 
@@ -251,20 +234,18 @@ class SoundClassifier:
         sound = load_sound(source, sample_rate_hz=sample_rate_hz)
         vectors = self.embed(sound.waveform)  # (n_frames, size)
         judgement = self.judge(vectors)
-        is_known = judgement.is_known and not sound.is_silent
-        nearest = () if sound.is_silent else self.nearest(judgement.similarity)
+        is_known, names = judgement.is_known and not sound.is_silent, self.class_names
         return Prediction(
-            class_names=self.class_names,
+            class_names=names,
             probabilities=judgement.probabilities,
             frame_probabilities=judgement.frame_probabilities,
             frame_seconds=np.arange(len(vectors)) * YamnetSettings.patch_hop_seconds,
             sound=sound,
-            log_mel=features.log_mel(audio.pad_waveform(sound.waveform) if sound.is_short else sound.waveform),
-            warnings=tuple(faults(sound)),
+            warnings=tuple(list_faults(sound)),
             is_known=is_known,
-            verdict=say(self.class_names, judgement.probabilities, is_known=is_known, is_silent=sound.is_silent),
-            nearest=nearest,
+            verdict=say_verdict(names, judgement.probabilities, is_known=is_known, is_silent=sound.is_silent),
             vectors=vectors,
+            classifier=self,
         )
 
     def judge(self, vectors):
@@ -278,39 +259,14 @@ class SoundClassifier:
         Returns
         -------
         Judgement
-            Silence is not told from sound here: see `esc50.audio.streams.Sound.is_silent`.
+            Does not check for silence: see `esc50.audio.Sound.is_silent`.
         """
         frame_probabilities, active = self.apply_head(vectors), active_frames(vectors)
-        whole, pooling, rule = (
-            (vectors[np.newaxis], active[np.newaxis]),
-            self.metadata["pooling"],
-            self.metadata["rejection"],
-        )
-        pooled = pool_clips(self.apply_head, *whole, pooling=pooling)  # (1, n_classes)
-        similarity = ood.clip_vectors(vectors[np.newaxis]) @ self.training.vectors.T  # (1, n_training)
-        (taken,), counted = ood.head_vectors(*whole, pooling=pooling)  # (n_frames or 1, size)
-        logits = ood.head_logits(self.head, taken)[np.newaxis] if rule["score"] == "energy" else None
-        evidence = ood.Evidence(logits, counted, pooled, similarity, self.training.targets)
-        score = float(ood.SCORES[rule["score"]](evidence, k=rule["neighbours"])[0])
+        whole, rule = (vectors[np.newaxis], active[np.newaxis]), self.metadata["rejection"]
+        pooled = pool_clips(self.apply_head, *whole, pooling=self.metadata["pooling"])  # (1, n_classes)
+        score = float(ood.OOD_SCORES[rule["score"]](self._evidence(*whole, pooled), k=rule["neighbours"])[0])
         calibrated = temper(pooled[0], self.metadata["temperature"])  # (n_classes,)
-        return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"], similarity[0])
-
-    def nearest(self, similarity, *, n_nearest=5):
-        """Training clips that are most similar to a sound.
-
-        Parameters
-        ----------
-        similarity : np.ndarray, shape (n_training,)
-            From `judge`.
-        n_nearest : int
-            How many.
-
-        Returns
-        -------
-        tuple of esc50.classifier.ood.Neighbour
-            The nearest first.
-        """
-        return ood.nearest(similarity, self.training, names=self.class_names, n_nearest=n_nearest)
+        return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"])
 
     def predict_many(self, sources, *, progress=False):
         """Classify sounds one by one; one that is not sound does not stop the rest.
@@ -336,20 +292,26 @@ class SoundClassifier:
                 yield source, error
 
     def apply_head(self, vectors):
-        """Probabilities of each frame, not calibrated.
+        """Probabilities of each frame, not calibrated: (n_frames, size) to (n_frames, n_classes)."""
+        return self.head(vectors)
 
-        Parameters
-        ----------
-        vectors : np.ndarray, shape (n_frames, size)
-            From `embed`.
+    def _columns(self, vectors):
+        """Those of the layers that the head takes."""
+        layers = list(self.metadata["layers"])
+        if layers == list(range(layers[0], LAST + 1)):
+            return vectors[..., -len(columns_of(layers)) :]
+        return vectors[..., columns_of(layers)]
 
-        Returns
-        -------
-        np.ndarray, shape (n_frames, n_classes)
-            Float32, each row sums to 1.
-        """
-        import keras
+    def _evidence(self, vectors, active, pooled):
+        taken, counted = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
+        needs_logits = self.metadata["rejection"]["score"] == "energy"
+        logits = self.head.logits(taken[0])[np.newaxis] if needs_logits else None
+        similarity = clip_vectors(vectors) @ self.reference.vectors.T  # (1, n_reference)
+        return Evidence(logits, counted, pooled, similarity, self.reference.targets)
 
-        with keras.device("cpu"):  # as YAMNet: a few multiplications, the same numbers on every machine
-            parts = (vectors[i : i + FRAMES_PER_CALL] for i in range(0, len(vectors), FRAMES_PER_CALL))
-            return np.concatenate([self.head(part, training=False).numpy() for part in parts])
+
+def warm_up(classifier):
+    """Predict once, so that the first sound is not kept waiting for late imports; the same classifier."""
+    rate = AudioSettings.sample_rate_hz
+    classifier.predict(np.zeros(rate, np.float32), sample_rate_hz=rate)
+    return classifier

@@ -99,13 +99,13 @@ def equally_long(waveforms: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         raise AudioError("no clips to embed: give at least one waveform")
 
 
-def overlapping_parts(waveforms: np.ndarray) -> Iterator[np.ndarray]:
-    """Cut waveforms (..., n_samples) into parts of `FRAMES_PER_CALL` patches that hold the patches of the whole."""
+def overlapping_parts(waveforms: np.ndarray, *, n_frames: int = FRAMES_PER_CALL) -> Iterator[np.ndarray]:
+    """Cut waveforms (..., n_samples) into parts of so many patches that hold the patches of the whole."""
     n_samples = waveforms.shape[-1]
-    n_frames = n_patches(n_samples)
-    for first in range(0, n_frames, FRAMES_PER_CALL):
-        last = first + FRAMES_PER_CALL - 1
-        end = last * HOP_SAMPLES + PATCH_SAMPLES if last < n_frames - 1 else n_samples
+    n_all = n_patches(n_samples)
+    for first in range(0, n_all, n_frames):
+        last = first + n_frames - 1
+        end = last * HOP_SAMPLES + PATCH_SAMPLES if last < n_all - 1 else n_samples
         yield waveforms[..., first * HOP_SAMPLES : end]
 
 

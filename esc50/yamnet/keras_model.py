@@ -8,29 +8,10 @@ import functools
 import numpy as np
 
 from esc50.config import BackboneSettings
+from esc50.yamnet.architecture import BATCH_NORM_EPSILON, LAST, LAYERS
 from esc50.yamnet.backend import quiet_tensorflow
 
 SETTINGS = BackboneSettings()
-# (kind, stride, filters) of layers 1 to 14; "separable" is depthwise 3x3 then 1x1, each with its own normalisation.
-# Source: tensorflow/models, research/audioset/yamnet/yamnet.py.
-LAYERS = (
-    ("conv", 2, 32),
-    ("separable", 1, 64),
-    ("separable", 2, 128),
-    ("separable", 1, 128),
-    ("separable", 2, 256),
-    ("separable", 1, 256),
-    ("separable", 2, 512),
-    ("separable", 1, 512),
-    ("separable", 1, 512),
-    ("separable", 1, 512),
-    ("separable", 1, 512),
-    ("separable", 1, 512),
-    ("separable", 2, 1024),
-    ("separable", 1, 1024),
-)
-LAST = len(LAYERS)
-BATCH_NORM_EPSILON = 1e-4
 WINDOW_SAMPLES = round(SETTINGS.stft_window_seconds * SETTINGS.sample_rate_hz)
 STEP_SAMPLES = round(SETTINGS.stft_hop_seconds * SETTINGS.sample_rate_hz)
 FFT_SAMPLES = 2 ** int(np.ceil(np.log2(WINDOW_SAMPLES)))
@@ -88,22 +69,6 @@ def set_weights(backbone, weights):
     return backbone
 
 
-def layer_sizes(layers):
-    """Filters of some layers.
-
-    Parameters
-    ----------
-    layers : sequence of int
-        Layers, 1 to 14.
-
-    Returns
-    -------
-    list of int
-        As many.
-    """
-    return [LAYERS[number - 1][2] for number in layers]
-
-
 def log_mel(waveforms):
     """YAMNet's log-mel spectrogram of many equally long waveforms.
 
@@ -120,7 +85,7 @@ def log_mel(waveforms):
     import tensorflow as tf
 
     spectrum = tf.signal.stft(waveforms, WINDOW_SAMPLES, STEP_SAMPLES, FFT_SAMPLES)  # (batch, n_windows, 257)
-    mel = tf.tensordot(tf.abs(spectrum), _mel_matrix(), 1)  # (batch, n_windows, 64)
+    mel = tf.tensordot(tf.abs(spectrum), mel_matrix(), 1)  # (batch, n_windows, 64)
     return tf.math.log(mel + SETTINGS.log_offset)
 
 
@@ -146,7 +111,8 @@ def cut_patches(log_mels, *, hop_seconds=SETTINGS.patch_hop_seconds):
 
 
 @functools.cache
-def _mel_matrix():
+def mel_matrix():
+    """YAMNet's mel weights, (257, 64) float32."""
     quiet_tensorflow()
     import tensorflow as tf
 

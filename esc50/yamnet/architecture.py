@@ -1,0 +1,33 @@
+"""YAMNet's layers as a table, for every copy of it. Source: tensorflow/models, research/audioset/yamnet/yamnet.py."""
+
+# (kind, stride, filters) of layers 1 to 14; "separable" is depthwise 3x3 then 1x1, each with its own normalisation.
+LAYERS = (
+    ("conv", 2, 32),
+    ("separable", 1, 64),
+    ("separable", 2, 128),
+    ("separable", 1, 128),
+    ("separable", 2, 256),
+    ("separable", 1, 256),
+    ("separable", 2, 512),
+    ("separable", 1, 512),
+    ("separable", 1, 512),
+    ("separable", 1, 512),
+    ("separable", 1, 512),
+    ("separable", 1, 512),
+    ("separable", 2, 1024),
+    ("separable", 1, 1024),
+)
+LAST = len(LAYERS)  # its activations are YAMNet's embedding
+BATCH_NORM_EPSILON = 1e-4
+
+
+def layer_sizes(layers):
+    """Filters of some layers, numbered from 1."""
+    return [LAYERS[number - 1][2] for number in layers]
+
+
+def columns_of(layers, *, among=range(1, LAST + 1)):
+    """Columns of some layers' activations where those of the layers `among` are joined, in order."""
+    among, sizes = list(among), layer_sizes(among)
+    starts = {layer: sum(sizes[:i]) for i, layer in enumerate(among)}
+    return [starts[n] + i for n in layers for i in range(LAYERS[n - 1][2])]

@@ -1,0 +1,243 @@
+"""YAMNet and heads as ONNX graphs and a TFLite model, from the weights of the hub module."""
+
+import numpy as np
+from onnx import TensorProto, checker, helper, numpy_helper
+
+from esc50.yamnet import keras_model
+from esc50.yamnet.architecture import BATCH_NORM_EPSILON, LAYERS, layer_sizes
+from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES
+from esc50.yamnet.keras_model import PATCH_WINDOWS, SETTINGS
+
+OPSET = 17
+BLOCK_WINDOWS = PATCH_WINDOWS // 2  # neighbouring patches share half of their windows
+WEIGHT_FORMATS = ("float32", "float16", "int16", "int8")
+MIN_COMPRESSED = 10_000  # numbers in a tensor; smaller ones stay float32
+
+
+class Graph:
+    """Nodes and initializers in the making; each method gives the name of its output.
+
+    Parameters
+    ----------
+    weights : str
+        One of `WEIGHT_FORMATS`: how large tensors are stored. What is computed is float32: the runtime unpacks the
+        weights once, when it opens the file.
+    """
+
+    def __init__(self, weights="float32"):
+        self.weights, self.nodes, self.tensors = weights, [], {}
+
+    def constant(self, name, values):
+        """A tensor stored as it is."""
+        self.tensors[name] = numpy_helper.from_array(np.asarray(values), name)
+        return name
+
+    def weight(self, name, values, *, axis, weights=None):
+        """A float32 tensor stored in the graph's format, with one scale for each index of `axis`."""
+        weights, values = weights or self.weights, np.asarray(values, np.float32)
+        if weights == "float32" or values.size < MIN_COMPRESSED:
+            return self.constant(name, values)
+        if weights == "float16":
+            return self.op("Cast", self.constant(f"{name}.float16", values.astype(np.float16)), to=TensorProto.FLOAT)
+        stored, scale = quantise(values, axis=axis, bits=int(weights.removeprefix("int")))
+        unpacked = self.op("Cast", self.constant(f"{name}.{weights}", stored), to=TensorProto.FLOAT)
+        return self.op("Mul", unpacked, self.constant(f"{name}.scale", scale))
+
+    def op(self, kind, *inputs, output=None, **attributes):
+        """One node."""
+        output = output or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
+        return output
+
+    def model(self, name, inputs, outputs, metadata):
+        """The checked model; inputs and outputs are names with their shapes, metadata texts by name."""
+        inputs, outputs = (
+            [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in each.items()]
+            for each in (inputs, outputs)
+        )
+        graph = helper.make_graph(self.nodes, name, inputs, outputs, list(self.tensors.values()))
+        opset = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opset, producer_name="esc50", ir_version=9)
+        helper.set_model_props(model, metadata)
+        checker.check_model(model, full_check=True)
+        return model
+
+
+def quantise(values, *, axis, bits):
+    """Signed integers of so many bits and the scale of each index of `axis`, symmetric around zero."""
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-12) / (2 ** (bits - 1) - 1)
+    return np.rint(values / scale).astype(f"int{bits}"), scale.astype(np.float32)
+
+
+def yamnet_model(hub_weights, *, weights="float32", metadata=None):
+    """YAMNet with its log-mel in front, as one ONNX model.
+
+    Parameters
+    ----------
+    hub_weights : dict of str to np.ndarray
+        `esc50.yamnet.hub_module.Yamnet.weights`.
+    weights : str
+        One of `WEIGHT_FORMATS`.
+    metadata : dict of str to str, optional
+        Written into the file.
+
+    Returns
+    -------
+    onnx.ModelProto
+        From ``waveforms`` (batch, n_samples), mono at 16 kHz, of any length, to ``vectors`` (batch, n_frames, 5984),
+        the means of all 14 layers over each patch, the last 1,024 of which are YAMNet's embedding; ``scores``
+        (batch, n_frames, 521) of the AudioSet classes; and ``log_mel`` (batch, n_windows, 64).
+    """
+    graph = Graph(weights)
+    log_mel = _log_mel(graph, _padded(graph, "waveforms"))
+    patches = _patches(graph, log_mel)  # (batch * n_frames, 1, 96, 64)
+    pooled = _layers(graph, patches, hub_weights)
+    size = sum(layer_sizes(range(1, len(LAYERS) + 1)))
+    flat = graph.op("Flatten", graph.op("Concat", *pooled, axis=1))  # (batch * n_frames, 5984)
+    embedding = graph.op("Flatten", pooled[-1])  # (batch * n_frames, 1024)
+    dense = graph.weight("dense.kernel", hub_weights["dense/kernel"], axis=1, weights=_coarse(weights))
+    bias = graph.constant("dense.bias", hub_weights["dense/bias"])
+    scores = graph.op("Sigmoid", graph.op("Gemm", embedding, dense, bias))  # (batch * n_frames, 521)
+    batch = graph.op("Slice", graph.op("Shape", "waveforms"), *_ints(graph, "batch", [0], [1]))
+    n_classes = len(hub_weights["dense/bias"])
+    for name, rows, width in (("vectors", flat, size), ("scores", scores, n_classes)):
+        shape = graph.op("Concat", batch, graph.constant(f"{name}.shape", np.array([-1, width])), axis=0)
+        graph.op("Reshape", rows, shape, output=name)
+    outputs = {
+        "vectors": ["batch", "n_frames", size],
+        "scores": ["batch", "n_frames", n_classes],
+        "log_mel": ["batch", "n_windows", SETTINGS.mel_bands],
+    }
+    return graph.model("yamnet", {"waveforms": ["batch", "n_samples"]}, outputs, metadata or {})
+
+
+def head_model(mean, deviation, layers, *, logarithm, weights="float32", metadata=None):
+    """A dense head as an ONNX model.
+
+    Parameters
+    ----------
+    mean, deviation : np.ndarray, shape (size,)
+        By which its inputs are standardised.
+    layers : list of tuple of np.ndarray
+        Kernel (n_in, n_out) and bias (n_out,) of each dense layer; ReLU between them.
+    logarithm : bool
+        Whether the logarithm of 1 plus the input is taken first.
+    weights : str
+        One of `WEIGHT_FORMATS`.
+    metadata : dict of str to str, optional
+        Written into the file.
+
+    Returns
+    -------
+    onnx.ModelProto
+        From ``vectors`` (n, size) to ``activations`` (n, n_units) of the last hidden layer, ``logits`` and
+        ``probabilities`` (n, n_classes).
+    """
+    graph, x = Graph(weights), "vectors"
+    if logarithm:
+        x = graph.op("Log", graph.op("Add", x, graph.constant("one", np.float32(1))))
+    x = graph.op("Sub", x, graph.constant("mean", mean.astype(np.float32)))
+    x = graph.op("Mul", x, graph.constant("scale", (1 / deviation).astype(np.float32)))
+    for number, (kernel, bias) in enumerate(layers, start=1):
+        is_last = number == len(layers)
+        kernel = graph.weight(f"dense{number}.kernel", kernel, axis=1)
+        x = graph.op("Gemm", x, kernel, graph.constant(f"dense{number}.bias", bias), output="logits" * is_last)
+        if not is_last:
+            x = graph.op("Relu", x, output="activations" if number == len(layers) - 1 else None)
+    graph.op("Softmax", x, axis=1, output="probabilities")
+    n_classes, n_units = len(layers[-1][1]), layers[-1][0].shape[0]
+    outputs = {"activations": ["n", n_units], "logits": ["n", n_classes], "probabilities": ["n", n_classes]}
+    return graph.model("head", {"vectors": ["n", len(mean)]}, outputs, metadata or {})
+
+
+def _coarse(weights):
+    """The AudioSet scores decide nothing finer than a hundredth: 8 bits do for their layer."""
+    return "int8" if weights == "int16" else weights
+
+
+def _ints(graph, name, *values):
+    return [graph.constant(f"{name}.{i}", np.array(value)) for i, value in enumerate(values)]
+
+
+def _padded(graph, waveforms):
+    """Zeros behind, so that whole patches cover every sample: `esc50.yamnet.frames.pad_waveform` as a graph."""
+    zero, one, two, patch, hop, rest = _ints(
+        graph, "pad", [0], [1], [2], [PATCH_SAMPLES], [HOP_SAMPLES], [HOP_SAMPLES - 1]
+    )
+    n_samples = graph.op("Slice", graph.op("Shape", waveforms), one, two)
+    after = graph.op("Max", graph.op("Sub", n_samples, patch), zero)
+    hops = graph.op("Div", graph.op("Add", after, rest), hop)
+    n_padded = graph.op("Add", patch, graph.op("Mul", hops, hop))
+    pads = graph.op("Concat", zero, zero, zero, graph.op("Sub", n_padded, n_samples), axis=0)
+    return graph.op("Pad", waveforms, pads)  # (batch, n_padded_samples)
+
+
+def _log_mel(graph, padded):
+    """The short-time Fourier transform as a strided convolution, then mel bands and the logarithm."""
+    mel = keras_model.mel_matrix()  # (257, 64)
+    bins = np.flatnonzero(mel.any(axis=1))
+    mel = mel[bins]  # (n_bins, 64)
+    waves = graph.op("Unsqueeze", padded, *_ints(graph, "channel", [1]))  # (batch, 1, n_padded_samples)
+    spectrum = graph.op("Conv", waves, _stft_kernels(graph, bins), strides=[keras_model.STEP_SAMPLES])
+    n_bins = len(mel)
+    power = graph.op("Mul", spectrum, spectrum)  # (batch, 2 * n_bins, n_windows)
+    real = graph.op("Slice", power, *_ints(graph, "real", [0], [n_bins], [1]))
+    imaginary = graph.op("Slice", power, *_ints(graph, "imaginary", [n_bins], [2 * n_bins], [1]))
+    magnitude = graph.op("Transpose", graph.op("Sqrt", graph.op("Add", real, imaginary)), perm=[0, 2, 1])
+    bands = graph.op("MatMul", magnitude, graph.constant("mel", mel))  # (batch, n_windows, 64)
+    offset = graph.constant("log_offset", np.float32(SETTINGS.log_offset))
+    return graph.op("Log", graph.op("Add", bands, offset), output="log_mel")
+
+
+def _stft_kernels(graph, bins):
+    """Cosines and sines under YAMNet's window, (2 * n_bins, 1, 400), looked up in one period when the file is opened."""
+    size, n = keras_model.FFT_SAMPLES, np.arange(keras_model.WINDOW_SAMPLES)
+    period = graph.constant("cosine", np.cos(2 * np.pi * np.arange(size) / size).astype(np.float32))
+    window = graph.constant("window", (0.5 - 0.5 * np.cos(2 * np.pi * n / len(n))).astype(np.float32))
+    phases = graph.op("Mul", *_ints(graph, "phase", bins[:, np.newaxis], n))
+    both = graph.op("Concat", phases, graph.op("Add", phases, *_ints(graph, "quarter", [3 * size // 4])), axis=0)
+    waves = graph.op("Gather", period, graph.op("Mod", both, *_ints(graph, "size", [size])))
+    return graph.op("Unsqueeze", graph.op("Mul", waves, window), *_ints(graph, "kernel", [1]))
+
+
+def _patches(graph, log_mel):
+    """Blocks of 0.48 s, each joined with the next: (batch * n_frames, 1, 96, 64)."""
+    batch = graph.op("Slice", graph.op("Shape", "waveforms"), *_ints(graph, "first", [0], [1]))
+    size = graph.constant("blocks.shape", np.array([-1, BLOCK_WINDOWS, SETTINGS.mel_bands]))
+    blocks = graph.op("Reshape", log_mel, graph.op("Concat", batch, size, axis=0))  # (batch, n_frames + 1, 48, 64)
+    first = graph.op("Slice", blocks, *_ints(graph, "first_halves", [0], [-1], [1]))
+    second = graph.op("Slice", blocks, *_ints(graph, "second_halves", [1], [np.iinfo(np.int64).max], [1]))
+    patches = graph.op("Concat", first, second, axis=2)  # (batch, n_frames, 96, 64)
+    return graph.op("Reshape", patches, graph.constant("patch", np.array([-1, 1, PATCH_WINDOWS, SETTINGS.mel_bands])))
+
+
+def _layers(graph, x, hub_weights):
+    """The means of each layer's activations over time and frequency, (batch * n_frames, filters, 1, 1) each."""
+    height, pooled = PATCH_WINDOWS, []
+    for number, (kind, stride, _) in enumerate(LAYERS, start=1):
+        parts = ("conv",) if kind == "conv" else ("depthwise_conv", "pointwise_conv")
+        for part in parts:
+            x = _convolution(graph, x, f"layer{number}/{part}", hub_weights, 1 if "point" in part else stride, height)
+        height //= stride
+        pooled.append(graph.op("GlobalAveragePool", x))
+    return pooled
+
+
+def _convolution(graph, x, name, hub_weights, stride, height):
+    """Convolution, normalisation (folded into its weights) and ReLU; padded as TensorFlow's "same"."""
+    depthwise = "depthwise" in name
+    kernel = hub_weights[f"{name}/{'depthwise_kernel' if depthwise else 'kernel'}"]  # (h, w, in, out)
+    kernel = kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(3, 2, 0, 1)  # (out, in / group, h, w)
+    scale = 1 / np.sqrt(hub_weights[f"{name}/bn/moving_variance"] + BATCH_NORM_EPSILON)
+    bias = hub_weights[f"{name}/bn/beta"] - hub_weights[f"{name}/bn/moving_mean"] * scale
+    size = kernel.shape[-1]
+    before = 0 if stride == 2 and height % 2 == 0 else (size - 1) // 2
+    after = max(0, size - stride) - before if stride == 2 else (size - 1) // 2
+    tensors = (
+        graph.weight(f"{name}/kernel", kernel * scale[:, np.newaxis, np.newaxis, np.newaxis], axis=0),
+        graph.constant(f"{name}/bias", bias.astype(np.float32)),
+    )
+    group = len(kernel) if depthwise else 1
+    pads, strides = [before, before, after, after], [stride, stride]
+    return graph.op("Relu", graph.op("Conv", x, *tensors, group=group, pads=pads, strides=strides))

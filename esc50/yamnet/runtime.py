@@ -1,0 +1,145 @@
+"""YAMNet by ONNX Runtime: what the classifier embeds with; needs neither TensorFlow nor the hub module."""
+
+import functools
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+
+from esc50.config import PACKAGED_MODELS, ResultsError
+from esc50.yamnet.frames import check_waveform, equally_long, n_patches, overlapping_parts
+
+YAMNET_FILE = "audio-classifier.onnx"
+FRAMES_PER_CALL = 32  # sixteen seconds: more is no quicker and takes more memory
+WINDOWS_PER_HOP = 48
+REMEDY = "install esc50 again, or write the models with `esc50 export`"
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What YAMNet makes of one waveform.
+
+    Attributes
+    ----------
+    vectors : np.ndarray, shape (n_frames, 5984)
+        Float32; for each patch of 0.96 s, every 0.48 s, the means of all 14 layers, the last 1,024 of which are
+        YAMNet's embedding.
+    scores : np.ndarray, shape (n_frames, 521)
+        Float32 in [0, 1], independent for each AudioSet class.
+    log_mel : np.ndarray, shape (n_windows, 64)
+        Float32, natural logarithm of the mel spectrum plus 0.001, every 0.01 s; over the padded waveform.
+    """
+
+    vectors: np.ndarray
+    scores: np.ndarray
+    log_mel: np.ndarray
+
+
+class YamnetRuntime:
+    """YAMNet ready to use; safe to call from several threads.
+
+    Parameters
+    ----------
+    content : bytes
+        The ONNX file that `esc50 export` writes.
+
+    Attributes
+    ----------
+    metadata : dict
+        What the file says of itself: versions, licence, sample rate.
+    class_names : list of str
+        The 521 AudioSet display names, in the order of the scores.
+    """
+
+    def __init__(self, content: bytes):
+        self._session = open_session(content)
+        self.metadata = read_metadata(self._session)
+        self.class_names = self.metadata["audioset_classes"]
+
+    def analyse(self, waveform: np.ndarray) -> Analysis:
+        """Vectors, AudioSet scores and log-mel of one waveform of any length.
+
+        A waveform under 0.975 s is padded with zeros, as YAMNet does. A long one is taken part by part, cut where
+        patches start, so that the result is the same and memory stays bounded.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n_samples,)
+            Mono float32 in [-1, 1] at 16 kHz.
+
+        Returns
+        -------
+        Analysis
+            10 frames for 5 s.
+
+        Raises
+        ------
+        AudioError
+            The waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
+        """
+        check_waveform(waveform)
+        vectors, scores, log_mel = self._run(waveform[np.newaxis], "vectors", "scores", "log_mel")
+        return Analysis(vectors[0], scores[0], log_mel[0])
+
+    def embed(self, waveform: np.ndarray) -> np.ndarray:
+        """Vectors of one waveform, (n_frames, 5984): `analyse` without the rest."""
+        check_waveform(waveform)
+        (vectors,) = self._run(waveform[np.newaxis], "vectors")
+        return vectors[0]
+
+    def embed_batch(self, waveforms) -> np.ndarray:
+        """Vectors of many equally long waveforms, (n_clips, n_frames, 5984)."""
+        clips = np.stack(list(equally_long(waveforms)))  # (n_clips, n_samples)
+        step = max(1, FRAMES_PER_CALL // n_patches(clips.shape[1]))
+        return np.concatenate([self._run(clips[i : i + step], "vectors")[0] for i in range(0, len(clips), step)])
+
+    def log_mel(self, waveform: np.ndarray) -> np.ndarray:
+        """Log-mel of one waveform, (n_windows, 64)."""
+        return self.analyse(waveform).log_mel
+
+    def _run(self, waveforms, *outputs):
+        parts = overlapping_parts(waveforms, n_frames=FRAMES_PER_CALL)
+        found = [self._session.run(outputs, {"waveforms": part}) for part in parts]
+        joined = []
+        for name, arrays in zip(outputs, zip(*found, strict=True), strict=True):
+            if name == "log_mel":  # neighbouring parts share the windows of half a patch
+                arrays = [*(a[:, : FRAMES_PER_CALL * WINDOWS_PER_HOP] for a in arrays[:-1]), arrays[-1]]
+            joined.append(np.concatenate(arrays, axis=1) if len(arrays) > 1 else arrays[0])
+        return joined
+
+
+@functools.cache
+def load_runtime() -> YamnetRuntime:
+    """The YAMNet that comes with the package, opened once in a process.
+
+    Raises
+    ------
+    ResultsError
+        The file is missing or damaged.
+    """
+    return YamnetRuntime(read_packaged(YAMNET_FILE))
+
+
+def read_packaged(name: str) -> bytes:
+    """Content of a file of ``esc50/models``, also where the package is a read-only archive."""
+    try:
+        return (PACKAGED_MODELS / name).read_bytes()
+    except OSError as error:
+        raise ResultsError(f"no model {name} in the package: {REMEDY}") from error
+
+
+def open_session(content: bytes) -> onnxruntime.InferenceSession:
+    """Open an ONNX model on the CPU, where numbers are the same on every machine within rounding."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would burn a core
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common base but this
+        raise ResultsError(f"what was given is no ONNX model, or is damaged: {REMEDY}") from error
+
+
+def read_metadata(session: onnxruntime.InferenceSession) -> dict:
+    """What an ONNX file of this project says of itself."""
+    return json.loads(session.get_modelmeta().custom_metadata_map.get("esc50", "{}"))
