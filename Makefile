@@ -105,6 +105,7 @@ readme: env ## write the results tables into README.md, and MODEL_CARD.md
 	$(ESC50) readme
 
 wheel: env ## build dist/esc50-*.whl, the runtime with its models
+	rm -rf build/lib build/bdist.*
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist
 
 clean: ## remove what can be made again: the environment, executed notebooks, finished runs, caches
