@@ -1,15 +1,16 @@
-"""Decode sound files."""
+"""Decode sound files block by block."""
 
 import os
 import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 
-from esc50.audio.streams import BLOCK_SAMPLES, SoundStream, _check_sample_rate, _mix, _scale
+from esc50.audio.streams import BLOCK_SAMPLES, SoundStream, check_sample_rate, mix_to_mono, scale_integers
 from esc50.config import AudioError
 
 UNKNOWN_LENGTH = (1 << 63) - 1  # libsndfile's count for a stream whose header states none
@@ -20,7 +21,7 @@ NOT_SOUND = "{name} is not sound, or damaged: give wav, flac, ogg, mp3 or aiff (
 
 
 @contextmanager
-def _on_disk(source):
+def on_disk(source):
     """Yield the path of a sound file, made for the moment where bytes were given, and its name for messages."""
     if isinstance(source, str | os.PathLike):
         _check_file(Path(source))
@@ -28,11 +29,11 @@ def _on_disk(source):
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recording"
-        path.write_bytes(_all_bytes(source))
+        path.write_bytes(_read_bytes(source))
         yield str(path), "the given recording"
 
 
-def _all_bytes(source):
+def _read_bytes(source):
     data = source.read() if hasattr(source, "read") else source
     if isinstance(data, str):
         raise AudioError("the file was opened as text: open it in binary mode, open(path, 'rb')")
@@ -74,13 +75,15 @@ class _StraightThrough(soundfile.SoundFile):
 
 
 @contextmanager
-def _open_file(path, name):
+def open_file(path, name):
+    """Yield a `SoundStream` of a file, by soundfile or what else can read it; `name` stands in messages."""
     if Path(path).stat().st_size == 0:
         raise AudioError(f"{name} is empty (0 bytes): record or copy it again")
     if path.lower().endswith(".raw"):
         raise AudioError(f"{name} has no header: read it with numpy.fromfile and give the array and its rate")
+    file: Any = os.fsencode(path) if os.name == "posix" else path  # no name need be UTF-8
     try:
-        sound = _StraightThrough(os.fsencode(path) if os.name == "posix" else path)  # no name need be UTF-8
+        sound = _StraightThrough(file)
     except soundfile.LibsndfileError:
         with _open_with_audioread(path, name) as stream:
             yield stream
@@ -88,7 +91,7 @@ def _open_file(path, name):
     with sound:
         if sound.format == "RAW":  # libsndfile took the ending of the name for a headerless format
             raise AudioError(NOT_SOUND.format(name=name))
-        rate = _check_sample_rate(sound.samplerate, name)
+        rate = check_sample_rate(sound.samplerate, name)
         expected = sound.frames / rate if sound.frames < UNKNOWN_LENGTH else None
         declared = _declared_seconds(sound)
         yield SoundStream(rate, sound.channels, _soundfile_blocks(sound, name), expected, declared, name)
@@ -108,15 +111,15 @@ def _soundfile_blocks(sound, name):
     n_samples = 0
     try:
         while len(block := sound.read(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)):
-            yield _mix(block, name)  # (n_samples, n_channels) -> (n_samples,)
+            yield mix_to_mono(block, name)  # (n_samples, n_channels) -> (n_samples,)
             n_samples += len(block)
     except soundfile.LibsndfileError as error:
-        raise AudioError(_damaged(name, n_samples, sound)) from error
+        raise AudioError(_describe_damage(name, n_samples, sound)) from error
     if n_samples < sound.frames < UNKNOWN_LENGTH:
-        raise AudioError(_damaged(name, n_samples, sound))
+        raise AudioError(_describe_damage(name, n_samples, sound))
 
 
-def _damaged(name, n_samples, sound):
+def _describe_damage(name, n_samples, sound):
     seconds, declared = n_samples / sound.samplerate, sound.frames / sound.samplerate
     return f"{name} is damaged or cut off after {seconds:.2f} of {declared:.2f} s: copy or export it again"
 
@@ -132,7 +135,7 @@ def _open_with_audioread(path, name):
         with audioread.audio_open(path, backends) as sound:
             if not sound.samplerate or not sound.channels:  # what ffmpeg says of bytes that only begin like sound
                 raise AudioError(NOT_SOUND.format(name=name))
-            rate = _check_sample_rate(sound.samplerate, name)
+            rate = check_sample_rate(sound.samplerate, name)
             yield SoundStream(rate, sound.channels, _audioread_blocks(sound, name), name=name)
     except audioread.DecodeError as error:
         raise AudioError(NOT_SOUND.format(name=name)) from error
@@ -146,4 +149,4 @@ def _audioread_blocks(sound, name):
         whole = len(data) - len(data) % frame_bytes
         rest = data[whole:]
         samples = np.frombuffer(data[:whole], "<i2").reshape(-1, sound.channels)
-        yield _mix(_scale(samples), name)
+        yield mix_to_mono(scale_integers(samples), name)

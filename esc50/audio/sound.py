@@ -1,18 +1,24 @@
 """Load a sound, or open it as a stream: the one door by which sound comes in."""
 
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import numpy as np
 
-from esc50.audio.decode import _on_disk, _open_file
-from esc50.audio.streams import AUDIO, BLOCK_SAMPLES, Sound, SoundStream, _check_sample_rate, _mix, _scale
+from esc50.audio.decode import on_disk, open_file
+from esc50.audio.streams import AUDIO, BLOCK_SAMPLES, Sound, SoundStream, check_sample_rate, mix_to_mono, scale_integers
 from esc50.config import AudioError, TooLongError
 
 EXAMPLE_PREFIX = "example:"  # "example:siren" names a sound of esc50.audio.synthesis where a file could be named
+SoundSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO | np.ndarray
 MAX_ARRAY_CHANNELS = 32  # more "channels" than this is a spectrogram or a batch, not one sound
 
 
-def load_sound(source, *, sample_rate_hz=None, max_seconds=AUDIO.max_loaded_seconds):
+def load_sound(
+    source: SoundSource, *, sample_rate_hz: float | None = None, max_seconds: float = AUDIO.max_loaded_seconds
+) -> Sound:
     """Bring a file or an array to mono float32 in [-1, 1] at 16 kHz.
 
     Channels are averaged and other rates resampled (soxr HQ). Integers are divided by their full scale, so
@@ -46,12 +52,12 @@ def load_sound(source, *, sample_rate_hz=None, max_seconds=AUDIO.max_loaded_seco
         scale.
     """
     with open_sound(source, sample_rate_hz=sample_rate_hz) as stream:
-        waveform = np.concatenate(list(_no_longer_than(max_seconds, stream)))  # (n_samples,)
+        waveform = np.concatenate(list(_limit(max_seconds, stream)))  # (n_samples,)
         return Sound(waveform=waveform, **vars(stream.facts))
 
 
 @contextmanager
-def open_sound(source, *, sample_rate_hz=None):
+def open_sound(source: SoundSource, *, sample_rate_hz: float | None = None) -> Iterator[SoundStream]:
     """Open a file or an array to read it block by block; every sound of the project comes in by this door.
 
     Parameters
@@ -78,7 +84,7 @@ def open_sound(source, *, sample_rate_hz=None):
         return
     if sample_rate_hz is not None:
         raise AudioError(f"sample_rate_hz={sample_rate_hz} beside a file, which states its own: leave it out")
-    with _on_disk(source) as (path, name), _open_file(path, name) as stream:
+    with on_disk(source) as (path, name), open_file(path, name) as stream:
         yield stream
 
 
@@ -93,10 +99,10 @@ def _open_array(samples, sample_rate_hz):
         raise AudioError(f"an array of shape {samples.shape} is not one sound: give one or two axes")
     if samples.size == 0:
         raise AudioError(f"the array is empty (shape {samples.shape}): nothing was recorded")
-    rate = _check_sample_rate(sample_rate_hz, "the array")
+    rate = check_sample_rate(sample_rate_hz, "the array")
     samples = _channels_last(samples)  # (n_samples, n_channels)
     blocks = (samples[start : start + BLOCK_SAMPLES] for start in range(0, len(samples), BLOCK_SAMPLES))
-    mono = (_mix(_scale(block), "the array") for block in blocks)
+    mono = (mix_to_mono(scale_integers(block), "the array") for block in blocks)
     return SoundStream(rate, samples.shape[1], mono, len(samples) / rate)
 
 
@@ -111,11 +117,11 @@ def _channels_last(samples):
     return samples if samples.shape[1] == n_channels else samples.T
 
 
-def _no_longer_than(max_seconds, stream):
+def _limit(max_seconds, stream):
     for block in stream:
         if stream.facts.duration_seconds > max_seconds:
             raise TooLongError(
                 f"{stream.name} lasts longer than {max_seconds / 60:g} minutes, too long to be classified as one "
-                "sound: make a timeline of it (`python -m esc50 predict --timeline`) or cut it"
+                "sound: make a timeline of it (`esc50 predict --timeline`) or cut it"
             )
         yield block

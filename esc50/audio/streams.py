@@ -1,8 +1,11 @@
 """Sounds and streams of sound: mono float32 in [-1, 1] at 16 kHz, and what is known of the source."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from math import isfinite
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import soxr
@@ -15,12 +18,7 @@ FULL_SCALE = 32767 / 32768  # the highest 16-bit sample
 CLIPPED_FRACTION = 0.01  # a slow sine at full scale has 0.5 % of its samples in flat tops, a clipped one far more
 OVERSHOOT_PEAK = 2.0  # lossy codecs overshoot 1 a little; +6 dB and more is another scale, not overshoot
 BLOCK_SAMPLES = 1 << 18
-INTEGER_SCALES = {  # dtype: (value of silence, full scale), as in a WAV file
-    "uint8": (128, 1 << 7),
-    "int8": (0, 1 << 7),
-    "int16": (0, 1 << 15),
-    "int32": (0, 1 << 31),
-}
+INTEGERS = ("uint8", "int8", "int16", "int32")  # as in a WAV file, where 128 is the silence of uint8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,7 +71,7 @@ class SoundFacts:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sound(SoundFacts):
-    """One sound as every part of this project hears it, and what is known of it.
+    """One sound in the form that YAMNet takes, and what is known of it.
 
     Attributes
     ----------
@@ -107,7 +105,7 @@ class SoundStream:
 
     source_sample_rate_hz: float
     source_channels: int
-    blocks: object = field(repr=False)  # iterator of mono (n_samples,) at the source's rate
+    blocks: Iterable[np.ndarray] = field(repr=False)  # mono (n_samples,) at the source's rate
     expected_seconds: float | None = None
     declared_seconds: float | None = None
     name: str = "the array"
@@ -127,10 +125,10 @@ class SoundStream:
             declared_seconds=self.declared_seconds,
         )
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the blocks, (n_samples,) each, and count what they hold."""
         n_out = 0
-        for waveform in _resampled(self._counted(), self.source_sample_rate_hz):
+        for waveform in _resample(self._count(), self.source_sample_rate_hz):
             self._peak = max(self._peak, float(np.abs(waveform).max(initial=0)))
             n_out += len(waveform)
             yield np.clip(waveform, -1.0, 1.0)
@@ -140,54 +138,58 @@ class SoundStream:
             seconds = self.facts.duration_seconds
             raise AudioError(f"{self.name} lasts {seconds:.6f} s, less than one sample at 16 kHz: record a longer one")
 
-    def _counted(self):
-        last = np.zeros(1, np.float32)
+    def _count(self):
+        was_full = np.zeros(1, bool)
         for mono in self.blocks:
-            is_full = np.abs(np.concatenate([last, mono])) >= FULL_SCALE
-            self._n_clipped += np.count_nonzero(is_full[1:] & is_full[:-1])
+            is_full = np.concatenate([was_full, np.abs(mono) >= FULL_SCALE])
+            self._n_clipped += int(np.count_nonzero(is_full[1:] & is_full[:-1]))
             self._n_read += len(mono)
-            last = mono[-1:]
+            was_full = is_full[-1:]
             yield mono
 
 
-def _scale(samples):
+def scale_integers(samples: np.ndarray) -> np.ndarray:
     """Bring integers to [-1, 1) by their full scale and leave floats as they are."""
     if samples.dtype.kind == "f":
         return samples
-    if samples.dtype.name not in INTEGER_SCALES:
-        known = ", ".join(INTEGER_SCALES)
+    if samples.dtype.name not in INTEGERS:
+        known = ", ".join(INTEGERS)
         raise AudioError(f"samples of dtype {samples.dtype} have no known scale: convert to {known} or float32")
-    silence, full_scale = INTEGER_SCALES[samples.dtype.name]
-    return (samples.astype(np.float64) - silence) / full_scale
+    silence = 128 if samples.dtype == np.uint8 else 0
+    return (samples.astype(np.float64) - silence) / 2 ** (8 * samples.itemsize - 1)
 
 
-def _mix(samples, name):
+def mix_to_mono(samples: np.ndarray, name: str) -> np.ndarray:
     """Average (n_samples, n_channels) to mono float32 (n_samples,), once the values are known to be sound."""
-    finite = np.isfinite(samples)
-    if not finite.all():
-        raise AudioError(f"{name} has samples that are {samples[~finite][0]}: repair or remove them first")
-    peak = np.abs(samples).max(initial=0)
+    peak = np.maximum(samples.max(initial=0), -samples.min(initial=0))  # NaN wins
+    if not np.isfinite(peak):
+        raise AudioError(
+            f"{name} has samples that are {samples[~np.isfinite(samples)][0]}: repair or remove them first"
+        )
     if peak > OVERSHOOT_PEAK:
         raise AudioError(
             f"{name} reaches {peak:g} where full scale is 1: divide it by its full scale (32768 for 16 bits)"
         )
-    return samples.mean(axis=1).astype(np.float32)
+    samples = samples.astype(np.result_type(samples, np.float32), copy=False)
+    total = reduce(np.add, samples.T)  # many times as fast as `mean` along so short an axis
+    return (total / samples.shape[1]).astype(np.float32)
 
 
-def _check_sample_rate(rate, name):
+def check_sample_rate(rate: Any, name: str) -> float:
+    """Give back a sample rate that a recording can have; `name` says in the message whose it is."""
     if rate is None:
         raise AudioError(f"{name} has no sample rate: pass sample_rate_hz, the rate at which it was recorded")
     if isinstance(rate, bool) or not isinstance(rate, Real) or not isfinite(rate):
         raise AudioError(f"the sample rate of {name} is {rate!r}: give a number of samples per second")
-    if not AUDIO.min_sample_rate_hz <= rate <= AUDIO.max_sample_rate_hz:
+    if not AUDIO.min_sample_rate_hz <= float(rate) <= AUDIO.max_sample_rate_hz:
         raise AudioError(
             f"{name} has a sample rate of {rate} Hz: sound has "
             f"{AUDIO.min_sample_rate_hz} to {AUDIO.max_sample_rate_hz} Hz (give hertz, not kilohertz)"
         )
-    return rate
+    return float(rate)
 
 
-def _resampled(blocks, rate):
+def _resample(blocks, rate):
     """Bring mono blocks to 16 kHz; the resampler keeps its state from block to block, so no seam is heard."""
     if rate == AUDIO.sample_rate_hz:
         yield from blocks

@@ -8,92 +8,26 @@ AUDIO = AudioSettings()
 EXAMPLE_PEAK = 0.8
 
 
-def silence(*, seconds=AUDIO.clip_seconds):
-    """Digital silence.
-
-    Parameters
-    ----------
-    seconds : float
-        Length.
-
-    Returns
-    -------
-    np.ndarray, shape (n_samples,)
-        Zeros, float32, at 16 kHz.
-    """
+def silence(*, seconds: float = AUDIO.clip_seconds) -> np.ndarray:
+    """Digital silence: zeros, float32 (n_samples,) at 16 kHz."""
     return np.zeros_like(_times(seconds), dtype=np.float32)
 
 
-def sine(frequency_hz, *, seconds=AUDIO.clip_seconds, amplitude=0.5):
-    """Pure tone.
-
-    Parameters
-    ----------
-    frequency_hz : float
-        Frequency, at most half the sample rate.
-    seconds : float
-        Length.
-    amplitude : float
-        Peak, 0 to 1.
-
-    Returns
-    -------
-    np.ndarray, shape (n_samples,)
-        Float32 in [-1, 1] at 16 kHz; starts at zero, rising.
-
-    Raises
-    ------
-    AudioError
-        If 16 kHz cannot hold the frequency.
-    """
+def sine(frequency_hz: float, *, seconds: float = AUDIO.clip_seconds, amplitude: float = 0.5) -> np.ndarray:
+    """Pure tone, float32 (n_samples,) at 16 kHz; starts at zero, rising."""
     if not 0 < frequency_hz <= AUDIO.sample_rate_hz / 2:
         raise AudioError(f"no tone of {frequency_hz} Hz at 16 kHz: choose a frequency up to 8000 Hz")
     return (amplitude * np.sin(2 * np.pi * frequency_hz * _times(seconds))).astype(np.float32)
 
 
-def white_noise(*, seconds=AUDIO.clip_seconds, amplitude=0.5, seed=0):
-    """Noise with equal power at all frequencies.
-
-    Parameters
-    ----------
-    seconds : float
-        Length.
-    amplitude : float
-        Highest possible sample, 0 to 1; samples are uniform between it and its negative.
-    seed : int
-        The same seed gives the same noise.
-
-    Returns
-    -------
-    np.ndarray, shape (n_samples,)
-        Float32 in [-1, 1] at 16 kHz.
-    """
+def white_noise(*, seconds: float = AUDIO.clip_seconds, amplitude: float = 0.5, seed: int = 0) -> np.ndarray:
+    """Noise with equal power at all frequencies, uniform between plus and minus `amplitude`, (n_samples,) at 16 kHz."""
     samples = np.random.default_rng(seed).uniform(-amplitude, amplitude, len(_times(seconds)))
     return samples.astype(np.float32)
 
 
-def impulse(*, seconds=AUDIO.clip_seconds, at_seconds=0.0, amplitude=1.0):
-    """One sample in silence.
-
-    Parameters
-    ----------
-    seconds : float
-        Length.
-    at_seconds : float
-        Where the sample stands.
-    amplitude : float
-        Its value, -1 to 1.
-
-    Returns
-    -------
-    np.ndarray, shape (n_samples,)
-        Float32 in [-1, 1] at 16 kHz.
-
-    Raises
-    ------
-    AudioError
-        If it would stand outside the sound.
-    """
+def impulse(*, seconds: float = AUDIO.clip_seconds, at_seconds: float = 0.0, amplitude: float = 1.0) -> np.ndarray:
+    """One sample in silence, float32 (n_samples,) at 16 kHz."""
     if not 0 <= at_seconds < seconds:
         raise AudioError(f"no impulse at {at_seconds} s in a sound of {seconds} s: choose a time inside it")
     waveform = silence(seconds=seconds)
@@ -101,29 +35,15 @@ def impulse(*, seconds=AUDIO.clip_seconds, at_seconds=0.0, amplitude=1.0):
     return waveform
 
 
-def chirp(*, start_hz=100.0, end_hz=7_000.0, seconds=AUDIO.clip_seconds, amplitude=0.5):
-    """Tone whose frequency moves evenly from one end to the other.
-
-    Parameters
-    ----------
-    start_hz, end_hz : float
-        Frequency at the start and at the end.
-    seconds : float
-        Length.
-    amplitude : float
-        Peak, 0 to 1.
-
-    Returns
-    -------
-    np.ndarray, shape (n_samples,)
-        Float32 in [-1, 1] at 16 kHz.
-    """
-    times = _times(seconds)
-    frequency_hz = start_hz + (end_hz - start_hz) * times / seconds  # (n_samples,)
+def chirp(
+    *, start_hz: float = 100.0, end_hz: float = 7_000.0, seconds: float = AUDIO.clip_seconds, amplitude: float = 0.5
+) -> np.ndarray:
+    """Tone whose frequency moves evenly from one end to the other, float32 (n_samples,) at 16 kHz."""
+    frequency_hz = start_hz + (end_hz - start_hz) * _times(seconds) / seconds  # (n_samples,)
     return (amplitude * np.sin(_phase(frequency_hz))).astype(np.float32)
 
 
-def example(name, *, seconds=AUDIO.clip_seconds, seed=0):
+def example(name: str, *, seconds: float = AUDIO.clip_seconds, seed: int = 0) -> np.ndarray:
     """Imitate an ESC-50 class well enough for YAMNet to name it.
 
     Parameters
@@ -181,10 +101,8 @@ def _noise(rng, seconds, low_hz=50, high_hz=7_000, slope=4.0):
 def _ringing(seconds, partials):
     """Sum of decaying tones, each given as (frequency in Hz, decay in seconds, amplitude)."""
     times = _times(seconds)
-    return sum(
-        amplitude * np.exp(-times / decay) * np.sin(2 * np.pi * frequency_hz * times)
-        for frequency_hz, decay, amplitude in partials
-    )
+    tones = [level * np.exp(-times / decay) * np.sin(2 * np.pi * hz * times) for hz, decay, level in partials]
+    return np.sum(tones, axis=0)
 
 
 def _burst(rng, seconds, decay, low_hz, high_hz, slope):
@@ -301,15 +219,6 @@ def _siren(seconds, rng):
     return _in_room(rng, _harmonics(_phase(frequency_hz), 5, 1.32), 0.22, 0.7)
 
 
-EXAMPLES = {
-    "car_horn": _car_horn,
-    "chirping_birds": _chirping_birds,
-    "church_bells": _church_bells,
-    "clock_tick": _clock_tick,
-    "door_wood_knock": _door_wood_knock,
-    "helicopter": _helicopter,
-    "keyboard_typing": _keyboard_typing,
-    "rain": _rain,
-    "sea_waves": _sea_waves,
-    "siren": _siren,
-}
+_MAKERS = (_car_horn, _chirping_birds, _church_bells, _clock_tick, _door_wood_knock, _helicopter)
+_MAKERS += (_keyboard_typing, _rain, _sea_waves, _siren)
+EXAMPLES = {maker.__name__.removeprefix("_"): maker for maker in _MAKERS}
