@@ -85,7 +85,7 @@ def explain(classifier, prediction, *, label=None, settings=SETTINGS):
 
 
 def most_telling_run(frame_relevance, *, max_frames):
-    """First frame of the run of `max_frames` that has the most probable frame in its middle, as far as the ends allow."""
+    """First frame of the run of `max_frames` around the most probable frame, as far as the ends allow."""
     centred = int(frame_relevance.argmax()) - max_frames // 2
     return max(0, min(centred, len(frame_relevance) - max_frames))
 

@@ -184,8 +184,8 @@ def timeline_of(prediction, *, classifier, settings=None):
 def windowed_maxima(vectors, active, *, n_frames):
     """For each frame the maximum over the active frames around it, which a head on maxima of clips is to take.
 
-    From vectors (n_frames, size) to the same shape; the window of so many frames, odd, is centred and cut at either end.
-    Where none of its frames is active, the frame stays as it is.
+    From vectors (n_frames, size) to the same shape; the window, an odd number of frames, is centred and cut at either
+    end. Where none of its frames is active, the frame stays as it is.
     """
     if n_frames == 1:
         return vectors

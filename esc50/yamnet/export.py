@@ -1,5 +1,7 @@
 """YAMNet and heads as ONNX graphs and a TFLite model, from the weights of the hub module."""
 
+import tempfile
+
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
@@ -151,6 +153,48 @@ def head_model(mean, deviation, layers, *, logarithm, weights="float32", metadat
     return graph.model("head", {"vectors": ["n", len(mean)]}, outputs, metadata or {})
 
 
+def tflite_model(hub_weights, *, weights="float16"):
+    """YAMNet for phones and small boards, as a TFLite model of one patch.
+
+    Parameters
+    ----------
+    hub_weights : dict of str to np.ndarray
+        As for `yamnet_model`.
+    weights : str
+        "float32" or "float16".
+
+    Returns
+    -------
+    bytes
+        From one waveform (1, 15600), 0.975 s at 16 kHz, to ``vectors`` (1, 5984) and ``scores`` (1, 521).
+    """
+    from esc50.yamnet.backend import quiet_tensorflow
+
+    quiet_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    backbone = keras_model.build_backbone(layers=range(1, len(LAYERS) + 1))
+    keras_model.set_weights(backbone, hub_weights)
+
+    def analyse(waveforms):
+        vectors = backbone(keras_model.log_mel(waveforms))  # (1, 5984)
+        embedding = vectors[:, -layer_sizes([len(LAYERS)])[0] :]
+        scores = tf.sigmoid(embedding @ hub_weights["dense/kernel"] + hub_weights["dense/bias"])
+        return {"vectors": vectors, "scores": scores}
+
+    archive = keras.export.ExportArchive()
+    archive.track(backbone)
+    archive.add_endpoint("serve", analyse, [tf.TensorSpec([1, PATCH_SAMPLES], tf.float32, name="waveforms")])
+    with tempfile.TemporaryDirectory() as folder:
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
+        if weights == "float16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
 def _coarse(weights):
     """The AudioSet scores decide nothing finer than a hundredth: 8 bits do for their layer."""
     return "int8" if weights == "int16" else weights
@@ -191,7 +235,7 @@ def _log_mel(graph, padded):
 
 
 def _stft_kernels(graph, bins):
-    """Cosines and sines under YAMNet's window, (2 * n_bins, 1, 400), looked up in one period when the file is opened."""
+    """Cosines and sines under YAMNet's window, (2 * n_bins, 1, 400), looked up in one period."""
     size, n = keras_model.FFT_SAMPLES, np.arange(keras_model.WINDOW_SAMPLES)
     period = graph.constant("cosine", np.cos(2 * np.pi * np.arange(size) / size).astype(np.float32))
     window = graph.constant("window", (0.5 - 0.5 * np.cos(2 * np.pi * n / len(n))).astype(np.float32))
