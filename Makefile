@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ESC50 := $(BIN)/python -m esc50
 LOCK := requirements.lock
-COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --quiet
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest --quiet
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
@@ -32,8 +32,8 @@ $(VENV)/.installed: pyproject.toml $(LOCK)
 	@touch $@
 
 lock: ## choose the versions of all packages anew (needs uv)
-	$(COMPILE) --upgrade --all-extras --output-file $(LOCK)
-	$(COMPILE) --upgrade --extra app --constraint $(LOCK) --output-file requirements-app.lock
+	$(COMPILE) --upgrade --generate-hashes --all-extras --output-file $(LOCK)
+	$(COMPILE) --upgrade --no-annotate --extra app --constraint $(LOCK) --output-file requirements-app.txt
 
 data: env ## download ESC-50 (646 MB) into data/raw; not needed for `make run`
 	$(ESC50) fetch

@@ -1,6 +1,6 @@
-"""Start the app for the browser: ``python main.py``, the same as ``python -m esc50 app``."""
+"""Start the app for the browser: ``python main.py``, the same as ``esc50 app``."""
 
-from esc50.apps.cli import app
+from esc50.apps.commands import app
 
 if __name__ == "__main__":
     app(prog_name="python main.py")

@@ -20,7 +20,13 @@ pytestmark = pytest.mark.slow
 
 SOURCES = ("esc50", "pyproject.toml", "README.md", "LICENSE", "LICENSES", "NOTICE")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
-HIDDEN = {"HOME", "USERPROFILE", "XDG_CACHE_HOME", "PYTHONPATH", "ESC50_DATA"}  # variables that the runtime does without
+HIDDEN = {
+    "HOME",
+    "USERPROFILE",
+    "XDG_CACHE_HOME",
+    "PYTHONPATH",
+    "ESC50_DATA",
+}  # variables that the runtime does without
 NO_NETWORK = """
 import socket
 def refuse(*_):
