@@ -1,6 +1,6 @@
-"""``python -m esc50``: the command line."""
+"""``python -m esc50``: the same as the command ``esc50``."""
 
-from esc50.apps.cli import cli
+from esc50.apps.cli import main
 
 if __name__ == "__main__":
-    cli(prog_name="python -m esc50")
+    main()

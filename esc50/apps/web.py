@@ -1,6 +1,8 @@
-"""The app for the browser: give it a sound, see what it is taken for. A thin shell over `esc50.predict`."""
+"""The app for the browser: give it a sound, see what it is. A thin shell over `esc50.SoundClassifier`."""
 
+import base64
 import html
+import io
 import os
 import signal
 import tempfile
@@ -10,182 +12,84 @@ from pathlib import Path
 
 import gradio as gr
 import soundfile
+from gradio.components.plot import PlotData
 from matplotlib.figure import Figure
 
+from esc50.apps.commands import AppSettings
 from esc50.audio import synthesis
 from esc50.classifier import formats
-from esc50.classifier.describe import describe_sound, event_label
+from esc50.classifier.describe import class_label, describe_sound, event_label
 from esc50.classifier.explanation import explain
-from esc50.classifier.predict import SoundClassifier
+from esc50.classifier.predict import SoundClassifier, warm_up
 from esc50.classifier.timeline import Timeline, detect_events, settings_for, timeline_of
-from esc50.config import AppSettings, AudioError, AudioSettings, Esc50Error, TooLongError
+from esc50.config import AudioError, AudioSettings, Esc50Error, TooLongError
 from esc50.reporting import plots
 
 SETTINGS = AppSettings()
 TITLE = "What do we hear?"
-ABOUT = "Give it a sound, and see which of 50 classes it is taken for: dog, rain, siren, chainsaw and others."
+ABOUT = "Give it a sound, and see which of 50 classes it is: dog, rain, siren, chainsaw and others."
 WELCOME = "Upload a sound, record one, or choose an example."
 NO_SOUND = "There is no sound yet: upload a file, record one with the microphone, or choose an example."
-LONG = "A long recording: here is what is heard when."
-
-
+LONG = "A long recording: here is which sounds occur when."
 TOP, FORCED = "Most probable of the 50 classes", "If it had to be one of the 50 classes"
-
-
 GONE = "The sound has been deleted from the app meanwhile: give it again."
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
-COLUMNS = ("from", "to", "class", "frame score")
-SCORES = "Frame scores are not calibrated, unlike the probabilities of one answer to a whole sound."
+CSS = Path(__file__).with_name("web.css")
+COLUMNS = ("from", "to", "class", "confidence")
+CONFIDENCE = "Confidence is not calibrated, unlike the probabilities of a whole sound."
 EXPORTS = {"csv": Timeline.to_csv, "json": Timeline.to_json, "txt": Timeline.to_audacity}  # ending -> how it is written
 LABELS = ("CSV", "JSON", "Audacity labels")
-CSS = """
-.gradio-container {max-width: min(1180px, 100%) !important; margin: auto}
-#title h1 {font-size: 2rem; margin-bottom: 0}
-#title p, #limits p, .note p, .card .facts, .heading h3 {color: var(--body-text-color-subdued)}
-#title p {margin-top: .3rem}
-#limits p, .note p {font-size: .85rem}
-.heading h3 {font-size: .95rem; font-weight: 600; margin: .4rem 0 -.5rem}
-.card {border: 1px solid var(--border-color-primary); border-left: 5px solid var(--color-accent); border-radius: 10px;
-       background: var(--block-background-fill); padding: 14px 18px}
-.card p {margin: 0; overflow-wrap: anywhere}
-.card .sentence {font-size: 1.35rem; font-weight: 600; line-height: 1.35}
-.card .facts {margin-top: 4px}
-.card ul {margin: 8px 0 0; padding-left: 1.1rem; list-style: disc}
-.card.start, .card.wrong {border-left-color: var(--border-color-primary)}
-.card.start .sentence, .card.wrong .sentence {font-size: 1.1rem; font-weight: 500}
-.card.unknown {border-left-color: #d99a2b}
-.card.wrong {border-left-color: #d9534f}
-.nearest {list-style: none; margin: 0; padding: 0}
-.nearest li {display: grid; grid-template-columns: minmax(5rem, 1fr) 9rem minmax(2rem, 1fr) 2.5rem;
-             gap: .6rem; align-items: center; margin: 0; padding: .3rem 0}
-.nearest li > span:nth-child(2), .nearest i {color: var(--body-text-color-subdued); font-style: normal}
-.nearest .track {background: var(--border-color-primary); border-radius: 3px; height: 6px}
-.nearest .track span {background: var(--color-accent); border-radius: 3px; display: block; height: 6px}
-.events {max-height: 300px; overflow-y: auto}
-.events table, .events tr, .events thead, .events tbody {border: none !important}
-.events table {width: 100%; border-collapse: collapse; margin: 0}
-.events th, .events td {border-width: 0 0 1px !important; border-color: var(--border-color-primary) !important;
-                        padding: .3rem 0; text-align: left}
-.events th {color: var(--body-text-color-subdued); font-weight: 500}
-#scores * {font-family: var(--font)}
-.bare .html-container {padding: 0 !important}
-"""
+NEIGHBOUR = (
+    '<li><b>{}</b><span>{}</span><span class="track"><span style="width: {:.0f}%"></span></span><i>{:.2f}</i></li>'
+)
 
 
 @dataclass(frozen=True)
 class Page:
-    """The parts of the page that an answer fills.
-
-    Attributes
-    ----------
-    sound : gradio.Audio
-        What was given: the path of a file with its original bytes.
-    verdict : gradio.HTML
-        The answer in words, what is known of the sound, warnings; or what is wrong with it.
-    details : gradio.Column
-        All of the following up to the nearest clips; hidden where there is no answer to the whole sound.
-    heading : gradio.Markdown
-        What the next means.
-    scores : gradio.Label
-        The most probable classes as bars.
-    picture : gradio.Plot
-        Waveform and log-mel.
-    ask_why : gradio.Button
-        Asks for the next.
-    why : gradio.Plot
-        What in the sound spoke for the answer; hidden until asked for.
-    nearest : gradio.HTML
-        The most similar training clips.
-    timeline : gradio.Column
-        All of the following; hidden where the sound is short.
-    events : gradio.Plot
-        What is heard, and when.
-    table : gradio.HTML
-        The same as a table.
-    downloads : list of gradio.DownloadButton
-        The same as files, in the order of `EXPORTS`.
-    """
+    """The sound, the button that asks why, and the parts of the page that an answer fills."""
 
     sound: gr.Audio
-    verdict: gr.HTML
-    details: gr.Column
-    heading: gr.Markdown
-    scores: gr.Label
-    picture: gr.Plot
     ask_why: gr.Button
-    why: gr.Plot
+    verdict: gr.HTML  # the answer in words, facts and warnings; or what is wrong with the sound
+    details: gr.Column  # all up to `nearest`; hidden where there is no answer to the whole sound
+    heading: gr.Markdown
+    top: gr.Label
+    picture: gr.Plot
+    why: gr.Plot  # hidden until asked for
     nearest: gr.HTML
-    timeline: gr.Column
+    timeline: gr.Column  # all of the rest; hidden where the sound is short
     events: gr.Plot
     table: gr.HTML
-    downloads: list
+    downloads: list  # of gradio.DownloadButton, in the order of `EXPORTS`
 
     @property
-    def outputs(self) -> list:
+    def outputs(self):
         """Every part that an answer fills."""
-        answer = [self.verdict, self.details, self.heading, self.scores, self.picture, self.why, self.nearest]
-        return [*answer, self.timeline, self.events, self.table, *self.downloads]
+        parts = list(vars(self).values())
+        return [*parts[2:-1], *self.downloads]
 
 
 def serve(*, model=None, host=SETTINGS.host, port=SETTINGS.port, share=False):
-    """Load the classifier and serve the app until it is stopped; then delete whatever was uploaded to it.
-
-    Parameters
-    ----------
-    model : str or path-like, optional
-        What `esc50.classifier.predict.SoundClassifier.load` takes.
-    host : str
-        Address to listen at; ``0.0.0.0`` lets other machines in.
-    port : int
-        Port to listen at.
-    share : bool
-        Whether to ask Gradio for a public address, by a tunnel through its servers.
-
-    Raises
-    ------
-    Esc50Error
-        The classifier cannot be loaded, or the port is taken.
-    """
+    """Load the classifier and serve the app until it is stopped; then delete whatever was uploaded to it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop, as Ctrl-C
     with tempfile.TemporaryDirectory(prefix="esc50-app-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        app = launch(SoundClassifier.load(model), host=host, port=port, share=share)
+        app = launch(warm_up(SoundClassifier.load(model)), host=host, port=port, share=share)
         print(f"The app runs at {app.share_url or app.local_url} (stop it with Ctrl-C).", flush=True)
         app.block_thread()
 
 
 def launch(classifier, *, host=SETTINGS.host, port=SETTINGS.port, share=False, settings=SETTINGS):
-    """Start to serve the app, in a thread of its own.
+    """Start to serve the app in a thread of its own; ``local_url`` of what it returns is the address.
 
-    Parameters
-    ----------
-    classifier : esc50.classifier.predict.SoundClassifier
-        What formats, loaded once for all users.
-    host : str
-        Address to listen at.
-    port : int or None
-        Port to listen at; None for a free one from 7860 on.
-    share : bool
-        Whether to ask Gradio for a public address.
-    settings : AppSettings
-        Limits, and how long files are kept.
-
-    Returns
-    -------
-    gradio.Blocks
-        The app; ``local_url`` is its address, ``close()`` stops it.
-
-    Raises
-    ------
-    Esc50Error
-        The port is taken.
+    Port None is a free one from 7860 on. One that is taken raises `Esc50Error`.
     """
     app = build_app(classifier, settings=settings).queue(max_size=settings.max_waiting)
     try:
         app.launch(
             server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True, inbrowser=False,
-            max_file_size=f"{settings.max_file_megabytes}mb", theme=gr.themes.Soft(**FONTS), css=CSS, footer_links=[],
-            run_history=False, enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,
+            max_file_size=f"{settings.max_file_megabytes}mb", theme=gr.themes.Soft(**FONTS), css_paths=CSS,
+            footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,
         )  # fmt: skip
     except OSError as error:
         raise Esc50Error(f"the app cannot listen at port {port} of {host}: choose another with --port") from error
@@ -195,18 +99,8 @@ def launch(classifier, *, host=SETTINGS.host, port=SETTINGS.port, share=False, s
 def build_app(classifier, *, settings=SETTINGS):
     """Lay the page out and connect it with a classifier.
 
-    Parameters
-    ----------
-    classifier : esc50.classifier.predict.SoundClassifier
-        What formats, loaded once for all users.
-    settings : AppSettings
-        Limits, and how long files are kept.
-
-    Returns
-    -------
-    gradio.Blocks
-        The app, not yet serving. Scripts send a file to ``/predict`` or ``/timeline`` and get what the command
-        line gives as JSON; the first adds ``probabilities``, of all classes by name.
+    Scripts send a file to ``/predict`` or ``/timeline`` and get what the command line gives as JSON; the first adds
+    ``probabilities``, of all classes by name.
     """
     cache = (settings.sweep_seconds, settings.keep_files_seconds)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=cache) as app:
@@ -226,26 +120,15 @@ def build_app(classifier, *, settings=SETTINGS):
             return _or_refuse(partial(_timeline_record, classifier, settings), sound["path"])
 
         gr.api(predict, api_name="predict", api_description="Classify one sound file.", **limit)
-        gr.api(timeline, api_name="timeline", api_description="Say what is heard when in a sound file.", **limit)
+        gr.api(timeline, api_name="timeline", api_description="Say which sounds occur when in a file.", **limit)
     return app
 
 
 def write_examples(folder):
-    """Write the synthesised examples as sound files.
-
-    Parameters
-    ----------
-    folder : path-like
-        Where; it must exist.
-
-    Returns
-    -------
-    dict of str to Path
-        Readable class name -> file.
-    """
+    """Write the synthesised examples as sound files; returns readable class name -> file."""
     files = {}
     for name in synthesis.EXAMPLES:
-        path = files[plots.class_label(name)] = Path(folder) / f"{name}.wav"
+        path = files[class_label(name)] = Path(folder) / f"{name}.wav"
         soundfile.write(path, synthesis.example(name), AudioSettings().sample_rate_hz)
     return files
 
@@ -258,10 +141,10 @@ def _lay_out(settings, description):
             button = gr.Button("What is it?", variant="primary")
             _offer_examples(sound)
         with gr.Column(scale=3, min_width=300):
-            verdict = gr.HTML(_card("start", WELCOME), elem_classes="bare")
+            verdict = gr.HTML(_panel("start", WELCOME), elem_classes="bare")
             with gr.Column(visible=False) as details:
                 heading = _heading(TOP)
-                scores = gr.Label(show_label=False, show_heading=False, elem_id="scores")
+                top = gr.Label(show_label=False, show_heading=False, elem_id="probabilities")
                 _heading("Waveform and log-mel spectrogram")
                 picture = gr.Plot(show_label=False, elem_id="picture")
                 ask_why = gr.Button("Why? Show what in the sound spoke for it", size="sm")
@@ -270,15 +153,15 @@ def _lay_out(settings, description):
                 nearest = gr.HTML(elem_classes="bare")
             timeline = _lay_out_timeline()
     gr.Markdown(f"{_limits(settings)} {description}", elem_id="limits")
-    return Page(sound, verdict, details, heading, scores, picture, ask_why, why, nearest, *timeline), button
+    return Page(sound, ask_why, verdict, details, heading, top, picture, why, nearest, *timeline), button
 
 
 def _lay_out_timeline():
     with gr.Column(visible=False) as timeline:
-        _heading("Timeline: what is heard, and when")
+        _heading("Timeline: which sounds occur when")
         events = gr.Plot(show_label=False)
         table = gr.HTML(elem_classes="bare")
-        gr.Markdown(SCORES, elem_classes="note")
+        gr.Markdown(CONFIDENCE, elem_classes="note")
         with gr.Row():
             downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
     return timeline, events, table, downloads
@@ -306,19 +189,19 @@ def _limits(settings):
     )
 
 
-def _named(hear, path):
-    """Hear a file; an error names it as its owner does, not by its place on the server."""
+def _name_file(answer, path):
+    """Answer to a file; an error names it as its owner does, not by its place on the server."""
     if not Path(path).exists():
         raise AudioError(GONE)
     try:
-        return hear(path)
+        return answer(path)
     except AudioError as error:
         raise AudioError(str(error).replace(str(path), Path(path).name)) from error
 
 
-def _or_refuse(hear, path):
+def _or_refuse(answer, path):
     try:
-        return _named(hear, path)
+        return _name_file(answer, path)
     except AudioError as error:
         raise gr.Error(str(error), print_exception=False) from error
 
@@ -334,74 +217,85 @@ def _record(classifier, settings, path):
 
 
 def _timeline_record(classifier, settings, path):
-    return formats.timeline_record(Path(path).name, _listen(classifier, settings, path))
+    return formats.timeline_record(Path(path).name, _detect(classifier, settings, path))
 
 
-def _listen(classifier, settings, path):
+def _detect(classifier, settings, path):
     own = settings_for(classifier.metadata["pooling"])
     return detect_events(classifier, path, settings=replace(own, max_seconds=settings.max_timeline_seconds))
 
 
-def _hear(classifier, settings, path):
+def _predict(classifier, settings, path):
     """The prediction, None where the sound is too long for one; and the timeline, None where it is short."""
     try:
         prediction = classifier.predict(path)
     except TooLongError:
-        return None, _listen(classifier, settings, path)
+        return None, _detect(classifier, settings, path)
     is_short = prediction.sound.duration_seconds <= settings.timeline_from_seconds
     return prediction, None if is_short else timeline_of(prediction, classifier=classifier)
 
 
 def _respond(page, classifier, settings, none, path):
     if not path:
-        return _without_answer(page, _card("start" if none == WELCOME else "wrong", none))
+        return _without_answer(page, _panel("start" if none == WELCOME else "wrong", none))
     try:
-        prediction, timeline = _named(partial(_hear, classifier, settings), path)
+        prediction, timeline = _name_file(partial(_predict, classifier, settings), path)
     except AudioError as error:
-        return _without_answer(page, _card("wrong", str(error)))
-    told = _show_timeline(page, timeline, path)
-    return told | (_show_answer(page, classifier, settings, prediction) if prediction else _show_long(page, timeline))
+        return _without_answer(page, _panel("wrong", str(error)))
+    shown = _show_timeline(page, timeline, path)
+    return shown | (_show_answer(page, classifier, settings, prediction) if prediction else _show_long(page, timeline))
 
 
 def _show_answer(page, classifier, settings, prediction):
-    top = {plots.class_label(name): probability for name, probability in prediction.top(settings.top)}
     return {
         page.verdict: _answer(prediction, classifier.metadata["rejection"]["meaning"]),
         page.details: gr.Column(visible=True),
         page.heading: f"### {TOP if prediction.is_known else FORCED}",
-        page.scores: top,
-        page.picture: plots.plot_sound(prediction),
+        page.top: {class_label(name): probability for name, probability in prediction.top(settings.top)},
+        page.picture: _encode(plots.plot_sound(prediction)),
         page.why: gr.Plot(visible=False),
         page.nearest: _neighbours(prediction),
     }
 
 
 def _show_long(page, timeline):
-    card = _card("known", LONG, facts=describe_sound(timeline.facts), warnings=timeline.warnings)
-    return {page.verdict: card, page.details: gr.Column(visible=False)}
+    panel = _panel("known", LONG, facts=describe_sound(timeline.facts), warnings=timeline.warnings)
+    return {page.verdict: panel, page.details: gr.Column(visible=False)}
 
 
-def _without_answer(page, card):
-    return {page.verdict: card, page.details: gr.Column(visible=False), page.timeline: gr.Column(visible=False)}
+def _without_answer(page, panel):
+    return {page.verdict: panel, page.details: gr.Column(visible=False), page.timeline: gr.Column(visible=False)}
 
 
 def _show_timeline(page, timeline, path):
     if timeline is None:
         return {page.timeline: gr.Column(visible=False)}
     files = _export(timeline, page.sound.GRADIO_CACHE, Path(path).stem)
+    figure = _figure(2.8)
+    plots.plot_events(timeline, cmap=plots.BLEND_SHADES, ax=figure.subplots())
     return {
         page.timeline: gr.Column(visible=True),
-        page.events: _draw_events(timeline),
+        page.events: _encode(plots.blend_in(figure)),
         page.table: _table(timeline.events),
         **dict(zip(page.downloads, files, strict=True)),
     }
 
 
 def _draw_why(classifier, path):
-    prediction = classifier.predict(path)
-    figure = Figure(figsize=(6.6, 3.2), layout="constrained", dpi=200)
+    prediction, figure = classifier.predict(path), _figure(3.2)
     plots.plot_explanation(prediction, explain(classifier, prediction), ax=figure.subplots())
-    return gr.Plot(plots.blend_in(figure), visible=True)
+    return gr.Plot(_encode(plots.blend_in(figure)), visible=True)
+
+
+def _figure(height):
+    return Figure(figsize=(6.6, height), layout="constrained", dpi=160)
+
+
+def _encode(figure):
+    """As Gradio would, but in half the time."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
+    return PlotData(type="matplotlib", plot=f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
 
 
 def _table(events):
@@ -412,14 +306,8 @@ def _table(events):
 
 def _cells(event):
     times = (formats.clock(seconds) for seconds in (event.start_seconds, event.end_seconds))
-    name = plots.class_label(event_label(event.class_name, is_known=event.is_known))
+    name = class_label(event_label(event.class_name, is_known=event.is_known))
     return [*times, name, f"{100 * event.confidence:.0f} %"]
-
-
-def _draw_events(timeline):
-    figure = Figure(figsize=(6.6, 2.8), layout="constrained", dpi=200)
-    plots.plot_events(timeline, cmap=plots.BLEND_SHADES, ax=figure.subplots())
-    return plots.blend_in(figure)
 
 
 def _export(timeline, cache, stem):
@@ -430,27 +318,24 @@ def _export(timeline, cache, stem):
 
 
 def _answer(prediction, meaning):
-    facts, warnings = describe_sound(prediction.sound), prediction.warnings
-    if prediction.is_known or prediction.sound.is_silent:
-        return _card("known" if prediction.is_known else "unknown", prediction.verdict, facts=facts, warnings=warnings)
-    return _card("unknown", prediction.verdict, facts=facts, meaning=meaning, warnings=warnings)
+    sound = prediction.sound
+    about = {"facts": describe_sound(sound), "warnings": prediction.warnings}
+    about["meaning"] = "" if prediction.is_known or sound.is_silent else meaning
+    return _panel("known" if prediction.is_known else "unknown", prediction.verdict, **about)
 
 
 def _neighbours(prediction):
     """The nearest training clips, one a row; the bar is as long as they are similar."""
-    row = (
-        '<li><b>{}</b><span>{}</span><span class="track"><span style="width: {:.0f}%"></span></span><i>{:.2f}</i></li>'
-    )
     rows = [
-        row.format(plots.class_label(clip.category), html.escape(clip.filename), 100 * clip.similarity, clip.similarity)
-        for clip in prediction.nearest
+        NEIGHBOUR.format(class_label(n.category), html.escape(n.filename), 100 * n.similarity, n.similarity)
+        for n in prediction.nearest
     ]
     return f'<ol class="nearest">{"".join(rows)}</ol>' if rows else "<p>Nothing is near to silence.</p>"
 
 
-def _card(kind, sentence, *, facts="", meaning="", warnings=()):
+def _panel(kind, sentence, *, facts="", meaning="", warnings=()):
     lines = [f'<p class="sentence">{html.escape(sentence)}</p>']
     lines += [f'<p class="facts">{html.escape(quiet)}</p>' for quiet in (facts, meaning) if quiet]
     items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
     lines += [f"<ul>{items}</ul>"] if items else []
-    return f'<div class="card {kind}" role="status">{"".join(lines)}</div>'
+    return f'<div class="esc50-panel {kind}" role="status">{"".join(lines)}</div>'

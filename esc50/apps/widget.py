@@ -1,4 +1,4 @@
-"""The notebook's own little app: give it a sound, hear it, see what it is taken for and why, teach it a new class."""
+"""The notebook's own little app: give it a sound, play it, see what it is and why, teach it a new class."""
 
 import html
 import io
@@ -10,89 +10,52 @@ import ipywidgets
 import soundfile
 from matplotlib.figure import Figure
 
-from esc50 import dataset
 from esc50.apps.recorder import Recorder
 from esc50.audio.sound import EXAMPLE_PREFIX
 from esc50.audio.synthesis import EXAMPLES
-from esc50.classifier.describe import describe_sound
+from esc50.classifier.describe import class_label, describe_sound
 from esc50.classifier.explanation import explain
-from esc50.config import AudioError, TeachingError
-from esc50.experiments.teaching import teach
+from esc50.config import AudioError, Esc50Error, TeachingError
 from esc50.reporting import plots
 
 ACCEPT = "audio/*,.wav,.flac,.ogg,.oga,.mp3,.aiff,.aif,.au,.m4a,.webm"
 CHOOSE = "choose an example …"
 START = "Choose an example, upload a file, record a sound, or give the path of a file."
-LISTENING = "Listening …"
+CLASSIFYING = "Classifying …"
 TEACHING = "Give the class a name, and three or more recordings of it."
+NO_STUDY = "teaching needs the study's packages (pip install 'esc50[study]') and a checkout of the project"
 UPLOAD_MEGABYTES = 10  # what Jupyter's server lets through unless told otherwise; it drops more without a word
 LARGER = f"An upload above {UPLOAD_MEGABYTES} MB may be lost without a word: give the path of such a file instead."
 PICTURE_DPI = 100
-STYLE = """<style>
-.esc50-widget .widget-image {border-radius: 8px}
-.esc50-card {border: 1px solid #8884; border-left: 5px solid #8888; border-radius: 8px; padding: 10px 16px;
-  margin: 6px 0; line-height: 1.45; overflow-wrap: anywhere}
-.esc50-hint {opacity: .75}
-.esc50-card p {margin: 2px 0}
-.esc50-card .main {font-size: 1.25em; font-weight: 600}
-.esc50-card .minor {opacity: .75}
-.esc50-card .warning::before {content: "⚠ "}
-.esc50-card.known {border-left-color: #2e9e6b}
-.esc50-card.unknown {border-left-color: #d99a2b}
-.esc50-card.wrong {border-left-color: #d9534f}
-.esc50-card.busy {border-left-color: #4f8fd9; animation: esc50-busy 1s ease-in-out infinite alternate}
-@keyframes esc50-busy {to {opacity: .45}}
-.esc50-card table {border-collapse: collapse; margin: 6px 0}
-.esc50-card td, .esc50-card th {padding: 2px 14px 2px 0; text-align: right; font-variant-numeric: tabular-nums}
-.esc50-card td:first-child, .esc50-card th:first-child {text-align: left}
-.esc50-card th {font-weight: 600; border-bottom: 1px solid #8886}
-</style>"""
 
 
 class PredictionWidget(ipywidgets.VBox):
-    """A thin shell over a classifier; what it shows is in its parts, which tests can drive without a browser.
+    """A thin shell over a classifier; its parts can be driven without a browser.
 
     Parameters
     ----------
-    classifier : esc50.classifier.predict.SoundClassifier
+    classifier : esc50.SoundClassifier
         What answers, until a class is taught.
     examples : dict of str to str
         Label -> what ``classifier.predict`` takes.
 
     Attributes
     ----------
-    choice : ipywidgets.Dropdown
-        The examples, and an empty string at the top. Setting its value predicts.
-    upload : ipywidgets.FileUpload
-        Takes one file, which is predicted at once; then it is empty again and ready for the next. Where the server
-        drops an upload above 10 MB nothing arrives, not even that there was one: `LARGER` can only warn of it.
-    recorder : esc50.apps.recorder.Recorder
-        The browser's microphone; what it hears is predicted at once.
-    path : ipywidgets.Text
-        A file on the notebook's machine, of any size; predicted when the line is finished.
-    hint : ipywidgets.HTML
-        What to do with large files, and which head answers.
-    status : ipywidgets.HTML
-        The verdict with facts, warnings and the nearest training clips; or what is wrong with the sound.
-    player : ipywidgets.Audio
-        The sound as it was heard: mono at 16 kHz. Hidden where there is none.
-    picture : ipywidgets.Image
-        `esc50.reporting.plots.plot_prediction` as PNG. Hidden where there is none.
-    why : ipywidgets.Button
-        Shows what in the sound spoke for the answer, in `reasons`.
-    reasons : ipywidgets.Image
-        `esc50.reporting.plots.plot_explanation` as PNG. Hidden until asked for.
+    choice, upload, recorder, path
+        Give a sound: an example, a file, the browser's microphone, or a file where the notebook runs; it is
+        classified at once. Where the server drops an upload above 10 MB nothing arrives: `LARGER` can only warn of it.
+    hint, status : ipywidgets.HTML
+        What to do with large files and which head answers; the verdict, or what is wrong with the sound.
+    player, picture, why, reasons
+        The sound as mono at 16 kHz, its picture, the button that asks why and the picture that answers.
     teacher : TeachingPanel
         "Teach it a new class", folded in at first.
-    classifier : esc50.classifier.predict.SoundClassifier
-        What answers now.
     prediction : esc50.classifier.predict.Prediction or None
         What is shown.
     """
 
     def __init__(self, classifier, examples):
-        self.classifier = classifier
-        self.prediction = None
+        self.classifier, self.prediction = classifier, None
         self.choice = ipywidgets.Dropdown(options=[(CHOOSE, ""), *examples.items()], layout=_width("22em"))
         self.upload = _upload_button(f"Upload (up to {UPLOAD_MEGABYTES} MB)", multiple=False)
         self.recorder = Recorder()
@@ -103,19 +66,21 @@ class PredictionWidget(ipywidgets.VBox):
         self.picture, self.reasons = (ipywidgets.Image(format="png", layout=_width("100%")) for _ in range(2))
         self.why = ipywidgets.Button(description="Why?", tooltip="What in the sound spoke for this answer")
         self.teacher = TeachingPanel(classifier, self._take_over)
-        folded = ipywidgets.Accordion([self.teacher], titles=["Teach it a new class"], selected_index=None)
-        inputs = ipywidgets.HBox([self.choice, self.upload, self.recorder], layout=ipywidgets.Layout(flex_flow="wrap"))
-        heard = ipywidgets.HBox([self.player, self.why], layout=ipywidgets.Layout(align_items="center"))
         self.hint = ipywidgets.HTML(_hint(classifier))
-        parts = [_html(STYLE), inputs, self.path, self.hint, self.status, heard, self.picture, self.reasons, folded]
-        super().__init__(parts, layout=ipywidgets.Layout(max_width="1080px"))
+        super().__init__(self._lay_out(), layout=ipywidgets.Layout(max_width="1080px"))
         self.add_class("esc50-widget")
-        self._clear(_card("start", START))
+        self._clear(_panel("start", START))
         self.choice.observe(self._on_choice, "value")
         self.upload.observe(self._on_upload, "value")
         self.recorder.observe(self._on_recording, ["recording", "fault"])
         self.path.observe(self._on_path, "value")
         self.why.on_click(self._on_why)
+
+    def _lay_out(self):
+        inputs = _row(self.choice, self.upload, self.recorder)
+        answer = _row(self.player, self.why, align_items="center")
+        folded = ipywidgets.Accordion([self.teacher], titles=["Teach it a new class"], selected_index=None)
+        return [inputs, self.path, self.hint, self.status, answer, self.picture, self.reasons, folded]
 
     def _on_choice(self, change):
         if change["new"]:
@@ -125,7 +90,7 @@ class PredictionWidget(ipywidgets.VBox):
         for file in change["new"]:
             self.choice.value = ""  # so that any example can be chosen again
             if _is_lost(file):
-                self._clear(_card("wrong", _lost(file)))
+                self._clear(_panel("wrong", _explain_loss(file)))
             else:
                 self._show(file["content"], file["name"])
             self.upload.value = ()  # so that the same file can be uploaded again
@@ -135,7 +100,7 @@ class PredictionWidget(ipywidgets.VBox):
             return
         self.choice.value = ""
         if change["name"] == "fault":
-            self._clear(_card("wrong", change["new"]))
+            self._clear(_panel("wrong", change["new"]))
         else:
             self._show(change["new"], "your recording")
 
@@ -145,69 +110,50 @@ class PredictionWidget(ipywidgets.VBox):
             try:
                 file = Path(path).expanduser()
             except RuntimeError:  # ~ and a name that is no user's
-                self._clear(_card("wrong", f"{path}: there is no such user here; give the whole path."))
+                self._clear(_panel("wrong", f"{path}: there is no such user here; give the whole path."))
             else:
                 self._show(file, file.name)
 
     def _on_why(self, button):
-        if self.prediction is None:
-            return
-        with _busy(button):
-            _show_figure(self.reasons, _reasons(self.classifier, self.prediction))
+        if self.prediction is not None:
+            with _busy(button):
+                figure = Figure(figsize=(12, 4), layout="constrained")
+                explanation = explain(self.classifier, self.prediction)
+                plots.plot_explanation(self.prediction, explanation, ax=figure.subplots())
+                _show_figure(self.reasons, figure)
 
     def _show(self, source, name):
-        self._clear(_card("busy", LISTENING))
+        self._clear(_panel("busy", CLASSIFYING))
         try:
             self.prediction = self.classifier.predict(source)
         except AudioError as error:
-            self._clear(_card("wrong", f"{name}: {error}"))
+            self._clear(_panel("wrong", f"{name}: {error}"))
             return
         self.player.value = _wav(self.prediction.sound)
         self.player.layout.display = self.why.layout.display = None
         _show_figure(self.picture, plots.plot_prediction(self.prediction))
         self.status.value = _answer(self.prediction, name)
 
-    def _clear(self, card):
+    def _clear(self, panel):
         self.prediction = None
         for part in (self.player, self.picture, self.reasons):
             part.value = b""
         for part in (self.player, self.picture, self.reasons, self.why):
             part.layout.display = "none"
-        self.status.value = card
+        self.status.value = panel
 
     def _take_over(self, classifier):
         self.classifier = classifier
         self.hint.value = _hint(classifier)
         self.choice.value = ""
-        self._clear(_card("start", START))
+        self._clear(_panel("start", START))
 
 
 class TeachingPanel(ipywidgets.VBox):
     """Teaches a class from uploaded or recorded clips, and says what that costs the others.
 
-    Parameters
-    ----------
-    classifier : esc50.classifier.predict.SoundClassifier
-        What is taught; not changed.
-    take_over : callable
-        Called with the classifier that has learnt, and with the first one when all is forgotten.
-
-    Attributes
-    ----------
-    name : ipywidgets.Text
-        Of the new class.
-    upload : ipywidgets.FileUpload
-        Takes any number of files, again and again.
-    recorder : esc50.apps.recorder.Recorder
-        Adds what the microphone hears.
-    clips : dict of str to bytes
-        What was given so far, by name. Another sound of the same name gets a number; the same file is kept once.
-    learn, forget : ipywidgets.Button
-        Teach the class; give all clips and taught classes back.
-    status : ipywidgets.HTML
-        Which clips there are, how far it is, what came of it, or what is wrong.
-    taught : esc50.experiments.teaching.Taught or None
-        What came of the last lesson.
+    `take_over` is called with the classifier that has learnt, and with the first one when all is forgotten. `clips`
+    are those given so far, by name: another sound of the same name gets a number, the same file is kept once.
     """
 
     def __init__(self, classifier, take_over):
@@ -218,34 +164,29 @@ class TeachingPanel(ipywidgets.VBox):
         self.recorder = Recorder(max_seconds=10)
         self.learn = ipywidgets.Button(description="Teach", button_style="primary")
         self.forget = ipywidgets.Button(description="Forget all")
-        self.status = ipywidgets.HTML(_card("start", TEACHING))
-        given = ipywidgets.HBox([self.name, self.upload, self.recorder, self.learn, self.forget])
-        given.layout.flex_flow = "wrap"
-        super().__init__([given, self.status])
+        self.status = ipywidgets.HTML(_panel("start", TEACHING))
+        super().__init__([_row(self.name, self.upload, self.recorder, self.learn, self.forget), self.status])
         self.upload.observe(self._on_upload, "value")
         self.recorder.observe(self._on_recording, ["recording", "fault"])
         self.learn.on_click(self._on_learn)
         self.forget.on_click(self._on_forget)
 
     def _on_upload(self, change):
-        files = change["new"]
-        if not files:
+        if not (files := change["new"]):
             return
         for file in files:
             if not _is_lost(file):
                 self._add(file["name"], bytes(file["content"]))
-        lost = [_lost(file) for file in files if _is_lost(file)]
-        self.status.value = _card("wrong" if lost else "start", *lost, self._list())
+        lost = [_explain_loss(file) for file in files if _is_lost(file)]
+        self.status.value = _panel("wrong" if lost else "start", *lost, self._list())
         self.upload.value = ()
 
     def _on_recording(self, change):
-        if not change["new"]:
-            return
-        if change["name"] == "fault":
-            self.status.value = _card("wrong", change["new"])
-            return
-        self._add(f"recording {len(self.clips) + 1}", bytes(change["new"]))
-        self.status.value = _card("start", self._list())
+        if change["new"] and change["name"] == "fault":
+            self.status.value = _panel("wrong", change["new"])
+        elif change["new"]:
+            self._add(f"recording {len(self.clips) + 1}", bytes(change["new"]))
+            self.status.value = _panel("start", self._list())
 
     def _add(self, name, content):
         if content not in self.clips.values():
@@ -254,21 +195,21 @@ class TeachingPanel(ipywidgets.VBox):
     def _on_learn(self, button):
         with _busy(button):
             try:
-                self.taught = teach(self.classifier, self.name.value, self.clips, report=self._report)
-            except TeachingError as error:
-                self.status.value = _card("wrong", f"Not taught: {error}.", minor=[self._list()] if self.clips else ())
+                self.taught = _teach(self.classifier, self.name.value, self.clips, self._report)
+            except Esc50Error as error:
+                self.status.value = _panel("wrong", f"Not taught: {error}.", minor=[self._list()] if self.clips else ())
                 return
         self.classifier, self.clips, self.name.value = self.taught.classifier, {}, ""
         self.take_over(self.classifier)
-        self.status.value = _lesson(self.taught)
+        self.status.value = _summarise_lesson(self.taught)
 
     def _on_forget(self, button):
         self.classifier, self.clips, self.taught, self.name.value = self.untaught, {}, None, ""
         self.take_over(self.classifier)
-        self.status.value = _card("start", f"All forgotten. {TEACHING}")
+        self.status.value = _panel("start", f"All forgotten. {TEACHING}")
 
     def _report(self, step):
-        self.status.value = _card("busy", f"{step.capitalize()} …", minor=["This takes about ten seconds."])
+        self.status.value = _panel("busy", f"{step.capitalize()} …", minor=["This takes about ten seconds."])
 
     def _list(self):
         return f"{len(self.clips)} clip{'' if len(self.clips) == 1 else 's'}: {', '.join(self.clips)}"
@@ -279,7 +220,7 @@ def prediction_widget(classifier, *, examples=None, root=None):
 
     Parameters
     ----------
-    classifier : esc50.classifier.predict.SoundClassifier
+    classifier : esc50.SoundClassifier
         What answers.
     examples : dict of str to str, optional
         Label -> what ``classifier.predict`` takes; `default_examples` by default.
@@ -298,34 +239,38 @@ def prediction_widget(classifier, *, examples=None, root=None):
 
 
 def default_examples(*, root=None):
-    """Sounds to choose from: the synthesised ones and, where ESC-50 is present, its first clip of each class.
+    """Label -> source of the synthesised sounds and, where ESC-50 is present, of its first clip of each class.
 
-    Parameters
-    ----------
-    root : path-like, optional
-        ESC-50's folder; found as `esc50.dataset.clips.find_dataset` finds it by default.
-
-    Returns
-    -------
-    dict of str to str
-        Label -> what `esc50.audio.sound.load_sound` takes. The labels say which sounds the head was trained on.
+    The labels say which sounds the head was trained on.
     """
-    examples = {f"{plots.class_label(name)} (synthesised)": f"{EXAMPLE_PREFIX}{name}" for name in EXAMPLES}
+    examples = {f"{class_label(name)} (synthesised)": f"{EXAMPLE_PREFIX}{name}" for name in EXAMPLES}
+    try:
+        from esc50 import dataset
+    except ModuleNotFoundError:  # the study's packages
+        return examples
     if root is None and not dataset.dataset_found():
         return examples
     root = dataset.find_dataset(root)
     clips = dataset.load_clips().drop_duplicates("category").sort_values("category")
-    labels = clips["category"].map(plots.class_label) + " (ESC-50, trained on)"
+    labels = clips["category"].map(class_label) + " (ESC-50, trained on)"
     files = (str(dataset.clip_path(name, root)) for name in clips["filename"])
     return examples | dict(zip(labels, files, strict=True))
+
+
+def _teach(classifier, name, clips, report):
+    try:
+        from esc50.experiments.teaching import teach
+    except ModuleNotFoundError as error:
+        raise TeachingError(f"{NO_STUDY}; {error.name} is missing") from error
+    return teach(classifier, name, clips, report=report)
 
 
 def _width(width):
     return ipywidgets.Layout(width=width)
 
 
-def _html(text):
-    return ipywidgets.HTML(text, layout=ipywidgets.Layout(margin="0", height="0"))
+def _row(*parts, **layout):
+    return ipywidgets.HBox(parts, layout=ipywidgets.Layout(flex_flow="wrap", **layout))
 
 
 def _hint(classifier):
@@ -357,7 +302,7 @@ def _is_lost(file):
     return len(file["content"]) < file["size"]
 
 
-def _lost(file):
+def _explain_loss(file):
     return (
         f"{file['name']} ({file['size'] / 1e6:.1f} MB) did not arrive whole: some notebook front ends lose uploads "
         f"above about {UPLOAD_MEGABYTES} MB. Copy it to where the notebook runs and give its path instead."
@@ -366,28 +311,28 @@ def _lost(file):
 
 def _answer(prediction, name):
     theme = f" · {prediction.theme.lower()}" if prediction.theme and prediction.is_known else ""
-    facts = f"{name} · {describe_sound(prediction.sound)}{theme}"
-    nearest = ", ".join(f"{n.filename} ({plots.class_label(n.category)})" for n in prediction.nearest)
-    minor = [facts, *([f"Nearest training clips: {nearest}"] if nearest else [])]
+    nearest = ", ".join(f"{n.filename} ({class_label(n.category)})" for n in prediction.nearest)
+    minor = [f"{name} · {describe_sound(prediction.sound)}{theme}"]
+    minor += [f"Most similar training clips: {nearest}"] if nearest else []
     kind = "known" if prediction.is_known else "unknown"
-    return _card(kind, prediction.verdict, minor=minor, warnings=prediction.warnings)
+    return _panel(kind, prediction.verdict, minor=minor, warnings=prediction.warnings)
 
 
-def _lesson(taught):
+def _summarise_lesson(taught):
     learnt, cost, calibration, pupil = taught.sentences
-    table = taught.costs().rename(columns=lambda name: name.replace("_", " ")).rename(index=plots.class_label)
+    table = taught.costs().rename(columns=lambda name: name.replace("_", " ")).rename(index=class_label)
     changed = table.rename_axis("class").reset_index().to_html(index=False, border=0) if len(table) else ""
     missed = taught.left_out[~taught.left_out["recognised"]]
-    missed = [f"Left out, {clip} was taken for {plots.class_label(found)}." for clip, found, _ in missed.to_numpy()]
-    measured = "Measured on a fold of ESC-50 with a head that heard the other four and the new clips."
+    missed = [f"Left out, {clip} was taken for {class_label(found)}." for clip, found, _ in missed.to_numpy()]
+    measured = "Measured on a fold of ESC-50 with a head that was trained on the other four and the new clips."
     closing = f"It took {taught.seconds:.0f} s. It now answers with {len(taught.classifier.class_names)} classes."
-    return _card("known", learnt, cost, minor=[*missed, measured, calibration, pupil, closing], table=changed)
+    return _panel("known", learnt, cost, minor=[*missed, measured, calibration, pupil, closing], table=changed)
 
 
-def _card(kind, main, *more, minor=(), warnings=(), table=""):
+def _panel(kind, main, *more, minor=(), warnings=(), table=""):
     above = [("main", main), *(("", line) for line in more), *(("warning", line) for line in warnings)]
     below = [("minor", line) for line in minor]
-    return f'<div class="esc50-card {kind}">{_paragraphs(above)}{table}{_paragraphs(below)}</div>'
+    return f'<div class="esc50-panel {kind}">{_paragraphs(above)}{table}{_paragraphs(below)}</div>'
 
 
 def _paragraphs(lines):
@@ -398,12 +343,6 @@ def _wav(sound):
     buffer = io.BytesIO()
     soundfile.write(buffer, sound.waveform, sound.sample_rate_hz, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
-
-
-def _reasons(classifier, prediction):
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    plots.plot_explanation(prediction, explain(classifier, prediction), ax=figure.subplots())
-    return figure
 
 
 def _show_figure(image, figure):

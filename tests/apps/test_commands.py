@@ -1,22 +1,28 @@
-"""The commands that hear sounds, and one of them in a process of its own."""
+"""The commands that answer to sounds, what a command says that cannot run, and processes of their own."""
 
 import csv
 import io
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from threading import Event
 
+import click
 import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
 
+import esc50
+from esc50.apps import commands
 from esc50.apps.cli import cli
 from esc50.audio import synthesis
 from esc50.audio.sound import load_sound
+from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.classifier.predict import SoundClassifier
-from esc50.yamnet.hub_module import load_yamnet
+from esc50.yamnet.runtime import load_runtime
 
 RATE = 16_000
 
@@ -34,7 +40,6 @@ def run(*arguments, **options):
     return CliRunner().invoke(cli, [str(argument) for argument in arguments], **options)
 
 
-@pytest.mark.yamnet
 @pytest.mark.usefixtures("loaded")
 def test_a_bad_file_is_named_on_stderr_and_does_not_stop_the_rest(files):
     result = run("predict", "--format", "json", "--top", 2, *files)
@@ -47,7 +52,6 @@ def test_a_bad_file_is_named_on_stderr_and_does_not_stop_the_rest(files):
     assert third["file"] == files[2]
 
 
-@pytest.mark.yamnet
 @pytest.mark.usefixtures("loaded")
 def test_csv_into_a_file(files, tmp_path):
     result = run("predict", "--format", "csv", "--output", tmp_path / "answers.csv", files[0])
@@ -57,7 +61,6 @@ def test_csv_into_a_file(files, tmp_path):
     assert rows[0]["class_name"] == "siren"
 
 
-@pytest.mark.yamnet
 @pytest.mark.usefixtures("loaded")
 def test_a_table_shows_the_verdict(files):
     result = run("predict", files[0])
@@ -65,7 +68,6 @@ def test_a_table_shows_the_verdict(files):
     assert result.stdout.splitlines()[0].startswith(f"{files[0]} (0:05.0): This sounds like a siren")
 
 
-@pytest.mark.yamnet
 @pytest.mark.usefixtures("loaded")
 def test_standard_input(files):
     result = run("predict", "--format", "json", "-", input=Path(files[0]).read_bytes())
@@ -73,7 +75,6 @@ def test_standard_input(files):
     assert result.exit_code == 0
 
 
-@pytest.mark.yamnet
 @pytest.mark.usefixtures("loaded")
 def test_a_timeline_in_every_format(files):
     table = run("predict", "--timeline", files[0])
@@ -88,33 +89,31 @@ def test_a_timeline_in_every_format(files):
     assert run("predict", "--timeline", *files).exit_code == 1
 
 
-@pytest.mark.yamnet
 @pytest.mark.parametrize(
     ("options", "size"), [([], 5_984), (["--model", "layers"], 5_984), (["--model", "plain"], 1_024)]
 )
 @pytest.mark.parametrize("timeline", [[], ["--timeline"]])
 def test_the_named_model_answers(files, monkeypatch, options, size, timeline):
-    heard = []
+    sizes = set()
     apply_head = SoundClassifier.apply_head
-    monkeypatch.setattr(SoundClassifier, "apply_head", lambda self, v: heard.append(v.shape[1]) or apply_head(self, v))
+    monkeypatch.setattr(SoundClassifier, "apply_head", lambda self, v: sizes.add(v.shape[1]) or apply_head(self, v))
     result = run("predict", *options, *timeline, files[0])
     assert result.exit_code == 0
     assert "siren" in result.stdout
-    assert set(heard) == {size}
+    assert sizes == {size}
 
 
-@pytest.mark.yamnet
 def test_embeddings_with_their_times(files, tmp_path):
     result = run("embed", "--output", tmp_path / "e.npz", *files)
     assert (result.exit_code, result.stderr.count("Error")) == (1, 1)
     with np.load(tmp_path / "e.npz") as arrays:
         assert arrays["embeddings"].shape == (20, 1024)
-        np.testing.assert_allclose(arrays["embeddings"][:10], load_yamnet().embed(load_sound(files[0]).waveform))
+        vectors = load_runtime().embed(load_sound(files[0]).waveform)
+        np.testing.assert_allclose(arrays["embeddings"][:10], vectors[:, -1024:], atol=1e-5)
         assert arrays["filename"].tolist() == [files[0]] * 10 + [files[2]] * 10
         np.testing.assert_allclose(arrays["start_seconds"][:3], [0, 0.48, 0.96])
 
 
-@pytest.mark.yamnet
 def test_no_embeddings_no_file(files, tmp_path):
     assert run("embed", "--output", tmp_path / "e.npz", files[1]).exit_code == 1
     assert not (tmp_path / "e.npz").exists()
@@ -126,12 +125,12 @@ def test_no_embeddings_no_file(files, tmp_path):
         (["predict"], "Missing argument 'FILES…'"),
         (["predict", "--top", "0", "a.wav"], "0 is not in the range 1<=x<=50"),
         (["predict", "--format", "xml", "a.wav"], "'xml' is not one of"),
-        (["predict", "--model", "best", "a.wav"], "'best' is not one of 'layers', 'plain'"),
+        (["predict", "--model", "best", "a.wav"], "'best' is not one of 'multilayer', 'plain'"),
         (["predict", "--format", "audacity", "a.wav"], "add --timeline"),
         (["predict", "--timeline", "--format", "audacity", "a.wav", "b.wav"], "give one file"),
         (["predict", "--timeline", "--top", "3", "a.wav"], "leave out --top or --timeline"),
-        (["bench", "--clips", "0"], "0 is not in the range 1<=x<=2000"),
-        (["select", "--layers", "--kernel"], "one at a time"),
+        (["nested-cv", "trees"], "'trees' is not one of 'heads', 'layers', 'kernel_ridge'"),
+        (["export", "--format", "onyx"], "'onyx' is not one of 'onnx', 'tflite'"),
         (["embed", "a.wav"], "Missing option '--output'"),
         (["predit"], "No such command 'predit'"),
     ],
@@ -143,7 +142,6 @@ def test_wrong_usage_ends_with_2(arguments, message):
     assert result.stdout == ""
 
 
-@pytest.mark.yamnet
 @pytest.mark.usefixtures("loaded")
 def test_a_place_that_cannot_be_written_is_named(files, tmp_path):
     (tmp_path / "file").write_text("")
@@ -152,21 +150,85 @@ def test_a_place_that_cannot_be_written_is_named(files, tmp_path):
     assert "cannot be written" in result.stderr
 
 
-def test_help_shows_every_command_whole():
-    text = run("--help").stdout
-    assert "..." not in text.replace("COMMAND [ARGS]...", "")
+def test_the_models_are_those_of_the_classifier():
+    assert tuple(MODEL_REGISTRY) == commands.MODELS and commands.MODELS[0] == DEFAULT_MODEL
+
+
+def test_help_shows_every_command_whole_and_what_needs_a_checkout_apart():
+    use, study = run("--help").stdout.split("Use it:")[1].split("Study")
+    assert "..." not in use + study
+    assert [name for name in ("predict", "embed", "app", "train", "space") if f"\n  {name} " in use] == [
+        "predict",
+        "embed",
+        "app",
+    ]
+    assert "\n  train " in study and "\n  nested-cv " in study and "\n  space " in study
 
 
 @pytest.mark.parametrize("command", ["predict", "embed"])
 def test_help_has_examples(command):
     text = run(command, "--help").stdout
-    assert f"python -m esc50 {command}" in text
+    assert f"esc50 {command}" in text
     assert "*.wav" in text
 
 
-@pytest.mark.yamnet
-def test_a_process_of_its_own_says_nothing_but_the_answer(files):
-    command = [sys.executable, "-m", "esc50", "predict", "--format", "json", files[0], files[2]]
-    answer = subprocess.run(command, capture_output=True, text=True)
-    assert (answer.returncode, answer.stderr) == (0, "")
-    assert [record["top"][0]["class_name"] for record in json.loads(answer.stdout)] == ["siren", "church_bells"]
+@pytest.mark.parametrize("module", ["no_such_package", "esc50.no_such_module"])
+@pytest.mark.parametrize("extra", [None, "app", "study"])
+def test_a_missing_package_is_named_with_the_extra_that_installs_it(extra, module):
+    @click.command(cls=commands.Esc50Command, extra=extra)
+    def draw():
+        import_module(module)
+
+    result = CliRunner().invoke(draw)
+    assert result.exit_code == 1
+    if extra is None or module.startswith("esc50"):
+        assert isinstance(result.exception, ModuleNotFoundError)
+    else:
+        assert result.stderr == f"Error: `esc50 draw` needs no_such_package: pip install 'esc50[{extra}]'\n"
+
+
+def test_outside_a_checkout_the_study_is_refused_in_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(commands, "META_DIR", tmp_path / "data" / "meta")
+    for name in (name for name, command in cli.commands.items() if command.is_study):
+        result = run(name)
+        assert result.exit_code == 1
+        assert f"`esc50 {name}` needs a checkout" in result.stderr and "pip install 'esc50[" in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert run("train", "--help").exit_code == 0
+
+
+def test_a_command_that_takes_long_says_that_it_is_at_work(monkeypatch):
+    said = Event()
+    monkeypatch.setattr(commands, "NOTICE_SECONDS", 0)
+    monkeypatch.setattr(commands.click, "echo", lambda text, err: err and "`esc50 wait`" in text and said.set())
+
+    @click.command(cls=commands.Esc50Command)
+    def wait():
+        assert said.wait(60)
+
+    assert CliRunner().invoke(wait).exit_code == 0
+
+
+HEAVY = "gradio keras librosa matplotlib pandas scipy seaborn sklearn tensorflow tensorflow_hub tf_keras"
+ROOMS = "esc50.dataset esc50.experiments esc50.reporting"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--format", "json"], ["predict", "--timeline"]])
+def test_a_process_of_its_own_imports_only_the_runtime_and_says_only_the_answer(files, arguments):
+    arguments = arguments if arguments == ["--help"] else [*arguments, files[0], files[2]]
+    program = (
+        "import atexit, sys; from esc50.apps.cli import main\n"
+        f"heavy = {(HEAVY + ' ' + ROOMS).split()}\n"
+        "atexit.register(lambda: print(*(set(heavy) & set(sys.modules)), file=sys.stderr))\n"
+        f"main({arguments})"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    said = [line for line in answer.stderr.splitlines() if line and "at work" not in line]
+    assert (answer.returncode, said) == (0, [])
+    assert ("siren" in answer.stdout and "church" in answer.stdout) or "Usage" in answer.stdout
+
+
+def test_both_ways_to_start_are_one():
+    options = {"capture_output": True, "text": True, "check": True}
+    module = subprocess.run([sys.executable, "-m", "esc50", "--version"], **options).stdout
+    assert module.rstrip().endswith(f"version {esc50.__version__}")

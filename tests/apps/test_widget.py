@@ -1,6 +1,7 @@
 import datetime
 import html
 import io
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,12 +12,14 @@ import pytest
 import soundfile
 from matplotlib.figure import Figure
 
+import esc50
 from esc50 import dataset
 from esc50.apps import widget
-from esc50.apps.widget import CHOOSE, LISTENING, START, TEACHING, TeachingPanel, default_examples, prediction_widget
+from esc50.apps.widget import CHOOSE, CLASSIFYING, START, TEACHING, TeachingPanel, default_examples, prediction_widget
 from esc50.audio import synthesis
 from esc50.classifier.predict import SoundClassifier
 from esc50.config import TeachingError
+from esc50.experiments import teaching
 from esc50.experiments.teaching import PUPIL, Taught
 from esc50.reporting import plots
 
@@ -70,7 +73,6 @@ def shows_only(shell, message):
     return hidden and cleared and message in shell.status.value and "Traceback" not in shell.status.value
 
 
-@pytest.mark.yamnet
 def test_nothing_is_shown_until_something_is_chosen(empty_widget):
     assert shows_only(empty_widget, START)
     assert empty_widget.choice.label == CHOOSE
@@ -82,14 +84,12 @@ def test_nothing_is_shown_until_something_is_chosen(empty_widget):
     assert empty_widget.picture.value != rain
 
 
-@pytest.mark.yamnet
 def test_the_first_example_is_shown_at_once(classifier):
     shell = prediction_widget(classifier, examples={"a <siren>": "example:siren"})
     assert shows(shell, "a &lt;siren&gt;")
     assert shows_only(prediction_widget(classifier, examples={}), START)
 
 
-@pytest.mark.yamnet
 def test_the_widget_says_what_the_classifier_says(classifier, empty_widget):
     empty_widget.choice.value = "example:rain"
     expected = classifier.predict("example:rain")
@@ -99,7 +99,6 @@ def test_the_widget_says_what_the_classifier_says(classifier, empty_widget):
     np.testing.assert_allclose(played, synthesis.example("rain"), atol=2**-15)
 
 
-@pytest.mark.yamnet
 def test_an_upload_is_predicted_and_the_same_file_can_come_again(classifier, empty_widget):
     sound = synthesis.example("siren")
     for _ in range(2):
@@ -114,7 +113,6 @@ def test_an_upload_is_predicted_and_the_same_file_can_come_again(classifier, emp
         assert shows(empty_widget, "rain")
 
 
-@pytest.mark.yamnet
 @pytest.mark.parametrize(
     ("name", "content", "size", "message"),
     [
@@ -133,7 +131,6 @@ def test_a_bad_upload_is_explained_and_clears_what_was_shown(empty_widget, name,
     assert shows_only(empty_widget, "wrong")
 
 
-@pytest.mark.yamnet
 def test_silence_gets_its_warning(empty_widget):
     upload(empty_widget, "silence.wav", file_bytes(synthesis.silence()))
     assert shows(empty_widget, "silence.wav")
@@ -141,10 +138,9 @@ def test_silence_gets_its_warning(empty_widget):
     assert "Nothing to hear" in empty_widget.status.value
 
 
-@pytest.mark.yamnet
 def test_while_it_listens_the_last_answer_is_gone(empty_widget, monkeypatch):
     def look(source):
-        assert shows_only(empty_widget, LISTENING)
+        assert shows_only(empty_widget, CLASSIFYING)
         raise KeyboardInterrupt
 
     empty_widget.choice.value = "example:rain"
@@ -153,7 +149,6 @@ def test_while_it_listens_the_last_answer_is_gone(empty_widget, monkeypatch):
         empty_widget.choice.value = "example:siren"
 
 
-@pytest.mark.yamnet
 def test_a_recording_is_predicted_and_a_refused_microphone_explained(empty_widget):
     empty_widget.recorder.recording = file_bytes(synthesis.example("rain"), 48_000)
     assert shows(empty_widget, "your recording")
@@ -161,7 +156,6 @@ def test_a_recording_is_predicted_and_a_refused_microphone_explained(empty_widge
     assert shows_only(empty_widget, "No microphone &lt;here&gt;.")
 
 
-@pytest.mark.yamnet
 def test_a_file_on_the_notebooks_machine_is_predicted(empty_widget, tmp_path):
     file = tmp_path / "my rain.wav"
     file.write_bytes(file_bytes(synthesis.example("rain")))
@@ -175,12 +169,11 @@ def test_a_file_on_the_notebooks_machine_is_predicted(empty_widget, tmp_path):
 
 def test_what_gets_lost_without_a_word_is_said_beforehand(empty_widget):
     shown = [child.value for child in empty_widget.children if isinstance(child, ipywidgets.HTML)]
-    [hint] = [text for text in shown if "esc50-hint" in text and "<style>" not in text]
+    [hint] = [text for text in shown if "esc50-hint" in text]
     assert "above 10 MB may be lost" in hint and "path" in hint
     assert "10 MB" in empty_widget.upload.description
 
 
-@pytest.mark.yamnet
 def test_which_head_answers_is_said_and_changes_with_it(classifier, plain, empty_widget):
     assert html.escape(classifier.description) in empty_widget.hint.value
     empty_widget.teacher.take_over(plain)
@@ -198,7 +191,6 @@ def test_clips_of_one_name_are_numbered_and_the_same_clip_is_kept_once(panel):
     assert list(panel.clips)[3:] == ["recording 5", "recording 6", "recording 6 (2)"]
 
 
-@pytest.mark.yamnet
 def test_why_is_drawn_when_asked_for_and_gone_with_the_answer(empty_widget):
     empty_widget.choice.value = "example:rain"
     assert empty_widget.reasons.layout.display == "none"
@@ -224,7 +216,7 @@ def panel(monkeypatch):
         held_out = pd.DataFrame([("sea_waves", "sea_waves", name)], columns=["category", "before", "after"])
         return Taught(SimpleNamespace(class_names=["dog", name]), name, left_out, held_out, 2.0)
 
-    monkeypatch.setattr(widget, "teach", teach)
+    monkeypatch.setattr(teaching, "teach", teach)
     taken = []
     shell = TeachingPanel("untaught", taken.append)
     shell.taken = taken
@@ -259,16 +251,25 @@ def test_what_is_wrong_with_a_lesson_is_said_and_the_clips_stay(panel):
     assert not panel.learn.disabled
 
 
-@pytest.mark.yamnet
+def test_without_the_study_teaching_says_what_it_needs_and_only_synthesised_examples_are_offered(monkeypatch):
+    for module in ("esc50.experiments.teaching", "esc50.dataset"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delattr(esc50, "dataset")
+    monkeypatch.delattr(esc50.experiments, "teaching")
+    shell = TeachingPanel("untaught", None)
+    shell.learn.click()
+    assert "Not taught: teaching needs the study" in shell.status.value and "esc50[study]" in shell.status.value
+    assert all("(synthesised)" in label for label in default_examples())
+
+
 def test_what_was_taught_answers_from_then_on(classifier, empty_widget):
-    other = replace(classifier, card=classifier.metadata | {"class_names": [f"x{i}" for i in range(50)]})
+    other = replace(classifier, metadata=classifier.metadata | {"class_names": [f"x{i}" for i in range(50)]})
     empty_widget.teacher.take_over(other)
     assert shows_only(empty_widget, START)
     empty_widget.choice.value = "example:rain"
     assert empty_widget.prediction.class_names[0] == "x0"
 
 
-@pytest.mark.yamnet
 def test_after_a_lesson_the_plain_head_answers_until_all_is_forgotten(plain):
     layered = SoundClassifier.load()
     shell = widget.PredictionWidget(layered, {})
@@ -286,7 +287,6 @@ def test_after_a_lesson_the_plain_head_answers_until_all_is_forgotten(plain):
     assert html.escape(layered.description) in shell.hint.value
 
 
-@pytest.mark.yamnet
 @pytest.mark.parametrize(
     "waveform",
     [synthesis.example("keyboard_typing"), synthesis.silence(seconds=0.05), synthesis.white_noise(seconds=30)],

@@ -1,0 +1,205 @@
+"""The browser app in a real browser."""
+
+from threading import Event
+
+import pytest
+from gradio.route_utils import delete_files_created_by_app
+
+from esc50.apps import web
+from esc50.classifier.explanation import explain
+from esc50.classifier.timeline import detect_events
+from esc50.dataset.clips import clip_path
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+MICROPHONE_EXAMPLE = "siren"  # what the fixture `browser` lets its microphone hear
+ANSWER = ".known, .unknown, .wrong"
+
+
+@pytest.fixture
+def page(browser, served):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["microphone"])
+    page = context.new_page()
+    page.outside = []
+    page.on("request", lambda request: page.outside.append(request.url) if is_outside(request.url) else None)
+    visit(page, served)
+    yield page
+    assert not page.outside
+    context.close()
+
+
+def is_outside(url):
+    return not url.startswith(("http://127.0.0.1", "http://localhost", "data:", "blob:"))
+
+
+def visit(page, served, theme="light"):
+    page.goto(f"{served.local_url}?__theme={theme}")
+    page.get_by_role("button", name="What is it?").wait_for()
+
+
+def upload(page, path):
+    page.locator("input[type=file]").first.set_input_files(path)
+    page.locator(ANSWER).wait_for()
+
+
+def verdict(page):
+    return page.locator(".esc50-panel").inner_text()
+
+
+def test_an_example_is_answered_in_light_and_dark_wide_and_narrow(page, served, screenshots):
+    for theme, width in (("light", 1280), ("dark", 1280), ("light", 420), ("dark", 420)):
+        page.set_viewport_size({"width": width, "height": 900})
+        visit(page, served, theme)
+        assert "Upload a sound" in verdict(page)
+        page.screenshot(path=screenshots / f"app_start_{theme}_{width}.png")
+        page.get_by_role("button", name="siren", exact=True).click()
+        page.locator(".esc50-panel.known").wait_for()
+        assert "sounds like a siren" in verdict(page)
+        page.locator("#probabilities").get_by_text("siren").wait_for()
+        page.locator("#picture img").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.screenshot(path=screenshots / f"app_answer_{theme}_{width}.png", full_page=True)
+
+
+@pytest.mark.audio
+def test_an_uploaded_recording_gets_its_class(page, dataset_root, clips, screenshots):
+    clip = clips.iloc[0]
+    upload(page, clip_path(clip["filename"], dataset_root))
+    page.locator(".esc50-panel.known").wait_for()
+    assert clip["category"] in verdict(page)
+    assert "5.00 s, 1 channel" in verdict(page)
+
+
+def test_a_bad_upload_is_explained_on_the_page(page, served, bad_files, screenshots):
+    for name, message in (("notes.wav", "is not sound, or damaged"), ("nothing.wav", "is empty (0 bytes)")):
+        visit(page, served)
+        upload(page, bad_files[name])
+        assert f"{name} {message}" in verdict(page)
+        assert not page.locator("#probabilities").is_visible()
+    page.screenshot(path=screenshots / "app_error.png")
+
+
+def test_too_large_an_upload_is_explained_on_the_page(page, bad_files, screenshots):
+    page.locator("input[type=file]").first.set_input_files(bad_files["200 MB.wav"])
+    toast = page.get_by_test_id("toast-body")
+    toast.wait_for()
+    assert 'exceed the maximum allowed size of 100.0 Mb: "200 MB.wav"' in toast.inner_text()
+    page.wait_for_timeout(500)  # it fades in
+    page.screenshot(path=screenshots / "app_too_large.png")
+
+
+def test_asking_without_a_sound_is_answered_kindly_and_clearing_starts_again(page, sounds):
+    page.get_by_role("button", name="What is it?").click()
+    page.locator(".esc50-panel.wrong").wait_for()
+    assert "There is no sound yet" in verdict(page)
+    upload(page, sounds["8 bit.wav"])
+    page.locator(".esc50-panel.known, .esc50-panel.unknown").wait_for()
+    page.get_by_role("button", name="Clear").click()
+    page.locator(".esc50-panel.start").wait_for()
+    assert not page.locator("#probabilities").is_visible()
+
+
+def test_a_sound_that_is_none_of_the_classes_is_called_so(page, classifier, sounds):
+    upload(page, sounds["silence.wav"])
+    page.locator(".esc50-panel.unknown").wait_for()
+    assert classifier.predict(sounds["silence.wav"]).verdict in verdict(page)
+    assert "The sound is silent" in verdict(page)
+
+
+def test_what_is_too_long_for_one_answer_gets_only_its_timeline(page, bad_files, screenshots):
+    upload(page, bad_files["eleven minutes.flac"])
+    assert web.LONG in verdict(page)
+    page.get_by_role("button", name="CSV", exact=True).wait_for()
+    assert not page.locator("#probabilities").is_visible()
+    page.screenshot(path=screenshots / "app_too_long.png", full_page=True)
+
+
+def test_a_long_recording_shows_its_timeline_to_download(page, classifier, sounds, screenshots, tmp_path):
+    upload(page, sounds["long.wav"])
+    buttons = [page.get_by_role("button", name=label, exact=True) for label in web.LABELS]
+    files = [download(page, button, tmp_path) for button in buttons]
+    assert [file.name for file in files] == ["long_timeline.csv", "long_timeline.json", "long_timeline.txt"]
+    timeline = detect_events(classifier, sounds["long.wav"])
+    written = [write(timeline, tmp_path / f"expected.{ending}") for ending, write in web.EXPORTS.items()]
+    assert [file.read_text() for file in files] == [file.read_text() for file in written]
+    page.get_by_role("cell", name="siren", exact=True).wait_for()
+    page.set_viewport_size({"width": 420, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.screenshot(path=screenshots / "app_timeline.png", full_page=True)
+
+
+def download(page, button, folder):
+    with page.expect_download() as coming:
+        button.click()
+    path = folder / coming.value.suggested_filename
+    coming.value.save_as(path)
+    return path
+
+
+def test_why_is_drawn_when_asked_for(page, sounds, screenshots):
+    upload(page, sounds["8 bit.wav"])
+    page.locator("#picture img").wait_for()
+    assert not page.locator("#why").is_visible()
+    page.get_by_role("button", name="Why?").click()
+    page.locator("#why img").wait_for()
+    page.screenshot(path=screenshots / "app_why.png", full_page=True)
+
+
+def test_a_why_that_comes_late_is_not_shown_beside_another_sound(page, sounds, monkeypatch):
+    asked, answered = Event(), Event()
+
+    def late(*_):
+        asked.set()
+        page_answered.wait(20)
+        answered.set()
+        return explain(*_)
+
+    page_answered = Event()
+    monkeypatch.setattr(web, "explain", late)
+    upload(page, sounds["8 bit.wav"])
+    page.get_by_role("button", name="Why?").click()
+    assert asked.wait(20)
+    page.get_by_role("button", name="siren", exact=True).click()
+    page.locator(".esc50-panel").get_by_text("sounds like a siren").wait_for()
+    page_answered.set()
+    assert answered.wait(20)
+    page.wait_for_timeout(4_000)
+    assert not page.locator("#why").is_visible()
+
+
+def test_what_the_microphone_hears_is_answered(page, screenshots):
+    page.get_by_role("button", name="Record audio").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(3_000)
+    page.get_by_role("button", name="Stop").first.click()
+    page.locator(".esc50-panel.known").wait_for()
+    page.screenshot(path=screenshots / "app_microphone.png")
+    assert MICROPHONE_EXAMPLE in verdict(page)
+
+
+# --- at the end: these look at what all the above left
+
+
+def test_files_are_swept_but_the_examples_stay(served, cache, sounds, page):
+    upload(page, sounds["8 bit.wav"])
+    assert list(cache.rglob("8 bit.wav"))
+    assert served.delete_cache == (300, 1800)
+    delete_files_created_by_app(served, age=0)
+    assert not list(cache.rglob("8 bit.wav"))
+    page.get_by_role("button", name="rain", exact=True).click()
+    page.locator(".esc50-panel.known").wait_for()
+    assert "sounds like rain" in verdict(page)
+
+
+def test_a_sound_that_was_swept_is_asked_for_again(served, page, sounds):
+    upload(page, sounds["24 bit.wav"])
+    delete_files_created_by_app(served, age=0)
+    page.get_by_role("button", name="Why?").click()
+    page.get_by_test_id("toast-body").get_by_text("give it again").wait_for()
+    page.get_by_role("button", name="What is it?").click()
+    page.locator(".esc50-panel.wrong").get_by_text("give it again").wait_for()
+
+
+def test_nothing_outside_this_machine_was_contacted(contacted):
+    assert contacted <= {"127.0.0.1", "127.0.0.2", "::1", "localhost"}
+    assert "127.0.0.1" in contacted
