@@ -6,8 +6,8 @@ import pytest
 import soundfile
 
 from esc50.audio import synthesis
-from esc50.classifier.model_io import MODELS
-from esc50.config import BUILD_DIR, N_CLASSES, DatasetError, HeadSettings
+from esc50.classifier.model_io import MODEL_REGISTRY
+from esc50.config import BUILD_DIR, N_CLASSES, DatasetError
 from esc50.dataset.clips import DATASET_VARIABLE, dataset_found, find_dataset, load_clips
 
 ALL_LAYERS = tuple(range(1, 15))
@@ -19,7 +19,11 @@ SCREENSHOTS_DIR = BUILD_DIR / "screenshots"
 MICROPHONE_EXAMPLE = "siren"  # what the browser's fake microphone hears, again and again
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by markers
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if "browser" in item.fixturenames:
+            item.add_marker("browser")
     try:
         found = dataset_found()
     except DatasetError as error:  # a wrong ESC50_DATA must not pass as "not found"
@@ -56,7 +60,7 @@ def small_wide_head():
 def trained_head(size):
     import keras
 
-    from esc50.experiments.networks import build_head
+    from esc50.experiments.networks import HeadSettings, build_head
 
     keras.utils.set_random_seed(2015)
     model = build_head(input_size=size, settings=HeadSettings(units=(8,)))
@@ -69,23 +73,36 @@ def trained_head(size):
 
 @pytest.fixture(scope="session")
 def trust():
-    """For the card of a head made for tests: probabilities as they are, every sound known but silence."""
+    """For the metadata of a head made for tests: probabilities as they are, every sound known but silence."""
     rule = {"score": "class_neighbours", "neighbours": 5, "threshold": -1.0, "kept": 1.0, "meaning": "All are known."}
     return {"temperature": 1.0, "rejection": rule}
 
 
-@pytest.fixture(scope="session", params=MODELS)
-def small_classifier(request, small_head, small_wide_head, trust, tmp_path_factory):
-    """A classifier of either kind with a small head: on YAMNet's embedding alone, and on all its layers."""
-    from esc50.classifier.model_io import EMBEDDING, save_classifier
+@pytest.fixture(scope="session", params=MODEL_REGISTRY)
+def small_classifier(request, trust):
+    """A classifier of either kind with a small random head: on YAMNet's embedding alone, and on all its layers."""
+    from esc50.classifier.model_io import load_model
+    from esc50.classifier.ood import load_reference
     from esc50.classifier.predict import SoundClassifier
-    from esc50.experiments.networks import with_logarithm
+    from esc50.yamnet.runtime import load_runtime
 
-    is_plain = request.param == "plain"
-    head, layers = (small_head, EMBEDDING) if is_plain else (with_logarithm(small_wide_head), ALL_LAYERS)
-    about = {"pooling": "mean", "cross_validated": {}, "settings": HeadSettings(units=(8,)), "trust": trust}
-    path = tmp_path_factory.mktemp("models") / "model.keras"
-    return SoundClassifier.load(save_classifier(head, layers=layers, path=path, **about))
+    _, metadata = load_model(request.param)
+    metadata = metadata | {"pooling": "mean", **trust}
+    return SoundClassifier(random_head(is_plain=request.param == "plain"), load_runtime(), metadata, load_reference())
+
+
+def random_head(*, is_plain):
+    """A head with random weights, the same at every call."""
+    from esc50.classifier.head import Head
+    from esc50.yamnet.export import head_model
+
+    rng, size = np.random.default_rng(2015), 1024 if is_plain else 5984
+    layers = [
+        (rng.normal(0, 0.1, shape).astype(np.float32), np.zeros(shape[1], np.float32))
+        for shape in ((size, 8), (8, N_CLASSES))
+    ]
+    mean, deviation = rng.random(size), 0.1 + rng.random(size)
+    return Head(head_model(mean, deviation, layers, logarithm=not is_plain).SerializeToString())
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +121,7 @@ def plain():
     return SoundClassifier.load("plain")
 
 
-@pytest.fixture(scope="session", params=MODELS)
+@pytest.fixture(scope="session", params=MODEL_REGISTRY)
 def shipped(request):
     """Each of the two that come with the project."""
     from esc50.classifier.predict import SoundClassifier

@@ -306,7 +306,7 @@ def _store_blocks(blocks, store):
             store.write(vectors.astype(STORED).tobytes())
             store.flush()
         except OSError as error:
-            where = f"{tempfile.gettempdir()} has no room for what is heard ({error.strerror})"
+            where = f"{tempfile.gettempdir()} has no room for the vectors ({error.strerror})"
             raise AudioError(f"{where}: make room, or let TMPDIR name another folder") from error
         yield vectors
 

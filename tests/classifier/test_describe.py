@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from esc50.classifier.describe import NO_ARTICLE, class_label, describe_head, describe_sound, say, with_article
+from esc50.classifier.describe import NO_ARTICLE, class_label, describe_head, describe_sound, say_verdict, with_article
 from esc50.dataset.clips import class_names
 
 NAMES = ("dog", "engine", "rain")
@@ -21,7 +21,7 @@ NAMES = ("dog", "engine", "rain")
     ],
 )
 def test_the_verdict_in_words(probabilities, is_known, is_silent, sentence):
-    assert say(NAMES, np.array(probabilities), is_known=is_known, is_silent=is_silent) == sentence
+    assert say_verdict(NAMES, np.array(probabilities), is_known=is_known, is_silent=is_silent) == sentence
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from esc50.classifier.formats import (
     clock,
     error_record,
 )
+from esc50.classifier.ood import Neighbour
 
 TOP = {
     "file": "a, b.wav",
@@ -117,7 +118,7 @@ def test_a_prediction_in_plain_types():
         theme="Natural soundscapes & water",
         sound=SimpleNamespace(duration_seconds=5.0),
         top=lambda k: [("rain", 0.9), ("wind", 0.1)][:k],
-        nearest=(SimpleNamespace(filename="1-a.wav", category="rain", similarity=0.8),),
+        nearest=(Neighbour("1-a.wav", "rain", 0.8),),
         warnings=(),
     )
     record = formats.prediction_record("r.wav", prediction, top=1)

@@ -20,8 +20,6 @@ from esc50.classifier.timeline import detect_events
 from esc50.config import N_CLASSES
 from esc50.dataset.clips import clip_path
 
-pytestmark = pytest.mark.yamnet
-
 RATE, ORIGINAL_RATE = 16_000, 44_100
 N_CLIPS = 100  # two of each class
 MIN_AGREEMENT = 0.98
