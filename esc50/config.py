@@ -152,103 +152,6 @@ class LayerSettings(BackboneSettings):
 
 
 @dataclass(frozen=True)
-class TrustSettings:
-    """When an answer is given and when it is "none of these"; fixed in advance but for what is said otherwise."""
-
-    kept: float = 0.95  # share of known sounds that must be kept
-    reliability_bins: int = 15  # as Guo et al. 2017, arXiv 1706.04599
-    neighbours: int = 5  # by the mean over validation folds, one for all folds: see notebook 06
-    left_out_groups: int = 5  # each of two classes a theme
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class CnnSettings:
-    """Training of the log-mel CNNs; fixed in advance, not searched on any fold."""
-
-    epochs: int = 50
-    batch_size: int = 32
-    learning_rate: float = 2e-3  # peak; cosine decay to zero after a linear warm-up
-    warmup_epochs: int = 3
-    weight_decay: float = 0.01
-    dropout: float = 0.3
-    mixup_alpha: float = 0.3  # Zhang et al. 2018, arXiv 1710.09412
-    masks: int = 2  # of each kind, SpecAugment: Park et al. 2019, arXiv 1904.08779
-    time_mask_seconds: float = 0.6  # the widest
-    band_mask_bands: int = 10  # the widest
-    gain_decibel: float = 6.0  # uniform between minus and plus
-
-
-@dataclass(frozen=True)
-class HeadSettings:
-    """The dense head on YAMNet's frames; epochs and weight decay as chosen by nested validation, see notebook 04."""
-
-    units: tuple[int, ...] = (256, 128)
-    input_dropout: float = 0.3
-    dropout: float = 0.3
-    epochs: int = 30
-    batch_size: int = 512
-    learning_rate: float = 2e-3
-    warmup_epochs: int = 1
-    weight_decay: float = 0.1
-
-
-@dataclass(frozen=True)
-class FusionSettings(HeadSettings):
-    """The head on many layers of YAMNet, its training and the draw of its training vectors: see notebook 07."""
-
-    epochs: int = 60
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    warmup_epochs: int = 3
-    weight_decay: float = 0.05
-    draw: str = "average"  # a key of esc50.experiments.multilayer.DRAWS
-    mixup_alpha: float = 0.0  # Zhang et al. 2018, arXiv 1710.09412; 0 for none
-    attention_units: int = 0  # of gated attention over frames, Ilse et al. 2018, arXiv 1802.04712; 0 for none
-
-
-@dataclass(frozen=True)
-class KernelSettings:
-    """Kernel ridge regression on the maxima of clips: the middle of the grid of notebook 07."""
-
-    gamma: float = 0.35  # of the radial basis function, over the median squared distance of the training clips
-    ridge: float = 0.02  # scikit-learn's alpha
-    sharpness: float = 10.0  # its outputs, 0 to 1, times this are the logits: for probabilities, not for the order
-
-
-@dataclass(frozen=True)
-class DistillationSettings(HeadSettings):
-    """The head that learns from kernel ridge regression; fixed before the official folds were tested: notebook 07."""
-
-    kernel: KernelSettings = KernelSettings()
-    input_dropout: float = 0.1
-    dropout: float = 0.0
-    epochs: int = 120
-    batch_size: int = 128
-    warmup_epochs: int = 3
-    weight_decay: float = 0.01
-    blended: float = 0.9  # chance of a training vector to be blended with another clip's, at a uniform share
-
-
-@dataclass(frozen=True)
-class FinetuneSettings:
-    """YAMNet trained further, end to end; from trials on two folds, with networks trained on the three others."""
-
-    layers: tuple[int, ...] = ALL_LAYERS
-    head: DistillationSettings = DistillationSettings()  # distilled first, on YAMNet as AudioSet left it
-    epochs: int = 2  # of everything, after the head's own: with more it forgot
-    clips_per_batch: int = 32
-    patches_per_clip: int = 5  # of 0.96 s without overlap, from a start drawn anew in each epoch: nearly the whole clip
-    head_learning_rate: float = 1e-4  # peak; cosine decay to zero after a linear warm-up, as are all rates
-    relative_rate: float = 1e-4  # peak, of each kernel, over its root mean square: YAMNet's are as small as 0.005
-    first_trained_layer: int = 3  # the two before, which hear the finest grain, stay as AudioSet left them
-    taught: float = 0.5  # of a label, what the head's teacher says of the blend; the rest are the clips' own labels
-    weight_decay: float = 0.01  # of the head
-    warmup_epochs: float = 0.5
-    ema_decay: float = 0.98  # a step; tested are the weights averaged over about the last 50 steps
-
-
-@dataclass(frozen=True)
 class TimelineSettings:
     """How a long recording is read and how its frames become events."""
 
@@ -272,17 +175,6 @@ class ExplanationSettings:
     mel_bands: int = 8  # over what YAMNet hears
     stft_samples: int = 512
     fade_seconds: float = 0.010  # into and out of each silenced cell, so that no click is heard
-
-
-@dataclass(frozen=True)
-class TeachingSettings:
-    """How the output layer gets a unit for a class of the user's own."""
-
-    min_clips: int = 3
-    held_out_fold: int = 5  # the cost to the other classes is measured on it
-    left_out_parts: int = 5  # new clips are left out one by one, or in this many parts where they are more
-    weight_decay: float = 1e-2  # of the unit; from a trial with five classes hidden from a head, not a measurement
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,18 @@
-"""The study: how each result is made."""
+"""The experiments, one file a family, and how they are run, compared, shipped and measured.
+
+Experiments: classical, cnn, plain, multilayer, kernel_ridge, distilled, finetuned. What they run on: base, run_cache,
+training, networks, metrics, results. What is made of them: nested_cv, ablation, shipping, trust_report, timelines,
+teaching.
+"""
+
+from esc50.experiments.base import (
+    Experiment,
+    Fitted,
+    Model,
+    find_experiments,
+    is_whole,
+    models,
+    protocols_of,
+    results_of,
+    run_experiment,
+)

@@ -1,183 +1,93 @@
-"""Kernel ridge regression on the maxima of clips: what every layer says at its loudest, compared with other clips."""
+"""Kernel ridge regression on the maxima of clips: each layer at its loudest, compared with other clips."""
 
-import time
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.special import softmax
 
 from esc50.classifier.pooling import maximum_of_vectors
-from esc50.config import N_CLASSES, KernelSettings
-from esc50.experiments.multilayer import MIN_DEVIATION, average
-from esc50.experiments.training import Run
+from esc50.config import N_CLASSES, N_CLIPS
+from esc50.experiments import multilayer
+from esc50.experiments.base import Experiment, Fitted, Model
+from esc50.experiments.multilayer import SPEEDS, average
+from esc50.experiments.networks import MIN_DEVIATION
+
+N_TRAINING = N_CLIPS * 4 // 5  # clips of four folds
 
 
-def clip_maxima(clips):
-    """Maximum of each activation over the frames that count.
+@dataclass(frozen=True)
+class KernelRidgeSettings:
+    """Kernel ridge regression on the maxima of clips: the middle of the grid of notebook 07."""
 
-    Parameters
-    ----------
-    clips : esc50.experiments.multilayer.Heard
-        Frames (n_clips, n_frames, size).
+    gamma: float = 0.35  # of the radial basis function, over the median squared distance of the training clips
+    ridge: float = 0.02  # scikit-learn's alpha
+    inverse_temperature: float = (
+        10.0  # its outputs, 0 to 1, times this are logits: for probabilities, not for the order
+    )
 
-    Returns
-    -------
-    np.ndarray, shape (n_clips, size)
-        Float32.
-    """
+
+SETTINGS = KernelRidgeSettings()
+
+
+def maxima(clips):
+    """Maximum of each activation over the active frames, (n_clips, size), float32; `clips` are `LayerFeatures`."""
     return maximum_of_vectors(clips.frames, clips.active).astype(np.float32)
 
 
-def clip_means(clips):
-    """Mean of each activation over the frames that count.
-
-    Parameters
-    ----------
-    clips : esc50.experiments.multilayer.Heard
-        Frames (n_clips, n_frames, size).
-
-    Returns
-    -------
-    np.ndarray, shape (n_clips, size)
-        Float32.
-    """
+def means(clips):
+    """Mean of each activation over the active frames, (n_clips, size), float32."""
     return average(clips.frames.astype(np.float32), clips.active / clips.active.sum(axis=1, keepdims=True))
 
 
 def partial_maxima(clips, rng):
-    """The same over only some of the frames that count: how many is drawn, from one to all, and then which.
-
-    Parameters
-    ----------
-    clips : esc50.experiments.multilayer.Heard
-        Frames (n_clips, n_frames, size).
-    rng : np.random.Generator
-        The source of both draws.
-
-    Returns
-    -------
-    np.ndarray, shape (n_clips, size)
-        Float32.
-    """
+    """Maxima over only some of the active frames: how many is drawn, from one to all, and then which."""
     order = np.where(clips.active, rng.random(clips.active.shape), np.inf).argsort(axis=1).argsort(axis=1)
     n_kept = rng.integers(1, clips.active.sum(axis=1) + 1)  # (n_clips,)
     return maximum_of_vectors(clips.frames, order < n_kept[:, np.newaxis]).astype(np.float32)
 
 
-def fit_kernel(readings, inputs, targets, split, *, settings=KernelSettings(), seed=0, trained_on=(0,), progress=False):
-    """Fit kernel ridge regression on one split and score its test clips.
-
-    Parameters
-    ----------
-    readings : dict of str to tuple of int
-        Model name -> versions of the clips over which its scores are averaged.
-    inputs : tuple of np.ndarray, each of shape (n_clips, size)
-        Versions of the clips, from `clip_maxima`.
-    targets : np.ndarray, shape (n_clips,)
-        Labels 0 to 49.
-    split : esc50.dataset.splits.Split
-        Training and test clips.
-    settings : KernelSettings
-        Of kernel and ridge.
-    seed : int
-        Nothing is drawn; the signature is that of the other fits.
-    trained_on : tuple of int
-        Versions to train on.
-    progress : bool
-        There is nothing to show.
-
-    Returns
-    -------
-    esc50.experiments.training.Run
-        Scores (n_test_clips, 50) of every reading; there is no history.
-    """
-    start = time.perf_counter()
-    machine = KernelMachine([inputs[v][split.train] for v in trained_on], targets[split.train], settings=settings)
-    seconds = time.perf_counter() - start
-    outputs = {v: machine.outputs(inputs[v][split.test]) for v in {v for reading in readings.values() for v in reading}}
-    means = {name: np.mean([outputs[v] for v in reading], axis=0) for name, reading in readings.items()}
-    return Run({name: machine.probabilities(mean) for name, mean in means.items()}, {}, seconds)
+def prepare(*files, pool=maxima):
+    """One vector a clip at each speed."""
+    return tuple(map(pool, multilayer.prepare(*files, names=SPEEDS[: len(files)])))
 
 
-class KernelMachine:
+class KernelRidge:
     """Kernel ridge regression of the one-hot label, with a radial basis function on standardised vectors.
 
     Its width is relative to the median squared distance of the training vectors (Garreau et al. 2017, arXiv
-    1707.07269). One solution, found without chance.
-
-    Parameters
-    ----------
-    versions : list of np.ndarray, each of shape (n_clips, size)
-        The training clips, and other versions of them.
-    targets : np.ndarray, shape (n_clips,)
-        Labels 0 to 49.
-    settings : KernelSettings
-        Of kernel and ridge.
+    1707.07269). One solution, found without chance. `views` are those of the training clips, each (n_clips, size).
     """
 
-    def __init__(self, versions, targets, *, settings=KernelSettings()):
-        from sklearn.kernel_ridge import KernelRidge
+    def __init__(self, views, targets, *, settings=SETTINGS):
+        from sklearn import kernel_ridge
 
         self.settings = settings
-        self.mean = np.mean([version.mean(axis=0) for version in versions], axis=0)
-        self.deviation = versions[0].std(axis=0) + MIN_DEVIATION
-        self.vectors = self._standardised(np.concatenate(versions))  # (n_training, size)
+        self.mean = np.mean([view.mean(axis=0) for view in views], axis=0)
+        self.deviation = views[0].std(axis=0) + MIN_DEVIATION
+        self.vectors = self._standardise(np.concatenate(views))  # (n_training, size)
         products = self.vectors @ self.vectors.T  # (n_training, n_training)
         self.squares = products.diagonal().copy()  # (n_training,)
         self.width = np.median(self._squared_distances(products, self.squares)) / settings.gamma
-        kernel = self._kernel(products, self.squares)
-        one_hot = np.tile(np.eye(N_CLASSES)[targets], (len(versions), 1))
-        self.regression = KernelRidge(kernel="precomputed", alpha=settings.ridge).fit(kernel, one_hot - 1 / N_CLASSES)
+        labels = np.tile(np.eye(N_CLASSES)[targets], (len(views), 1)) - 1 / N_CLASSES
+        regression = kernel_ridge.KernelRidge(kernel="precomputed", alpha=settings.ridge)
+        self.regression = regression.fit(self._kernel(products, self.squares), labels)
 
     def products_with(self, vectors):
-        """Inner products of vectors and training vectors, both standardised.
-
-        Parameters
-        ----------
-        vectors : np.ndarray, shape (n, size)
-            From `clip_maxima`.
-
-        Returns
-        -------
-        np.ndarray, shape (n, n_training)
-            Those of a blend of two vectors are the blend of theirs.
-        """
-        return self._standardised(vectors) @ self.vectors.T
+        """Inner products (n, n_training); those of a blend of two vectors are the blend of theirs."""
+        return self._standardise(vectors) @ self.vectors.T
 
     def outputs(self, vectors, *, products=None):
-        """What the regression gives.
-
-        Parameters
-        ----------
-        vectors : np.ndarray, shape (n, size)
-            From `clip_maxima`.
-        products : np.ndarray, shape (n, n_training), optional
-            Where they are known already: `products_with` takes most of the time.
-
-        Returns
-        -------
-        np.ndarray, shape (n, 50)
-            About 1 for the class, about 0 for the others.
-        """
+        """About 1 for the class, about 0 for the others, (n, 50); most of the time goes into the `products`."""
         products = self.products_with(vectors) if products is None else products
-        kernel = self._kernel(products, (self._standardised(vectors) ** 2).sum(axis=1))  # (n, n_training)
+        kernel = self._kernel(products, (self._standardise(vectors) ** 2).sum(axis=1))  # (n, n_training)
         return self.regression.predict(kernel) + 1 / N_CLASSES
 
     def probabilities(self, outputs):
-        """Turn outputs into probabilities.
+        """Softmax of outputs (n, 50) as logits; float32."""
+        return softmax(self.settings.inverse_temperature * outputs, axis=1).astype(np.float32)
 
-        Parameters
-        ----------
-        outputs : np.ndarray, shape (n, 50)
-            From `outputs`.
-
-        Returns
-        -------
-        np.ndarray, shape (n, 50)
-            Float32; each row sums to 1.
-        """
-        return softmax(self.settings.sharpness * outputs, axis=1).astype(np.float32)
-
-    def _standardised(self, vectors):
+    def _standardise(self, vectors):
         return (vectors - self.mean) / self.deviation
 
     def _kernel(self, products, squares):
@@ -185,3 +95,35 @@ class KernelMachine:
 
     def _squared_distances(self, products, squares):
         return squares[:, np.newaxis] + self.squares - 2 * products
+
+
+def fit(name, views, targets, *, settings, **_):
+    """Fit on all views of the training clips; test on the mean output over the views."""
+    ridge = KernelRidge(views, targets, settings=settings)
+    return Fitted(lambda test: {name: ridge.probabilities(np.mean([ridge.outputs(view) for view in test], axis=0))})
+
+
+def _experiment(name, model, *, files=SPEEDS[:1], pool=maxima):
+    return Experiment(name, files, partial(prepare, pool=pool), partial(fit, name), {name: model}, SETTINGS)
+
+
+def _model(idea, over, n_views=1, **how):
+    return Model(idea=idea, over=over, n_frames=n_views, n_remembered=n_views * N_TRAINING, **how)
+
+
+EXPERIMENTS = [
+    _experiment(
+        "kernel_ridge_mean", _model("14 layers, kernel ridge regression on clip means", "multilayer_14"), pool=means
+    ),
+    _experiment("kernel_ridge", _model("the same on clip maxima", "kernel_ridge_mean")),
+    _experiment(
+        "kernel_ridge_speeds",
+        _model(
+            "the same, trained and tested at three speeds",
+            "kernel_ridge",
+            n_views=len(SPEEDS),
+            title="kernel ridge regression on all layers of YAMNet, three speeds",
+        ),
+        files=SPEEDS,
+    ),
+]

@@ -15,7 +15,7 @@ from esc50.experiments.base import FRAMES, Experiment, Fitted, Model, take
 from esc50.experiments.networks import MIN_DEVIATION, HeadSettings, build_head, standardise
 from esc50.experiments.results import read_csv, write_csv
 from esc50.experiments.training import blend, compile_model, fit_in_batches, one_hot, set_seed, train_drawn
-from esc50.yamnet.layers import columns_of
+from esc50.yamnet.architecture import columns_of
 
 KEPT = 0.5  # chance of a frame to be in a random average
 ORIGINAL = 0.5  # chance of a clip to be drawn as it is, where there are other views of it
@@ -48,17 +48,15 @@ class LayerFeatures:
     active: np.ndarray  # (n_clips, n_frames) frames that count: those with sound, or all of a clip without any
 
     def __getitem__(self, rows):
+        """Some of the clips."""
         return LayerFeatures(self.frames[rows], self.active[rows])
-
-    def __len__(self):
-        return len(self.frames)
 
 
 def prepare(*files, names=("layers",), layers=ALL_LAYERS, logarithm=True):
     """Some layers of each feature file: views of the clips."""
     views = []
     for name, arrays in zip(names, files, strict=True):
-        activations = arrays["activations"][..., columns_of(layers, settings=PARAMETERS[name])]
+        activations = arrays["activations"][..., columns_of(layers, among=PARAMETERS[name].layers)]
         views.append(LayerFeatures(np.log1p(activations) if logarithm else activations, frame_mask(arrays["active"])))
     return tuple(views)
 
@@ -218,7 +216,9 @@ EXPERIMENTS = [
         layers=UPPER_LAYERS,
         tta_views={"multilayer_8": (0,), "multilayer_8_shifts": (1,), "multilayer_8_speeds": (0, 2, 3)},
     ),
-    _experiment({"multilayer_8_linear": _eight("8 layers, without the logarithm")}, layers=UPPER_LAYERS, logarithm=False),
+    _experiment(
+        {"multilayer_8_linear": _eight("8 layers, without the logarithm")}, layers=UPPER_LAYERS, logarithm=False
+    ),
     _experiment({"multilayer_14": Model("", "all 14 layers", "multilayer_8")}),
     _experiment(
         {"multilayer_14_mixup": _all("14 layers, trained with mixup")}, settings=MultilayerSettings(mixup_alpha=0.3)

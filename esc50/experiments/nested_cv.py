@@ -1,196 +1,124 @@
-"""Which settings? Chosen anew for each official fold, by trainings that never heard it: nested validation."""
+"""Which settings? Chosen anew for each official fold, by trainings that never saw it: nested cross-validation."""
 
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import pandas as pd
-from tqdm.auto import tqdm
 
-from esc50.config import FOLDS, RESULTS_DIR, HeadSettings, KernelSettings
+from esc50.config import FOLDS, RESULTS_DIR, output_path
 from esc50.dataset.clips import load_clips
 from esc50.dataset.splits import left_out_split
-from esc50.experiments import metrics
-from esc50.experiments.results import probabilities, read_csv, write_csv
-from esc50.experiments.study import CLIP_HEAD, EXPERIMENTS, run_experiment
+from esc50.experiments.base import find_experiments, run_splits
+from esc50.experiments.kernel_ridge import KernelRidgeSettings
+from esc50.experiments.metrics import classification_metrics
+from esc50.experiments.networks import HeadSettings
+from esc50.experiments.plain import CLIP_HEAD
+from esc50.experiments.results import load_cross_validation, load_out_of_fold, read_csv, write_csv
 
-SELECTION_FILE = RESULTS_DIR / "selection.csv"
-LAYERS_FILE = RESULTS_DIR / "selection_layers.csv"
-LAYERS = ("fusion_1", "fusion_3", "fusion_8", "fusion_14", "fusion_8_linear")  # how many, and with the logarithm or not
-KERNEL_FILE = RESULTS_DIR / "selection_kernel.csv"
-KERNELS = ("kernel_mean", "kernel", "kernel_speeds")  # what of the clip, and at how many speeds
-KERNEL_GRID = (KernelSettings(0.2, 0.01), KernelSettings(), KernelSettings(0.5, 0.05))  # stiffer to looser
-SEED = 0
-ORDER = [
-    "experiment",
-    "candidate",
-    "model",
-    "left_out",
-    "validation",
-    "n_clips",
-    "accuracy",
-    "top3_accuracy",
-    "macro_f1",
-]
+LAYERS = ("multilayer_1", "multilayer_3", "multilayer_8", "multilayer_14", "multilayer_8_linear")
+KERNEL_RIDGES = ("kernel_ridge_mean", "kernel_ridge", "kernel_ridge_speeds")  # what of the clip, at how many speeds
+KERNEL_RIDGE_GRID = (KernelRidgeSettings(0.2, 0.01), KernelRidgeSettings(), KernelRidgeSettings(0.5, 0.05))
+FRAME_GRID = ((20, 0.01), (30, 0.01), (40, 0.01), (30, 0.1), (40, 0.1))  # epochs, weight decay
 
 
-# experiment -> name of a candidate -> settings; the poolings of one training are candidates too
-CANDIDATES = {
-    "head_frames": {
-        f"{epochs} epochs, weight decay {decay}": HeadSettings(epochs=epochs, weight_decay=decay)
-        for epochs, decay in ((20, 0.01), (30, 0.01), (40, 0.01), (30, 0.1), (40, 0.1))
-    },
-    **{
-        name: {f"{epochs} epochs": replace(CLIP_HEAD, epochs=epochs) for epochs in (20, 40)}
-        for name in ("head_clip_mean", "head_clip_mean_max")
-    },
-}
+def kernel_ridge_label(name, settings):
+    """Name of a candidate, such as ``kernel_ridge, gamma 0.35, ridge 0.02``."""
+    return f"{name}, gamma {settings.gamma:g}, ridge {settings.ridge:g}"
 
 
-def validate(*, progress=True):
-    """Validate every candidate on every pair of official folds, and write ``data/results/selection.csv``.
+def _candidates():
+    """Kind -> candidates: the choice that one belongs to, its name, experiment, and settings if not its own."""
+    heads = [
+        (
+            "head_frames",
+            f"{epochs} epochs, weight decay {decay}",
+            "head_frames",
+            HeadSettings(epochs=epochs, weight_decay=decay),
+        )
+        for epochs, decay in FRAME_GRID
+    ]
+    for name in ("head_clip_mean", "head_clip_mean_max"):
+        heads += [(name, f"{epochs} epochs", name, replace(CLIP_HEAD, epochs=epochs)) for epochs in (20, 40)]
+    kernel_ridge = [
+        ("kernel_ridge", kernel_ridge_label(name, settings), name, settings)
+        for name in KERNEL_RIDGES
+        for settings in KERNEL_RIDGE_GRID
+    ]
+    return {
+        "heads": heads,
+        "layers": [("layers", name, name, None) for name in LAYERS],
+        "kernel_ridge": [*kernel_ridge, ("distilled", "distilled", "distilled", None)],
+    }
 
-    A training leaves two folds out. To the choice for either of them it is a training on three of the four folds
-    that the choice may use, and the other is its validation fold: ten trainings serve all five choices, each of
-    which is made by the four trainings that never heard its own fold.
 
-    Parameters
-    ----------
-    progress : bool
-        Show a progress bar.
+CANDIDATES = _candidates()
+KINDS = tuple(CANDIDATES)
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each candidate, pooling, left-out fold and validation fold: see `load_selection`.
+
+def path_of(kind, folder=RESULTS_DIR):
+    """The file of one kind of candidates."""
+    return Path(folder) / f"nested_cv_{kind}.csv"
+
+
+def load_validation(kind="heads", *, folder=RESULTS_DIR):
+    """What candidates reached: experiment, candidate, model, test_fold (not seen), validation_fold, metrics."""
+    return read_csv(path_of(kind, folder))
+
+
+def validate(kind="heads", *, folder=None, progress=True):
+    """Validate every candidate of a kind on every pair of official folds, and write the file.
+
+    A training leaves two folds out. To the choice for either of them it is a training on three of the four folds that
+    the choice may use, and the other is its validation fold: ten trainings serve all five choices, each of which is
+    made by the four trainings that never saw its own fold.
     """
-    todo = [(name, label, name, settings) for name, of in CANDIDATES.items() for label, settings in of.items()]
-    write_csv(_validated(todo, progress), SELECTION_FILE, float_format="%.6f")
-    return load_selection(SELECTION_FILE)
+    folder, clips = folder or output_path(RESULTS_DIR), load_clips()
+    splits = [left_out_split(clips, pair) for pair in combinations(FOLDS, 2)]
+    rows = []
+    for choice, label, name, settings in CANDIDATES[kind]:
+        runs = run_splits(name, splits, seeds=[0], settings=settings, progress=progress)
+        models = find_experiments()[name].models if choice == name else [name]
+        place = {"experiment": choice, "candidate": label}
+        rows += [place | row for split, run in runs.values() for row in _rows(clips.iloc[split.test], run, models)]
+    write_csv(pd.DataFrame(rows), path_of(kind, folder), float_format="%.6f")
+    return load_validation(kind, folder=folder)
 
 
-def validate_layers(*, progress=True):
-    """Validate YAMNet's layers as `validate` does settings, and write ``data/results/selection_layers.csv``.
-
-    Parameters
-    ----------
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As `validate`; the experiment is "layers", the candidates are experiments of `LAYERS`.
-    """
-    todo = [("layers", name, name, EXPERIMENTS[name].settings) for name in LAYERS]
-    write_csv(_validated(todo, progress), LAYERS_FILE, float_format="%.6f")
-    return load_selection(LAYERS_FILE)
+def choices(table):
+    """Best candidate of each experiment for each test fold, by mean accuracy over its validation folds."""
+    keys = ["experiment", "test_fold", "candidate", "model"]
+    means = table.groupby(keys, sort=False)["accuracy"].mean().reset_index()
+    best = means.groupby(["experiment", "test_fold"], sort=False)["accuracy"].idxmax()
+    return means.loc[best].sort_values(["experiment", "test_fold"]).reset_index(drop=True)
 
 
-def validate_kernel(*, progress=True):
-    """Validate kernel ridge regression, and what is distilled from it, as `validate` does.
-
-    Writes ``data/results/selection_kernel.csv``.
-
-    Parameters
-    ----------
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As `validate`; the experiments are "kernel", whose candidates are named by `kernel_label`, and "distilled",
-        whose candidates are its readings.
-    """
-    todo = [("kernel", kernel_label(name, each), name, each) for name in KERNELS for each in KERNEL_GRID]
-    todo.append(("distilled", "distilled", "distilled", EXPERIMENTS["distilled"].settings))
-    write_csv(_validated(todo, progress), KERNEL_FILE, float_format="%.6f")
-    return load_selection(KERNEL_FILE)
-
-
-def network_choices(layers, kernel):
-    """Choose among single networks for each left-out fold: those of `LAYERS`, and what is distilled.
-
-    Parameters
-    ----------
-    layers, kernel : pandas.DataFrame
-        From `load_selection`, of `LAYERS_FILE` and of `KERNEL_FILE`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As `choices`; the candidates are names in data/results.
-    """
-    distilled = kernel[kernel["experiment"] == "distilled"]
+def network_choices(*, folder=RESULTS_DIR):
+    """`choices` among single networks, `LAYERS` and what is distilled; candidates are names in data/results."""
+    layers, others = (load_validation(kind, folder=folder) for kind in ("layers", "kernel_ridge"))
+    distilled = others[others["experiment"] == "distilled"]
     table = pd.concat([layers, distilled.assign(candidate=distilled["model"])], ignore_index=True)
     return choices(table.assign(experiment="network"))
 
 
-def kernel_label(name, settings):
-    """Name a candidate.
-
-    Parameters
-    ----------
-    name : str
-        Of an experiment.
-    settings : KernelSettings
-        Width and ridge.
-
-    Returns
-    -------
-    str
-        Such as ``kernel, gamma 0.35, ridge 0.02``.
-    """
-    return f"{name}, gamma {settings.gamma:g}, ridge {settings.ridge:g}"
+def runs_of_chosen(chosen, *, folder=RESULTS_DIR):
+    """Runs of the model that was chosen for each fold without it, as `results.load_cross_validation`."""
+    runs = load_cross_validation(folder=folder)
+    return runs.merge(
+        chosen[["candidate", "test_fold"]], left_on=["model", "fold"], right_on=["candidate", "test_fold"]
+    )
 
 
-def _validated(todo, progress):
-    clips, rows = load_clips(), []
-    runs = [(*candidate, pair) for candidate in todo for pair in combinations(FOLDS, 2)]
-    for choice, label, name, settings, pair in tqdm(runs, desc="validating", unit="run", disable=not progress):
-        split = left_out_split(clips, pair)
-        found = run_experiment(name, splits=[split], seeds=[SEED], settings=settings, progress=False)
-        for model in EXPERIMENTS[name].models if choice == name else [name]:
-            for fold, part in found.out_of_fold[model].groupby("fold"):
-                scores = metrics.scores(part["target"].to_numpy(), probabilities(part))
-                (left_out,) = set(pair) - {fold}
-                place = {"experiment": choice, "candidate": label, "model": model}
-                rows.append({**place, "left_out": left_out, "validation": fold, **scores})
-    return pd.DataFrame(rows)[ORDER]
+def out_of_fold_of_chosen(chosen, *, folder=RESULTS_DIR):
+    """Its out-of-fold probabilities, as `results.load_out_of_fold`."""
+    parts = [load_out_of_fold(c.candidate, folder=folder).query(f"fold == {c.test_fold}") for c in chosen.itertuples()]
+    return pd.concat(parts, ignore_index=True)
 
 
-def load_selection(path=SELECTION_FILE):
-    """Read what the candidates reached on validation folds.
-
-    Parameters
-    ----------
-    path : Path
-        `SELECTION_FILE`, `LAYERS_FILE` or `KERNEL_FILE`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns experiment, candidate, model (which names the pooling), left_out (the fold that is to be
-        reported and was not heard), validation (the fold that was tested), n_clips, accuracy, top3_accuracy,
-        macro_f1.
-    """
-    return read_csv(path)
-
-
-def choices(selection):
-    """Best candidate of each experiment for each left-out fold, by mean accuracy over its validation folds.
-
-    Parameters
-    ----------
-    selection : pandas.DataFrame
-        From `load_selection`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each experiment and left-out fold, with candidate, model and the mean accuracy.
-    """
-    keys = ["experiment", "left_out", "candidate", "model"]
-    means = selection.groupby(keys, sort=False)["accuracy"].mean().reset_index()
-    best = means.groupby(["experiment", "left_out"], sort=False)["accuracy"].idxmax()
-    return means.loc[best].sort_values(["experiment", "left_out"]).reset_index(drop=True)
+def _rows(clips, run, models):
+    folds = sorted(clips["fold"].unique())
+    for model in models:
+        for fold, other in (folds, folds[::-1]):
+            rows, place = (clips["fold"] == fold).to_numpy(), {"test_fold": other, "validation_fold": fold}
+            found = classification_metrics(clips["target"].to_numpy()[rows], run["probabilities"][model][rows])
+            yield {"model": model, **place, **found}

@@ -1,0 +1,231 @@
+"""What an experiment is, how experiments are found, and how their runs are made and put together."""
+
+import importlib
+import pkgutil
+import time
+from dataclasses import asdict, dataclass, field
+from functools import cache, partial
+
+import numpy as np
+import pandas as pd
+
+from esc50 import experiments
+from esc50.config import ALL_LAYERS, FOLDS, RESULTS_DIR, output_path
+from esc50.dataset.clips import load_clips
+from esc50.dataset.feature_files import digest, ensure_features, load_features
+from esc50.dataset.splits import duplicated_clip_splits, grouped_random_splits, leaky_random_splits, official_splits
+from esc50.experiments import run_cache
+from esc50.experiments.metrics import classification_metrics
+from esc50.experiments.results import PROBABILITY_COLUMNS, Results, load_results, read_csv, save_results, write_csv
+
+FRAMES = 10  # of a clip: patches every 0.48 s
+PROTOCOLS = {
+    "official folds": lambda clips, seed: official_splits(clips),
+    "random, recordings kept together": lambda clips, seed: grouped_random_splits(clips, seed=seed),
+    "random clips": lambda clips, seed: leaky_random_splits(clips, seed=seed),
+    "duplicated clips, then random": lambda clips, seed: duplicated_clip_splits(clips, seed=seed),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A name under which results are kept, and the rows of tables that it fills."""
+
+    title: str = ""  # in README's table of results; without one it is not there
+    idea: str = ""  # what is new in it, in README's table of ideas; without one it is not there
+    over: str = ""  # the model that the idea changes
+    layers: tuple = ALL_LAYERS  # of YAMNet, joined
+    n_frames: int = FRAMES  # vectors that stand for a clip in training and testing
+    n_remembered: int = 0  # training vectors that it keeps, to compare clips with
+    needs_log_mel: bool = False  # of every clip, because YAMNet itself is trained
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training leaves."""
+
+    predict: callable  # inputs of some clips -> {model: (n_clips, 50) probabilities}
+    history: dict = field(default_factory=dict)  # loss, accuracy … -> one value an epoch
+    head: object = None  # the Keras model, where there is one
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One way to train, and the models that it gives. See CONTRIBUTING.md for an example."""
+
+    name: str
+    features: tuple  # names of feature files
+    prepare: callable  # arrays of each file -> inputs: (n_clips, ...), or a tuple of such
+    fit: callable  # fit(inputs, targets, *, settings, seed, held_out, progress) -> Fitted; sees training clips only
+    models: dict  # name in data/results -> Model; the first also names the curves
+    settings: object = None  # a frozen dataclass
+    seeds: tuple = (0,)
+    settings_by_split: dict = field(default_factory=dict)  # where nested validation chose others for a split
+    version: int = 1  # to be raised when its code gives other numbers: then every run is made anew
+
+    def inputs(self):
+        """What it trains and tests on, of all clips."""
+        return self.prepare(*map(load_features, self.features))
+
+    def settings_for(self, split, settings=None):
+        """The settings given, or those that were chosen for this split."""
+        is_own = settings in (None, self.settings)
+        return self.settings_by_split.get(split.name, self.settings) if is_own else settings
+
+    def record(self, settings):
+        """What determines its results beside seeds and splits."""
+        for name in self.features:
+            ensure_features(name)
+        return {
+            "experiment": self.name,
+            "version": self.version,
+            "settings": asdict(settings) if settings else {},
+            "features": list(self.features),
+            "feature_sha256": {name: digest(name) for name in self.features},
+        }
+
+    def key(self, split, seed, settings=None):
+        """What its run on a split is kept under."""
+        return self.record(self.settings_for(split, settings)) | {"seed": seed, "rows": run_cache.rows_key(split)}
+
+
+@cache
+def find_experiments():
+    """Every experiment by its name: those that modules of this package list as EXPERIMENTS."""
+    modules = [
+        importlib.import_module(f"{experiments.__name__}.{m.name}") for m in pkgutil.iter_modules(experiments.__path__)
+    ]
+    return {each.name: each for module in modules for each in getattr(module, "EXPERIMENTS", ())}
+
+
+def models():
+    """Every model that some experiment gives, by its name."""
+    return {name: model for each in find_experiments().values() for name, model in each.models.items()}
+
+
+def take(inputs, rows):
+    """Some clips of an experiment's inputs."""
+    return tuple(part[rows] for part in inputs) if isinstance(inputs, tuple) else inputs[rows]
+
+
+def run_splits(name, splits, *, seeds, settings=None, progress=True):
+    """Runs of an experiment by (seed, split's name): the split, and what it gave; finished ones are read back."""
+    from tqdm.auto import tqdm
+
+    experiment, targets, runs = find_experiments()[name], load_clips()["target"].to_numpy(), {}
+    inputs = cache(experiment.inputs)  # read only where a run is missing
+    todo = [(seed, split) for seed in seeds for split in splits]
+    for seed, split in tqdm(todo, desc=name, unit="run", disable=not progress):
+        how = {"settings": experiment.settings_for(split, settings), "seed": seed, "progress": progress}
+        run = partial(_fit_and_test, experiment, inputs, targets, split, **how)
+        runs[seed, split.name] = split, run_cache.cached(experiment.key(split, seed, settings), run)
+    return runs
+
+
+def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None, progress=True):
+    """Train and test an experiment, once for each seed and split; what an earlier call finished is read back.
+
+    `splits` stand in place of the official folds; `settings` and `seeds` are the experiment's own by default. Nothing
+    is written: see `results.save_results`.
+    """
+    experiment, clips = find_experiments()[name], load_clips()
+    splits, seeds = splits or official_splits(clips, folds=folds), seeds or experiment.seeds
+    runs = run_splits(name, splits, seeds=seeds, settings=settings, progress=progress)
+    record = experiment.record(settings or experiment.settings)
+    if settings in (None, experiment.settings) and experiment.settings_by_split:
+        record["settings_by_split"] = {split: asdict(own) for split, own in experiment.settings_by_split.items()}
+    return _assemble(runs, clips, list(experiment.models), record)
+
+
+def results_of(name, *, retrain=False, folds=FOLDS, seeds=None, settings=None, folder=None, progress=True):
+    """Results of an experiment: the committed ones, or made anew.
+
+    New results are written where the run was whole (every fold, the experiment's own seeds and settings), to `folder`
+    or where `config.output_path` says; those of a smaller run are only returned.
+    """
+    experiment = find_experiments()[name]
+    if not retrain:
+        return load_results(experiment.models, folder=folder or RESULTS_DIR)
+    settings, seeds = settings or experiment.settings, tuple(seeds or experiment.seeds)
+    found = run_experiment(name, folds=folds, seeds=seeds, settings=settings, progress=progress)
+    if not is_whole(name, folds=folds, seeds=seeds, settings=settings):
+        return found
+    folder = folder or output_path(RESULTS_DIR)
+    save_results(found, folder=folder)
+    return load_results(experiment.models, folder=folder)  # as everyone will read them: rounded as the files are
+
+
+def is_whole(name, *, folds, seeds, settings):
+    """Whether a run covers every fold with the experiment's own seeds and settings."""
+    experiment = find_experiments()[name]
+    return (tuple(folds), tuple(seeds), settings) == (FOLDS, experiment.seeds, experiment.settings)
+
+
+def protocols_of(name="head_frames", *, retrain=False, settings=None, folder=None):
+    """What other ways to split the clips would claim for an experiment; columns protocol and those of runs."""
+    if not retrain:
+        return read_csv((folder or RESULTS_DIR) / "protocols.csv")
+    clips, experiment, tables = load_clips(), find_experiments()[name], []
+    model, seed = next(iter(experiment.models)), experiment.seeds[0]
+    for protocol, make_splits in PROTOCOLS.items():
+        found = run_experiment(name, splits=make_splits(clips, seed), seeds=(seed,), settings=settings)
+        rows = found.cross_validation
+        tables.append(rows[rows["model"] == model].assign(protocol=protocol))
+    table = pd.concat(tables, ignore_index=True)
+    if settings in (None, experiment.settings):
+        write_csv(table, (folder or output_path(RESULTS_DIR)) / "protocols.csv", float_format="%.6f")
+    return table
+
+
+def _fit_and_test(experiment, inputs, targets, split, **how):
+    train, test = (take(inputs(), rows) for rows in (split.train, split.test))
+    start = time.perf_counter()
+    fitted = experiment.fit(train, targets[split.train], held_out=(test, targets[split.test]), **how)
+    seconds = time.perf_counter() - start
+    made = {"train_seconds": seconds, "provenance": run_cache.provenance()}
+    return {"probabilities": fitted.predict(test), "history": fitted.history, **made}
+
+
+def _assemble(runs, clips, names, record):
+    """Results of runs, {(seed, split's name): (split, run)}."""
+    seeds, splits = sorted({seed for seed, _ in runs}), {split.name: split for split, _ in runs.values()}
+    origins = [run["provenance"] for _, run in runs.values()]
+    made_by = record | {
+        "seeds": seeds,
+        "splits": list(splits),
+        "train_seconds": round(sum(run["train_seconds"] for _, run in runs.values()), 1),
+        "command": f"esc50 train {record['experiment']}",
+        "provenance": [origin for i, origin in enumerate(origins) if origin not in origins[:i]],
+    }
+    return Results(
+        pd.DataFrame([_metrics_row(name, key, *runs[key], clips) for name in names for key in runs]),
+        {name: _out_of_fold(name, runs, splits, seeds, clips) for name in names},
+        pd.concat([_history(names[0], key, run) for key, (_, run) in runs.items()]),
+        dict.fromkeys(names, made_by),
+    )
+
+
+def _place(model, key):
+    seed, split_name = key
+    return {"model": model, "seed": seed, "fold": int(split_name.rsplit(maxsplit=1)[-1])}
+
+
+def _metrics_row(model, key, split, run, clips):
+    found = classification_metrics(clips["target"].to_numpy()[split.test], run["probabilities"][model])
+    return _place(model, key) | found | {"train_seconds": run["train_seconds"]}
+
+
+def _out_of_fold(model, runs, splits, seeds, clips):
+    parts = []
+    for name, split in splits.items():
+        mean = np.mean([runs[seed, name][1]["probabilities"][model] for seed in seeds], axis=0)  # (n_test_clips, 50)
+        part = clips.iloc[split.test][["filename", "fold", "target"]].reset_index(drop=True)
+        parts.append(part.join(pd.DataFrame(mean, columns=PROBABILITY_COLUMNS)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _history(model, key, run):
+    if not run["history"]:
+        return pd.DataFrame()
+    table = pd.DataFrame({name.replace("val_", "held_out_"): values for name, values in run["history"].items()})
+    return table.assign(**_place(model, key), epoch=np.arange(1, len(table) + 1))

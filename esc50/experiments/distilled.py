@@ -1,0 +1,114 @@
+"""One small head that learns kernel ridge regression's outputs, on training clips and on unlimited blends of them."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from esc50.config import SEEDS
+from esc50.experiments import kernel_ridge, multilayer
+from esc50.experiments.base import Experiment, Fitted, Model
+from esc50.experiments.kernel_ridge import KernelRidge, KernelRidgeSettings, maxima, partial_maxima
+from esc50.experiments.multilayer import SPEEDS, choose_views, predict_views
+from esc50.experiments.networks import HeadSettings, build_head, standardise
+from esc50.experiments.training import blend, compile_model, fit_in_batches, one_hot, set_seed, train_drawn
+
+N_TAUGHT = len(SPEEDS)  # views that the teacher learns from
+PARTS = 2  # further views of a clip at each speed: maxima over some of its frames
+N_VIEWS = N_TAUGHT * (1 + PARTS)
+
+
+@dataclass(frozen=True)
+class DistillationSettings(HeadSettings):
+    """The head that learns from kernel ridge regression; fixed before the official folds were tested: notebook 07."""
+
+    teacher: KernelRidgeSettings = kernel_ridge.SETTINGS
+    input_dropout: float = 0.1
+    dropout: float = 0.0
+    epochs: int = 120
+    batch_size: int = 128
+    warmup_epochs: int = 3
+    weight_decay: float = 0.01
+    mixup_probability: float = 0.9  # of a training vector to be blended with another clip's, at a uniform share
+
+
+def prepare(*files):
+    """Views of the clips, each (n_clips, size): maxima at each speed, then maxima over some of the frames."""
+    speeds, rng = multilayer.prepare(*files, names=SPEEDS), np.random.default_rng(0)
+    return *map(maxima, speeds), *(partial_maxima(each, rng) for _ in range(PARTS) for each in speeds)
+
+
+def fit(tta_views, views, targets, *, settings, seed=0, has_teacher=True, progress=False, **_):
+    """Train a head to say what kernel ridge regression says of the same training clips, and of blends of two.
+
+    "Function matching" (Beyer et al. 2022, arXiv 2106.05237): there is always something new to ask, and only the
+    teacher uses the labels. Without a teacher the labels are the clips' own, blended as the vectors are, and all else
+    is as it was: the control that tells what the teacher adds.
+    """
+    teacher = KernelRidge(views[:N_TAUGHT], targets, settings=settings.teacher)
+    set_seed(seed)
+    rng, rows = np.random.default_rng(seed), np.concatenate(views)
+    products = teacher.products_with(rows)  # (n_views * n_clips, n_training)
+    labels = np.tile(one_hot(targets), (len(views), 1))
+    head = build_head(input_size=rows.shape[1], settings=settings)
+    standardise(head, teacher.mean, teacher.deviation)
+
+    def draw():
+        pairs = draw_pairs(len(views), len(targets), rng, mixup_probability=settings.mixup_probability)
+        vectors = blend(rows, *pairs)  # (n_clips, size)
+        if not has_teacher:
+            return vectors, blend(labels, *pairs)
+        return vectors, teacher.probabilities(teacher.outputs(vectors, products=blend(products, *pairs)))
+
+    compile_model(head, settings, n_examples=len(targets))
+    fit_epoch = fit_in_batches(head, settings.batch_size, rng)
+    history = train_drawn(head, draw, settings=settings, fit=fit_epoch, progress=progress)
+    return Fitted(partial(predict_views, tta_views, partial(head.predict, batch_size=400, verbose=0)), history, head)
+
+
+def draw_pairs(n_views, n_clips, rng, *, mixup_probability):
+    """For each clip a row of its views, another clip's, and the first one's share (n_clips, 1) of their blend."""
+    view = choose_views(n_views, n_clips, rng) if n_views > 1 else np.zeros(n_clips, int)
+    first = view * n_clips + np.arange(n_clips)
+    share = np.where(rng.random(n_clips) < mixup_probability, rng.random(n_clips), 1).astype(np.float32)
+    return first, first[rng.permutation(n_clips)], share[:, np.newaxis]
+
+
+SETTINGS = DistillationSettings()
+EXPERIMENTS = [
+    Experiment(
+        "distilled_control",
+        SPEEDS,
+        prepare,
+        partial(fit, {"distilled_control": (0,)}, has_teacher=False),
+        {
+            "distilled_control": Model(
+                idea="one small head on maxima and their blends", over="multilayer_14", n_frames=N_VIEWS
+            )
+        },
+        SETTINGS,
+        SEEDS,
+    ),
+    Experiment(
+        "distilled",
+        SPEEDS,
+        prepare,
+        partial(fit, {"distilled": (0,), "distilled_speeds": (0, 1, 2)}),
+        {
+            "distilled": Model(
+                "**dense head on all layers of YAMNet, distilled from it** (the shipped model)",
+                "the same, distilled from kernel ridge regression",
+                over="distilled_control",
+                n_frames=N_VIEWS,
+            ),
+            "distilled_speeds": Model(
+                "the same head, tested at three speeds",
+                "the same head, tested at three speeds",
+                over="distilled",
+                n_frames=N_VIEWS,
+            ),
+        },
+        SETTINGS,
+        SEEDS,
+    ),
+]
