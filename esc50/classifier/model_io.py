@@ -21,7 +21,8 @@ DEFAULT_MODEL = "multilayer"
 OLD_NAMES = {"layers": "multilayer"}  # as version 0.1.0 called them
 LOADERS = "esc50.heads"  # entry points that open heads in other formats, by the ending of the file
 
-KEYS = ("class_names", "pooling", "layers", "versions", "temperature", "rejection", "yamnet_fingerprint")
+KEYS = ("class_names", "pooling", "layers", "versions", "yamnet_fingerprint")
+TRUST_KEYS = ("temperature", "rejection")
 REJECTION_KEYS = ("score", "neighbours", "threshold", "kept", "meaning")
 LAYERS_RULE = f"they must be numbers from 1 to {LAST}, each one once, the last {LAST}"
 
@@ -106,11 +107,14 @@ def load_metadata(path):
 
 
 def check_metadata(metadata, name, remedy):
-    """Refuse metadata that says too little, or what this code does not know; give it back."""
+    """Refuse metadata that say too little, or what this code does not know; give them back."""
     if missing := [key for key in KEYS if key not in metadata]:
         raise ResultsError(f"{name} lacks {', '.join(missing)}; {remedy}")
     for fault in _faults(metadata):
         raise ResultsError(f"{name} {fault}; {remedy}")
+    for fault in _trust_faults(metadata):
+        measure = command("trust", "plain" if is_plain(metadata) else DEFAULT_MODEL)
+        raise ResultsError(f"{name} {fault}; run `{measure}`, which measures it and writes it there")
     return metadata
 
 
@@ -140,6 +144,12 @@ def _faults(metadata):
         yield f"names the pooling {metadata['pooling']!r}, which is unknown"
     if not are_layers(metadata["layers"]):
         yield f"names the layers {metadata['layers']!r}: {LAYERS_RULE}"
+
+
+def _trust_faults(metadata):
+    if missing := [key for key in TRUST_KEYS if key not in metadata]:
+        yield f"lacks {', '.join(missing)}"
+        return
     temperature, rule = metadata["temperature"], metadata["rejection"]
     if not (isinstance(temperature, int | float) and temperature > 0):
         yield f"has the temperature {temperature!r}, which is no number above zero"

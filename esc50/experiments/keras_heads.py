@@ -15,6 +15,7 @@ from esc50.classifier.model_io import (
     DEFAULT_MODEL,
     LAYERS_RULE,
     OLD_NAMES,
+    TRUST_KEYS,
     are_layers,
     check_metadata,
     command,
@@ -35,7 +36,6 @@ KERAS_FILES = {
 }
 TRUST_FILES = {name: RESULTS_DIR / f"trust_{name}.json" for name in KERAS_FILES}  # not all need exist
 EMBEDDING = (LAST,)  # layers of the plain head
-TRUST_KEYS = ("temperature", "rejection")
 
 # What Keras raises at a file of another version, whose bytes are as they were saved.
 UNREADABLE = (AttributeError, LookupError, OSError, TypeError, ValueError)
