@@ -20,6 +20,19 @@ def quiet_tensorflow():
             keras.backend.backend()
 
 
+def import_tensorflow():
+    """TensorFlow, imported by `quiet_tensorflow`."""
+    quiet_tensorflow()
+    import tensorflow as tf
+
+    return tf
+
+
+def on_cpu():
+    """Run a ``with`` block on the CPU: the TF32 arithmetic of a GPU is off by more than the golden check allows."""
+    return import_tensorflow().device("CPU:0")
+
+
 @contextmanager
 def _silent_stderr():
     """Send what C++ writes to file descriptor 2 nowhere; Python's own `sys.stderr` in a notebook is not that."""

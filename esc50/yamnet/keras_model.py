@@ -9,7 +9,7 @@ import numpy as np
 
 from esc50.config import BackboneSettings
 from esc50.yamnet.architecture import BATCH_NORM_EPSILON, LAST, LAYERS
-from esc50.yamnet.backend import quiet_tensorflow
+from esc50.yamnet.backend import import_tensorflow
 
 SETTINGS = BackboneSettings()
 WINDOW_SAMPLES = round(SETTINGS.stft_window_seconds * SETTINGS.sample_rate_hz)
@@ -41,7 +41,7 @@ def build_backbone(*, layers=(LAST,), trainable_from=1):
     x = ops.expand_dims(patches, axis=-1)  # (batch, 96, 64, 1)
     pooled = {}
     for number, (kind, stride, filters) in enumerate(LAYERS[: max(layers)], start=1):
-        x = _KINDS[kind](x, stride, filters, name=f"layer{number}", trainable=number >= trainable_from)
+        x = _add_layer(x, kind, stride, filters, name=f"layer{number}", trainable=number >= trainable_from)
         pooled[number] = ops.mean(x, axis=(1, 2))  # (batch, filters)
     chosen = [pooled[number] for number in layers]
     outputs = keras_layers.Concatenate()(chosen) if len(chosen) > 1 else chosen[0]
@@ -49,20 +49,7 @@ def build_backbone(*, layers=(LAST,), trainable_from=1):
 
 
 def set_weights(backbone, weights):
-    """Give a backbone YAMNet's weights.
-
-    Parameters
-    ----------
-    backbone : keras.Model
-        From `build_backbone`.
-    weights : dict of str to np.ndarray
-        From `esc50.yamnet.hub_module.Yamnet.weights`.
-
-    Returns
-    -------
-    keras.Model
-        The same one.
-    """
+    """Give a backbone YAMNet's weights, from `esc50.yamnet.hub_module.Yamnet.weights`, and return it."""
     for layer in backbone.layers:
         if layer.weights:
             layer.set_weights([weights[_hub_name(layer, w)] for w in layer.weights])
@@ -70,18 +57,7 @@ def set_weights(backbone, weights):
 
 
 def log_mel(waveforms):
-    """YAMNet's log-mel spectrogram of many equally long waveforms.
-
-    Parameters
-    ----------
-    waveforms : array or tensor, shape (batch, n_samples)
-        Float32 in [-1, 1] at 16 kHz, padded as YAMNet pads: `esc50.yamnet.frames.pad_waveform`.
-
-    Returns
-    -------
-    tf.Tensor, shape (batch, n_windows, 64)
-        Natural logarithm of the mel spectrum plus 0.001, every 0.01 s.
-    """
+    """YAMNet's log-mel of padded waveforms (batch, n_samples): ln(mel + 0.001) every 0.01 s, (batch, n_windows, 64)."""
     import tensorflow as tf
 
     spectrum = tf.signal.stft(waveforms, WINDOW_SAMPLES, STEP_SAMPLES, FFT_SAMPLES)  # (batch, n_windows, 257)
@@ -90,19 +66,9 @@ def log_mel(waveforms):
 
 
 def cut_patches(log_mels, *, hop_seconds=SETTINGS.patch_hop_seconds):
-    """Cut log-mels into the patches that the network hears.
+    """Cut log-mels (batch, n_windows, 64) into the patches that the network takes, (batch, n_patches, 96, 64).
 
-    Parameters
-    ----------
-    log_mels : array or tensor, shape (batch, n_windows, 64)
-        From `log_mel`.
-    hop_seconds : float
-        From one patch to the next, a multiple of 0.01 s.
-
-    Returns
-    -------
-    tf.Tensor, shape (batch, n_patches, 96, 64)
-        Windows at the end that fill no patch are left out.
+    The hop is a multiple of 0.01 s; windows at the end that fill no patch are left out.
     """
     import tensorflow as tf
 
@@ -112,61 +78,33 @@ def cut_patches(log_mels, *, hop_seconds=SETTINGS.patch_hop_seconds):
 
 @functools.cache
 def mel_matrix():
-    """YAMNet's mel weights, (257, 64) float32."""
-    quiet_tensorflow()
-    import tensorflow as tf
-
+    """Weights from 257 magnitudes of the spectrum to 64 mel bands."""
+    tf = import_tensorflow()
+    n_bins, hertz = FFT_SAMPLES // 2 + 1, (SETTINGS.mel_min_hz, SETTINGS.mel_max_hz)
     with tf.init_scope():
-        return tf.signal.linear_to_mel_weight_matrix(
-            SETTINGS.mel_bands,
-            FFT_SAMPLES // 2 + 1,
-            SETTINGS.sample_rate_hz,
-            SETTINGS.mel_min_hz,
-            SETTINGS.mel_max_hz,
-        ).numpy()  # (257, 64)
+        matrix = tf.signal.linear_to_mel_weight_matrix(SETTINGS.mel_bands, n_bins, SETTINGS.sample_rate_hz, *hertz)
+        return matrix.numpy()  # (257, 64)
 
 
-def _conv(x, stride, filters, *, name, trainable):
+def _add_layer(x, kind, stride, filters, *, name, trainable):
     from keras import layers
 
-    conv = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False, trainable=trainable, name=name)
-    return _normalised_relu(conv(x), name)
+    options = {"padding": "same", "use_bias": False, "trainable": trainable}
+    if kind == "conv":
+        return _normalise(x, layers.Conv2D(filters, 3, strides=stride, name=f"{name}.conv", **options))
+    x = _normalise(x, layers.DepthwiseConv2D(3, strides=stride, name=f"{name}.depthwise_conv", **options))
+    return _normalise(x, layers.Conv2D(filters, 1, name=f"{name}.pointwise_conv", **options))
 
 
-def _depthwise(x, stride, *, name, trainable):
+def _normalise(x, layer):
+    """A layer, its normalisation and ReLU."""
     from keras import layers
 
-    conv = layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False, trainable=trainable, name=name)
-    return _normalised_relu(conv(x), name)
-
-
-def _pointwise(x, filters, *, name, trainable):
-    from keras import layers
-
-    conv = layers.Conv2D(filters, 1, use_bias=False, trainable=trainable, name=name)
-    return _normalised_relu(conv(x), name)
-
-
-def _normalised_relu(x, name):
-    from keras import layers
-
-    normalise = layers.BatchNormalization(scale=False, epsilon=BATCH_NORM_EPSILON, trainable=False, name=f"{name}.bn")
-    return layers.ReLU()(normalise(x))
+    name = f"{layer.name}.bn"
+    normalise = layers.BatchNormalization(scale=False, epsilon=BATCH_NORM_EPSILON, trainable=False, name=name)
+    return layers.ReLU()(normalise(layer(x)))
 
 
 def _hub_name(layer, weight):
     kernel = "depthwise_kernel" if "depthwise" in layer.name else "kernel"
     return f"{layer.name.replace('.', '/')}/{kernel if weight.name == 'kernel' else weight.name}"
-
-
-_KINDS = {
-    "conv": lambda x, stride, filters, *, name, trainable: _conv(
-        x, stride, filters, name=f"{name}.conv", trainable=trainable
-    ),
-    "separable": lambda x, stride, filters, *, name, trainable: _pointwise(
-        _depthwise(x, stride, name=f"{name}.depthwise_conv", trainable=trainable),
-        filters,
-        name=f"{name}.pointwise_conv",
-        trainable=trainable,
-    ),
-}
