@@ -1,198 +1,82 @@
 """The README's tables: written from the results files, so that they cannot say anything else."""
 
-from esc50.classifier.model_io import DEFAULT_MODEL, TRUST_FILES
+from esc50 import experiments
+from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.config import PROJECT_DIR, RESULTS_DIR, ResultsError, atomic_write
-from esc50.experiments.ablation import ROWS, ablation, runs_of_chosen
-from esc50.experiments.nested_cv import KERNEL_FILE, LAYERS_FILE, load_selection, network_choices
-from esc50.experiments.results import load_cross_validation, read_csv, read_json, summarise
+from esc50.experiments import nested_cv, trust_report
+from esc50.experiments.ablation import ablation
+from esc50.experiments.results import load_cross_validation, read_json, summarise
 
-START, END = "<!-- {name}: written by `python -m esc50 readme` -->", "<!-- end of {name} -->"
-
-
-MODELS = {
-    "mfcc_knn": "k-NN on MFCC statistics",
-    "mfcc_svm": "SVM on MFCC statistics",
-    "mfcc_random_forest": "random forest on MFCC statistics",
-    "cnn_separable": "separable CNN on log-mels, from scratch",
-    "cnn_vgg": "VGG-like CNN on log-mels, from scratch",
-    "yamnet_logistic": "logistic regression on the clip's mean embedding",
-    "head_clip_mean": "dense head on the clip's mean embedding",
-    "head_clip_mean_max": "dense head on the clip's mean and maximum",
-    "head_frames_max": "dense head on frames, maximum over frames",
-    "head_frames_mean": "dense head on frames, mean over frames",
-    "head_frames_mean_of_sound": "dense head on frames, mean over frames with sound",
-    "head_frames_geometric": "dense head on frames, geometric mean over frames",
-    "head_frames": "dense head on frames, geometric mean over frames with sound (`plain`)",
-    "kernel_speeds": "kernel ridge regression on all layers of YAMNet, three speeds",
-    "distilled": "**dense head on all layers of YAMNet, distilled from it** (the shipped model)",
-    "distilled_speeds": "the same head, tested at three speeds",
-}
+START, END = "<!-- {name}: written by `esc50 readme` -->", "<!-- end of {name} -->"
+FIGURES = "one network | seeds averaged: accuracy (95 %) | top-3 | macro-F1"
 CLAIMS = {
     "distilled": "the shipped model",
-    "distilled_speeds": "the same, each clip heard at three speeds",
+    "distilled_speeds": "the same, each clip at three speeds",
     "head_frames": "the plain head (`--model plain`)",
 }
 CHOSEN = "the network that each fold takes by validation on the others"
 
 
 def results_table(*, folder=RESULTS_DIR):
-    """Make the Markdown table of all models.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the results lie.
-
-    Returns
-    -------
-    str
-        One row a model; percent, macro-F1 as a share of 1.
-    """
-    head = [
-        "| model | one network | seeds averaged: accuracy (95 %) | top-3 | macro-F1 |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    summary = summarise(MODELS, folder=folder)
-    return "\n".join(head + [_row(MODELS[model], row) for model, row in summary.iterrows()])
-
-
-def headline(summary):
-    """Figures that a saved model carries, with the protocol that they come from.
-
-    Parameters
-    ----------
-    summary : pandas.Series or dict
-        The model's row of `esc50.experiments.results.summarise`.
-
-    Returns
-    -------
-    dict
-        Shares of 1, rounded to four places: ``run_accuracy`` of one network, the mean over the seeds; the others of
-        the seeds' averaged probabilities.
-    """
-    keys = [f"{name}{end}" for name in ("accuracy", "top3_accuracy", "macro_f1") for end in ("", "_low", "_high")]
-    figures = {key: round(float(summary[key]), 4) for key in keys}
-    n_seeds = int(summary["n_seeds"])
-    protocol = f"official 5 folds, each clip tested once, {n_seeds} seeds averaged, 95 % intervals"
-    return {"protocol": protocol, "run_accuracy": round(float(summary["run_accuracy"]), 4), **figures}
-
-
-def measures_table(*, folder=RESULTS_DIR):
-    """Make the Markdown table of what was measured beside the models' accuracy.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the results lie.
-
-    Returns
-    -------
-    str
-        One row a question: what, how much, and the command that measures it.
-    """
-    rows = [*_trust_rows(folder), *_timeline_rows(folder), *_speed_rows(folder)]
-    head = ["| | measured | `python -m esc50 …` |", "| --- | --- | --- |"]
-    return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
+    """Every model of the study that has a title, the best one last."""
+    titles = {name: model.title for name, model in experiments.models().items() if model.title}
+    summary = summarise(titles, folder=folder).sort_values("accuracy", kind="stable")
+    return _join_rows(f"model | {FIGURES}", [_figures_row(titles[model], row) for model, row in summary.iterrows()])
 
 
 def ablation_table(*, folder=RESULTS_DIR):
-    """Make the Markdown table of what each idea adds to the last layer.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the results lie.
-
-    Returns
-    -------
-    str
-        One row an idea: the same figures as `results_table`, and the gain over the row that it changes.
-    """
-    head = [
-        "| idea | one network | seeds averaged: accuracy (95 %) | top-3 | macro-F1 | gain in points (95 %), over |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    """What each idea adds to the last layer: the same figures, and the gain over the row that the idea changes."""
     table = ablation(folder=folder)
     numbers = {model: number for number, model in enumerate(table.index, start=1)}
-    return "\n".join(head + [_idea_row(numbers, row) for _, row in table.iterrows()])
+    rows = [_idea_row(numbers, row) for _, row in table.iterrows()]
+    return _join_rows(f"idea | {FIGURES} | gain in points (95 %), over", rows)
 
 
 def summary_table(*, folder=RESULTS_DIR):
-    """Make the Markdown table of the figures that the project claims, each for one network.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the results lie.
-
-    Returns
-    -------
-    str
-        Accuracy, top-3 accuracy and macro-F1, mean ± standard deviation over seeds of the five folds' means.
-    """
-    rows = ["| one network, frozen YAMNet | accuracy | top-3 | macro-F1 |", "| --- | --- | --- | --- |"]
-    runs = load_cross_validation(folder=folder)
+    """What the project claims, for one network: mean ± standard deviation over seeds of the five folds' means."""
+    runs, rows = load_cross_validation(folder=folder), []
     of_each = {title: runs[runs["model"] == model] for model, title in CLAIMS.items()}
-    for title, own in {**of_each, CHOSEN: runs_of_chosen(_networks(folder), folder=folder)}.items():
+    of_each[CHOSEN] = nested_cv.runs_of_chosen(nested_cv.network_choices(folder=folder), folder=folder)
+    for title, own in of_each.items():
         means = own.groupby("seed")[["accuracy", "top3_accuracy", "macro_f1"]].mean()
         mean, sd = means.mean(), means.std()
         shares = [f"{100 * mean[key]:.1f} ± {100 * sd[key]:.1f} %" for key in ("accuracy", "top3_accuracy")]
-        rows.append(f"| {title} | {' | '.join(shares)} | {mean['macro_f1']:.3f} ± {sd['macro_f1']:.3f} |")
-    return "\n".join(rows)
+        rows.append(f"{title} | {' | '.join(shares)} | {mean['macro_f1']:.3f} ± {sd['macro_f1']:.3f}")
+    return _join_rows("one network, frozen YAMNet | accuracy | top-3 | macro-F1", rows)
+
+
+def measures_table(*, folder=RESULTS_DIR):
+    """What was measured beside accuracy: what, how much, and by which command."""
+    trust = trust_report.load_trust(model=DEFAULT_MODEL, folder=folder)
+    rule, summary = trust.report["rejection"], trust.summary
+    summary = summary[summary["score"] == rule["score"]].set_index("unknown")
+    rejected = {
+        "clips of classes held out of training": trust_report.HELD_OUT,
+        "tones, noise, speech …": trust_report.OOD,
+    }
+    rows = [_rejection_row(title, summary.loc[unknown], rule) for title, unknown in rejected.items()]
+    return _join_rows(" | measured | command", [*rows, _timelines_row(read_json(folder / "timeline.json"))])
 
 
 def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
-    """Write the tables between the README's markers.
-
-    Parameters
-    ----------
-    path : Path
-        The README.
-    folder : Path
-        Where the results lie.
-
-    Returns
-    -------
-    bool
-        Whether anything changed.
-
-    Raises
-    ------
-    ResultsError
-        The README lacks the markers.
-    """
-    new = text = path.read_text(encoding="utf-8")
+    """Write the tables between the README's markers; whether anything changed."""
+    text = path.read_text(encoding="utf-8")
     for name, table in TABLES.items():
-        new = with_table(new, name, table(folder=folder))
-    if new == text:
+        text = replace_table(text, name, table(folder=folder))
+    return write_if_changed(path, text)
+
+
+def write_if_changed(path, text):
+    """Write a text file unless it says the same already; whether it was written."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False
     with atomic_write(path) as beside:
-        beside.write_text(new, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8")
     return True
 
 
-def with_table(text, name, table):
-    """Put a table between its markers in a text.
-
-    Parameters
-    ----------
-    text : str
-        Holds both markers.
-    name : str
-        What the markers call the table.
-    table : str
-        Markdown.
-
-    Returns
-    -------
-    str
-        The text with whatever stood between the markers replaced.
-
-    Raises
-    ------
-    ResultsError
-        A marker is missing.
-    """
+def replace_table(text, name, table):
+    """Replace whatever stands between a table's markers."""
     first, last = START.format(name=name), END.format(name=name)
     before, start, rest = text.partition(first)
     _, end, after = rest.partition(last)
@@ -201,62 +85,38 @@ def with_table(text, name, table):
     return f"{before}{first}\n{table}\n{last}{after}"
 
 
-def _networks(folder):
-    """The network that validation chooses for each fold without it."""
-    return network_choices(*(load_selection(folder / file.name) for file in (LAYERS_FILE, KERNEL_FILE)))
+def _join_rows(head, rows):
+    rule = " | ".join(["---"] * (head.count("|") + 1))
+    return "\n".join(f"| {row} |" for row in (head, rule, *rows))
 
 
-def _trust_rows(folder):
-    file = folder / TRUST_FILES[DEFAULT_MODEL].name
-    rule, summary = read_json(file)["rejection"], read_csv(file.with_name(f"{file.stem}_summary.csv"))
-    summary = summary[summary["score"] == rule["score"]].set_index("unknown")
-    kept = f"at the threshold that keeps {100 * rule['kept']:.0f} % of the known"
-    for unknown, what in {"left out": "classes left out of the training", "foreign": "tones, noise, speech …"}.items():
-        row = summary.loc[unknown]
-        accepted = f"{100 * row['false_acceptance']:.0f} % accepted {kept}; AUROC {row['auroc']:.2f}"
-        yield f'"None of these": {what}', accepted, "`trust`"
-
-
-def _timeline_rows(folder):
-    found = read_json(folder / "timeline.json")
-    heads = f"heads of the model {found['model']}"
-    what = (
-        f"timelines of {found['n_recordings']} stitched recordings ({found['hours']:.1f} hours), unheard clips, {heads}"
+def _figures_row(title, row):
+    spread = f" ± {100 * row['run_accuracy_sd']:.1f}" if row["n_seeds"] > 1 else ""
+    interval = f"{100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f}"
+    averaged = (
+        f"{100 * row['accuracy']:.1f} % ({interval}) | {100 * row['top3_accuracy']:.1f} % | {row['macro_f1']:.3f}"
     )
-    yield what, f"segment-based F1 {found['pooled']['f1']:.2f} (1 s segments)", "`timeline-benchmark`"
-
-
-def _speed_rows(folder):
-    found = read_json(folder / "benchmark_embedding.json")
-    batch, loop = found["batch_ms_per_clip"], found["hub_loop_ms_per_clip"]
-    speed = f"{batch:.1f} ms a clip, {found['ratio']:.2f} times as fast as one by one ({loop:.1f} ms)"
-    yield f"embedding all clips, {found['cores']} cores", speed, "`bench`"
-    found = read_json(folder / "app_load.json")
-    alone, many = found["alone"], found["together"]
-    waits = f"half of the answers within {many['p50_seconds']:.1f} s, 95 % within {many['p95_seconds']:.1f} s"
-    waits += f"; {alone['p50_seconds']:.1f} s for one alone"
-    yield f"the app, {many['n_clients']} asking at once, {found['cores']} cores", waits, "`app-benchmark`"
+    return f"{title} | {100 * row['run_accuracy']:.1f}{spread} % | {averaged}"
 
 
 def _idea_row(numbers, row):
-    gain, over = "–", ROWS[row.name].over
-    if over:
+    gain = "–"
+    if row["over"]:
         points = [f"{100 * row[key]:+.1f}" for key in ("gain", "gain_low", "gain_high")]
-        gain = "{} ({} to {}), row {}".format(*points, numbers[over])
-    return _row(f"{numbers[row.name]}. {row['title']}", row).removesuffix("|") + f"| {gain} |"
+        gain = "{} ({} to {}), row {}".format(*points, numbers[row["over"]])
+    title = f"{numbers[row.name]}. {row['title']}"
+    return f"{_figures_row(title, row)} | {gain}"
 
 
-def _row(title, row):
-    spread = f" ± {100 * row['run_accuracy_sd']:.1f}" if row["n_seeds"] > 1 else ""
-    interval = f"{100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f}"
-    cells = [
-        title,
-        f"{100 * row['run_accuracy']:.1f}{spread} %",
-        f"{100 * row['accuracy']:.1f} % ({interval})",
-        f"{100 * row['top3_accuracy']:.1f} %",
-        f"{row['macro_f1']:.3f}",
-    ]
-    return f"| {' | '.join(cells)} |"
+def _rejection_row(title, row, rule):
+    fpr = f"FPR at {100 * rule['kept']:.0f} % TPR: {100 * row['fpr_at_95_tpr']:.0f} %; AUROC {row['auroc']:.2f}"
+    return f'"None of these" against {title} | {fpr} | `esc50 trust`'
+
+
+def _timelines_row(found):
+    what = f"Timelines of {found['n_recordings']} soundscapes ({found['hours']:.1f} hours) made of held-out clips"
+    f1 = f"segment-based F1 {found['pooled']['f1']:.2f} (1 s segments)"
+    return f"{what}, model {found['model']} | {f1} | `esc50 timelines`"
 
 
 TABLES = {  # marker in the README -> what stands there
