@@ -134,7 +134,7 @@ def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None,
     record = experiment.record(settings or experiment.settings)
     if settings in (None, experiment.settings) and experiment.settings_by_split:
         record["settings_by_split"] = {split: asdict(own) for split, own in experiment.settings_by_split.items()}
-    return _assemble(runs, clips, list(experiment.models), record)
+    return _assemble(runs, clips, record)
 
 
 def results_of(name, *, retrain=False, folds=FOLDS, seeds=None, settings=None, folder=None, progress=True):
@@ -186,46 +186,26 @@ def _fit_and_test(experiment, inputs, targets, split, **how):
     return {"probabilities": fitted.predict(test), "history": fitted.history, **made}
 
 
-def _assemble(runs, clips, names, record):
-    """Results of runs, {(seed, split's name): (split, run)}."""
-    seeds, splits = sorted({seed for seed, _ in runs}), {split.name: split for split, _ in runs.values()}
+def _assemble(runs, clips, record):
+    """Results of runs: {(seed, split's name): (split, run)}."""
+    rows, tables, curves = [], {}, []
+    for (seed, name), (split, run) in runs.items():
+        place = {"seed": seed, "fold": int(name.rsplit(maxsplit=1)[-1])}
+        part = clips.iloc[split.test][["filename", "fold", "target"]].reset_index(drop=True)
+        for model, found in run["probabilities"].items():
+            figures = classification_metrics(part["target"].to_numpy(), found)
+            rows.append({"model": model, **place, **figures, "train_seconds": run["train_seconds"]})
+            tables.setdefault(model, []).append(part.join(pd.DataFrame(found, columns=PROBABILITY_COLUMNS)))
+        curve = pd.DataFrame({key.replace("val_", "held_out_"): values for key, values in run["history"].items()})
+        curves.append(curve.assign(model=next(iter(tables)), **place, epoch=np.arange(1, len(curve) + 1)))
+    keys = ["filename", "fold", "target"]
+    means = {model: pd.concat(parts).groupby(keys, sort=False).mean().reset_index() for model, parts in tables.items()}
     origins = [run["provenance"] for _, run in runs.values()]
     made_by = record | {
-        "seeds": seeds,
-        "splits": list(splits),
+        "seeds": sorted({seed for seed, _ in runs}),
+        "splits": list(dict.fromkeys(name for _, name in runs)),
         "train_seconds": round(sum(run["train_seconds"] for _, run in runs.values()), 1),
         "command": f"esc50 train {record['experiment']}",
         "provenance": [origin for i, origin in enumerate(origins) if origin not in origins[:i]],
     }
-    return Results(
-        pd.DataFrame([_metrics_row(name, key, *runs[key], clips) for name in names for key in runs]),
-        {name: _out_of_fold(name, runs, splits, seeds, clips) for name in names},
-        pd.concat([_history(names[0], key, run) for key, (_, run) in runs.items()]),
-        dict.fromkeys(names, made_by),
-    )
-
-
-def _place(model, key):
-    seed, split_name = key
-    return {"model": model, "seed": seed, "fold": int(split_name.rsplit(maxsplit=1)[-1])}
-
-
-def _metrics_row(model, key, split, run, clips):
-    found = classification_metrics(clips["target"].to_numpy()[split.test], run["probabilities"][model])
-    return _place(model, key) | found | {"train_seconds": run["train_seconds"]}
-
-
-def _out_of_fold(model, runs, splits, seeds, clips):
-    parts = []
-    for name, split in splits.items():
-        mean = np.mean([runs[seed, name][1]["probabilities"][model] for seed in seeds], axis=0)  # (n_test_clips, 50)
-        part = clips.iloc[split.test][["filename", "fold", "target"]].reset_index(drop=True)
-        parts.append(part.join(pd.DataFrame(mean, columns=PROBABILITY_COLUMNS)))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _history(model, key, run):
-    if not run["history"]:
-        return pd.DataFrame()
-    table = pd.DataFrame({name.replace("val_", "held_out_"): values for name, values in run["history"].items()})
-    return table.assign(**_place(model, key), epoch=np.arange(1, len(table) + 1))
+    return Results(pd.DataFrame(rows), means, pd.concat(curves), dict.fromkeys(means, made_by))

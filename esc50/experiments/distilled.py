@@ -75,40 +75,32 @@ def draw_pairs(n_views, n_clips, rng, *, mixup_probability):
 
 
 SETTINGS = DistillationSettings()
+
+
+def _experiment(tta_views, models, **how):
+    name, *_ = models
+    return Experiment(name, SPEEDS, prepare, partial(fit, tta_views, **how), models, SETTINGS, SEEDS)
+
+
+SHIPPED = "**dense head on all layers of YAMNet, distilled from it** (the shipped model)"
+THREE_SPEEDS = "the same head, tested at three speeds"
 EXPERIMENTS = [
-    Experiment(
-        "distilled_control",
-        SPEEDS,
-        prepare,
-        partial(fit, {"distilled_control": (0,)}, has_teacher=False),
+    _experiment(
+        {"distilled_control": (0,)},
         {
             "distilled_control": Model(
-                idea="one small head on maxima and their blends", over="multilayer_14", n_frames=N_VIEWS
+                "", "one small head on maxima and their blends", "multilayer_14", n_frames=N_VIEWS
             )
         },
-        SETTINGS,
-        SEEDS,
+        has_teacher=False,
     ),
-    Experiment(
-        "distilled",
-        SPEEDS,
-        prepare,
-        partial(fit, {"distilled": (0,), "distilled_speeds": (0, 1, 2)}),
+    _experiment(
+        {"distilled": (0,), "distilled_speeds": (0, 1, 2)},
         {
             "distilled": Model(
-                "**dense head on all layers of YAMNet, distilled from it** (the shipped model)",
-                "the same, distilled from kernel ridge regression",
-                over="distilled_control",
-                n_frames=N_VIEWS,
+                SHIPPED, "the same, distilled from kernel ridge regression", "distilled_control", n_frames=N_VIEWS
             ),
-            "distilled_speeds": Model(
-                "the same head, tested at three speeds",
-                "the same head, tested at three speeds",
-                over="distilled",
-                n_frames=N_VIEWS,
-            ),
+            "distilled_speeds": Model(THREE_SPEEDS, THREE_SPEEDS, "distilled", n_frames=N_VIEWS),
         },
-        SETTINGS,
-        SEEDS,
     ),
 ]

@@ -19,7 +19,7 @@ from esc50.yamnet.architecture import columns_of
 
 KEPT = 0.5  # chance of a frame to be in a random average
 ORIGINAL = 0.5  # chance of a clip to be drawn as it is, where there are other views of it
-OFTEN = 28  # frames of a clip: patches every 0.16 s
+N_FRAMES = {"layers": FRAMES, "layers_often": 28, "layers_slow": FRAMES, "layers_fast": FRAMES}  # of a clip
 SPEEDS = ("layers", "layers_slow", "layers_fast")  # the clips as they are; and slower, and faster
 ATTENTION_FILE = "attention.csv.gz"
 
@@ -184,52 +184,50 @@ def _mix(x, y, alpha, rng):
     return blend(x, *pairs), blend(y, *pairs)
 
 
-def _experiment(models, *, files=("layers",), tta_views=None, settings=SETTINGS, trained_on=(0,), **which):
-    name, *_ = models
-    fit_it = partial(fit, tta_views or {name: (0,)}, trained_on=trained_on)
-    return Experiment(name, files, partial(prepare, names=files, **which), fit_it, models, settings, SEEDS)
-
-
-def _eight(idea, **how):
-    return Model(idea=idea, over="multilayer_8", layers=UPPER_LAYERS, **how)
-
-
-def _all(idea, **how):
-    return Model(idea=idea, over="multilayer_14", **how)
+def _experiment(
+    name,
+    idea,
+    over="multilayer_14",
+    layers=ALL_LAYERS,
+    *,
+    files=("layers",),
+    settings=SETTINGS,
+    tta=(),
+    trained_on=(0,),
+    **how,
+):
+    """One with a row for itself and, in `tta`, rows of the same heads tested on other views: name -> (idea, views)."""
+    models = {name: Model("", idea, over, layers, n_frames=FRAMES * len(trained_on))}
+    views = {name: (0,)} | {model: used for model, (_, used) in dict(tta).items()}
+    for model, (title, used) in dict(tta).items():
+        models[model] = Model("", title, name, layers, n_frames=sum(N_FRAMES[files[v]] for v in used))
+    fitted = partial(fit, views, trained_on=trained_on)
+    return Experiment(name, files, partial(prepare, names=files, layers=layers, **how), fitted, models, settings, SEEDS)
 
 
 EXPERIMENTS = [
+    _experiment("multilayer_1", "last layer, random averages of log activations", "head_frames", (14,)),
+    _experiment("multilayer_3", "the same, last 3 layers", "multilayer_1", (12, 13, 14)),
     _experiment(
-        {"multilayer_1": Model("", "last layer, random averages of log activations", "head_frames", (14,))},
-        layers=(14,),
-    ),
-    _experiment(
-        {"multilayer_3": Model("", "the same, last 3 layers", "multilayer_1", (12, 13, 14))}, layers=(12, 13, 14)
-    ),
-    _experiment(
-        {
-            "multilayer_8": Model("", "the same, last 8 layers", "multilayer_3", UPPER_LAYERS),
-            "multilayer_8_shifts": _eight("8 layers, tested on patches every 0.16 s", n_frames=OFTEN),
-            "multilayer_8_speeds": _eight("8 layers, tested at three speeds", n_frames=3 * FRAMES),
-        },
+        "multilayer_8",
+        "the same, last 8 layers",
+        "multilayer_3",
+        UPPER_LAYERS,
         files=("layers", "layers_often", "layers_slow", "layers_fast"),
-        layers=UPPER_LAYERS,
-        tta_views={"multilayer_8": (0,), "multilayer_8_shifts": (1,), "multilayer_8_speeds": (0, 2, 3)},
+        tta={
+            "multilayer_8_shifts": ("8 layers, tested on patches every 0.16 s", (1,)),
+            "multilayer_8_speeds": ("8 layers, tested at three speeds", (0, 2, 3)),
+        },
     ),
     _experiment(
-        {"multilayer_8_linear": _eight("8 layers, without the logarithm")}, layers=UPPER_LAYERS, logarithm=False
+        "multilayer_8_linear", "8 layers, without the logarithm", "multilayer_8", UPPER_LAYERS, logarithm=False
     ),
-    _experiment({"multilayer_14": Model("", "all 14 layers", "multilayer_8")}),
+    _experiment("multilayer_14", "all 14 layers", "multilayer_8"),
+    _experiment("multilayer_14_mixup", "14 layers, trained with mixup", settings=MultilayerSettings(mixup_alpha=0.3)),
+    _experiment("multilayer_14_speeds", "14 layers, trained at three speeds", files=SPEEDS, trained_on=(0, 1, 2)),
     _experiment(
-        {"multilayer_14_mixup": _all("14 layers, trained with mixup")}, settings=MultilayerSettings(mixup_alpha=0.3)
-    ),
-    _experiment(
-        {"multilayer_14_speeds": _all("14 layers, trained at three speeds", n_frames=3 * FRAMES)},
-        files=SPEEDS,
-        trained_on=(0, 1, 2),
-    ),
-    _experiment(
-        {"multilayer_14_attention": _all("14 layers, gated attention over frames")},
+        "multilayer_14_attention",
+        "14 layers, gated attention over frames",
         settings=MultilayerSettings(attention_units=64, epochs=40),
     ),
 ]
