@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from esc50.config import FOLDS, META_DIR, N_CLASSES, PROJECT_DIR, RAW_DIR, AudioSettings, DatasetError
+from esc50.config import META_DIR, N_CLASSES, PROJECT_DIR, RAW_DIR, AudioSettings, DatasetError
 
 LIST_MD5 = "54a0d0055a10bb7df84ad340a148722e"  # meta/esc50.csv
 LICENCE = "CC BY-NC 3.0 (the ESC-10 subset: CC BY 3.0); attribution of every clip in the archive's LICENSE"
@@ -19,16 +19,9 @@ CITATION = (
 
 
 # The five major categories of the official README: label // 10 is the position here.
-THEMES = (
-    "Animals",
-    "Natural soundscapes & water",
-    "Human, non-speech",
-    "Interior/domestic",
-    "Exterior/urban",
-)
+THEMES = ("Animals", "Natural soundscapes & water", "Human, non-speech", "Interior/domestic", "Exterior/urban")
 CLIP_LIST = META_DIR / "esc50.csv"
 CLIPS_PER_CLASS = 40
-CLIPS_PER_CLASS_AND_FOLD = 8
 CLIP_SUFFIXES = (".wav", ".flac")  # official at 44.1 kHz, mirror at 16 kHz
 DURATION_TOLERANCE_SECONDS = 0.01
 N_NAMED = 3  # offending files that a message names
@@ -58,15 +51,8 @@ def load_clips():
 
 
 def class_names():
-    """Names of the classes in label order, derived from the list: the one place they come from.
-
-    Returns
-    -------
-    tuple of str, length 50
-        ``class_names()[target]`` is the clip's ``category``.
-    """
-    by_label = load_clips().drop_duplicates("target").sort_values("target")
-    return tuple(by_label["category"])
+    """Names of the 50 classes in label order: ``class_names()[target]`` is the clip's ``category``."""
+    return tuple(load_clips().drop_duplicates("target").sort_values("target")["category"])
 
 
 def find_dataset(path=None):
@@ -104,74 +90,23 @@ def find_dataset(path=None):
 
 
 def dataset_found():
-    """Say whether `find_dataset` without a path has something to find.
-
-    Returns
-    -------
-    bool
-        False where no recordings lie in any of the usual places.
-
-    Raises
-    ------
-    DatasetError
-        If ``ESC50_DATA`` is set to a folder that holds no ESC-50: a mistake, not an absence.
-    """
+    """Whether recordings lie in a usual place; a wrong ``ESC50_DATA`` is a mistake, not an absence: DatasetError."""
     return (_named_root(None) or _default_root()) is not None
 
 
 def clip_path(filename, root):
-    """Path of one clip, in the official 44.1 kHz WAV layout or the 16 kHz FLAC layout.
-
-    Parameters
-    ----------
-    filename : str
-        As in the clip table (``1-100032-A-0.wav``); only the stem is used.
-    root : path-like
-        The data set's folder, from `find_dataset`.
-
-    Returns
-    -------
-    Path
-        An existing file.
-
-    Raises
-    ------
-    DatasetError
-        If the clip is in neither layout.
-    """
+    """Path of one clip of the table, in the official 44.1 kHz WAV layout or the 16 kHz FLAC layout of `root`."""
     audio, stem = Path(root) / "audio", Path(filename).stem
-    for suffix in CLIP_SUFFIXES:
-        path = audio / (stem + suffix)
+    for path in (audio / f"{stem}{suffix}" for suffix in CLIP_SUFFIXES):
         if path.is_file():
             return path
     raise DatasetError(f"no clip {stem} ({' or '.join(CLIP_SUFFIXES)}) in {audio}: {START_ANEW}")
 
 
-def check_balance(clips):
-    """Check that the table has 50 classes, 40 clips a class and 8 a class and fold.
-
-    Parameters
-    ----------
-    clips : pandas.DataFrame
-        Clip table with ``target`` and ``fold``.
-
-    Raises
-    ------
-    DatasetError
-        Naming the first class, or class and fold, with another number of clips.
-    """
-    per_class = clips["target"].value_counts().reindex(range(N_CLASSES), fill_value=0)
-    _refuse_other_counts(per_class, CLIPS_PER_CLASS, "class")
-    cells = pd.MultiIndex.from_product([range(N_CLASSES), FOLDS])
-    per_cell = clips.value_counts(["target", "fold"]).reindex(cells, fill_value=0)
-    _refuse_other_counts(per_cell, CLIPS_PER_CLASS_AND_FOLD, "(class, fold)")
-
-
 def verify_dataset(root, *, decode=True, progress=True):
     """Check that a folder holds the whole of ESC-50, unaltered.
 
-    The list must be the published one, all 2,000 clips must be there, 40 a class and 8 a class and fold, and
-    every clip must decode to 5 s.
+    The list must be the published one, all 2,000 clips must be there, and every clip must decode to 5 s.
 
     Parameters
     ----------
@@ -234,13 +169,13 @@ def _default_root():
 
 
 def _verify(root, decode, progress):
-    clips = _read_list(root / "meta" / "esc50.csv")
-    check_balance(clips)
-    files = _clip_files(root, clips)
-    bad = _undecodable(files, progress) if decode else []
+    from tqdm import tqdm
+
+    files = _clip_files(root, _read_list(root / "meta" / "esc50.csv"))
+    bar = tqdm(files if decode else (), desc="decode", disable=not progress or not decode)
+    bad = [f"{path.name}: {fault}" for path in bar if (fault := _find_fault(path))]
     if bad:
-        named = "; ".join(f"{path.name}: {fault}" for path, fault in bad[:N_NAMED])
-        raise DatasetError(f"{len(bad)} clips in {root / 'audio'} are damaged ({named})")
+        raise DatasetError(f"{len(bad)} clips in {root / 'audio'} are damaged ({'; '.join(bad[:N_NAMED])})")
 
 
 def _clip_files(root, clips):
@@ -254,20 +189,8 @@ def _clip_files(root, clips):
     return [present[Path(name).stem] for name in clips["filename"]]
 
 
-def _refuse_other_counts(counts, expected, what):
-    for label, count in counts[counts != expected].items():
-        raise DatasetError(f"{count} clips in {what} {label}, expected {expected}")
-
-
-def _undecodable(files, progress):
-    """(path, reason) of each file that does not decode to the length of a clip."""
-    from tqdm import tqdm
-
-    checked = ((path, _clip_fault(path)) for path in tqdm(files, desc="decode", disable=not progress))
-    return [(path, fault) for path, fault in checked if fault]
-
-
-def _clip_fault(path):
+def _find_fault(path):
+    """Why a file does not decode to the length of a clip; empty where it does."""
     import soundfile
 
     expected = AudioSettings().clip_seconds
@@ -276,5 +199,4 @@ def _clip_fault(path):
     except soundfile.LibsndfileError as error:
         return error.error_string
     seconds = len(samples) / rate
-    whole = abs(seconds - expected) <= DURATION_TOLERANCE_SECONDS
-    return "" if whole else f"{seconds:.3f} s, not {expected} s"
+    return "" if abs(seconds - expected) <= DURATION_TOLERANCE_SECONDS else f"{seconds:.3f} s, not {expected} s"

@@ -88,7 +88,7 @@ def load_features(name, *, folder=FEATURES_DIR, progress=True):
         It is to be computed and cannot be, as `compute_and_save` says.
     """
     ensure_features(name, folder=folder, progress=progress)
-    path = Path(folder) / f"{name}.npz"
+    path = _find(name, folder)
     arrays = _read(path, _remedy(name))
     stored, expected = json.loads(str(arrays.pop("parameters", "{}"))), parameters(name)
     if stored != expected:
@@ -139,9 +139,8 @@ def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=Tru
         No ESC-50 audio is found.
     """
     root, clips = find_dataset(root), load_clips() if clips is None else clips
-    waveforms = [
-        load_sound(clip_path(name, root)).waveform for name in _bar(clips["filename"], "reading clips", progress)
-    ]
+    files = _bar(clips["filename"], "reading clips", progress)
+    waveforms = [load_sound(clip_path(name, root)).waveform for name in files]
     return {name: _COMPUTE[type(PARAMETERS[name])](waveforms, PARAMETERS[name], progress) for name in names}
 
 
@@ -166,12 +165,8 @@ def ensure_features(name, *, folder=FEATURES_DIR, progress=True):
 
 def digest(name, *, folder=FEATURES_DIR):
     """SHA-256 of a feature file, in hexadecimal digits."""
-    path = Path(folder) / f"{name}.npz"
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise FeatureError(f"no feature file {path}: {_remedy(name)}") from None
+    with _find(name, folder).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_source():
@@ -188,12 +183,16 @@ def _remedy(name):
     return "restore it with git or run `make features`" if is_committed(name) else f"run `esc50 features {name}`"
 
 
+def _find(name, folder):
+    if not (path := Path(folder) / f"{name}.npz").is_file():
+        raise FeatureError(f"no feature file {path}: {_remedy(name)}")
+    return path
+
+
 def _read(path, remedy):
     try:
         with np.load(path) as file:
             return dict(file)
-    except FileNotFoundError:
-        raise FeatureError(f"no feature file {path}: {remedy}") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise FeatureError(f"{path} cannot be read ({error}): {remedy}") from error
 

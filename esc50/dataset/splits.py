@@ -1,6 +1,6 @@
 """How clips are split, and the guard against leaks."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -8,23 +8,12 @@ import pandas as pd
 from esc50.config import FOLDS, LeakError
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """One division of the clips into a training and a test part.
+class Split(NamedTuple):
+    """One division of the clips into a training and a test part, both rows of the clip table."""
 
-    Parameters
-    ----------
-    name : str
-        Short name for tables, such as ``fold 1``.
-    train : np.ndarray, shape (n_train,)
-        Rows of the clip table to train on.
-    test : np.ndarray, shape (n_test,)
-        Rows of the clip table to test on.
-    """
-
-    name: str
-    train: np.ndarray
-    test: np.ndarray
+    name: str  # for tables, such as "fold 1"
+    train: np.ndarray  # (n_train,)
+    test: np.ndarray  # (n_test,)
 
 
 def recording_ids(clips):
@@ -134,7 +123,7 @@ def validation_split(clips, split, *, validation_fold=None):
     return _guarded(clips, name, split.train[~chosen], split.train[chosen])
 
 
-def left_out_split(clips, folds):
+def held_out_split(clips, folds):
     """Split with several official folds left out of the training at once.
 
     Parameters

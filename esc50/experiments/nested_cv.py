@@ -8,7 +8,7 @@ import pandas as pd
 
 from esc50.config import FOLDS, RESULTS_DIR, output_path
 from esc50.dataset.clips import load_clips
-from esc50.dataset.splits import left_out_split
+from esc50.dataset.splits import held_out_split
 from esc50.experiments.base import find_experiments, run_splits
 from esc50.experiments.kernel_ridge import KernelRidgeSettings
 from esc50.experiments.metrics import classification_metrics
@@ -74,7 +74,7 @@ def validate(kind="heads", *, folder=None, progress=True):
     made by the four trainings that never saw its own fold.
     """
     folder, clips = folder or output_path(RESULTS_DIR), load_clips()
-    splits = [left_out_split(clips, pair) for pair in combinations(FOLDS, 2)]
+    splits = [held_out_split(clips, pair) for pair in combinations(FOLDS, 2)]
     rows = []
     for choice, label, name, settings in CANDIDATES[kind]:
         runs = run_splits(name, splits, seeds=[0], settings=settings, progress=progress)

@@ -15,6 +15,8 @@ from click.testing import CliRunner
 from esc50 import dataset
 from esc50.apps.cli import cli
 from esc50.config import DatasetError
+from esc50.dataset import clips as clips_module
+from esc50.dataset import download
 
 TOP = "ESC-50-master/"
 QUICK = {"retries": 0, "timeout_seconds": 5.0, "progress": False}
@@ -42,7 +44,7 @@ def members(clips):
     return {
         f"{TOP}README.md": b"not kept",
         f"{TOP}LICENSE": b"CC BY-NC 3.0",
-        f"{TOP}meta/esc50.csv": dataset.CLIP_LIST.read_bytes(),
+        f"{TOP}meta/esc50.csv": clips_module.CLIP_LIST.read_bytes(),
         **{f"{TOP}audio/{name}": clip for name in clips["filename"]},
         f"{TOP}audio/../../../evil.txt": b"outside",
         "../evil.txt": b"outside",
@@ -145,7 +147,7 @@ def test_a_failed_download_says_what_and_where_and_leaves_nothing(place, server,
 
 
 def test_no_server_at_all_and_the_litter_of_a_killed_call(place, server):
-    litter = place.folder / dataset.WORK_FOLDER_NAME / "tmp0123"
+    litter = place.folder / download.WORK_FOLDER_NAME / "tmp0123"
     litter.parent.mkdir()
     litter.write_bytes(b"half an archive")
     with pytest.raises(DatasetError, match=r"cannot download http://127\.0\.0\.1:1/"):
@@ -208,7 +210,7 @@ def test_a_cut_that_the_server_does_not_admit_is_noticed(place, good_archive):
 
 def test_a_known_hash_is_compared(place, good_archive):
     with pytest.raises(DatasetError, match="hash"):
-        place.fetch([("good", good_archive)], known_hash=dataset.ARCHIVE_SHA256)
+        place.fetch([("good", good_archive)], known_hash=download.ARCHIVE_SHA256)
     assert place.names() == set()
 
 
@@ -218,9 +220,9 @@ def test_an_interrupted_call_keeps_the_archive_and_the_next_goes_on(place, serve
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(dataset.shutil, "copyfileobj", interrupt)
+        patch.setattr(download.shutil, "copyfileobj", interrupt)
         place.fetch([("good", good_archive)])
-    work = place.folder / dataset.WORK_FOLDER_NAME
+    work = place.folder / download.WORK_FOLDER_NAME
     (kept,) = files_under(work)
     assert kept.endswith("master.zip")
     (work / "unpacked" / "audio").mkdir(parents=True)  # as a killed call would leave it
@@ -234,12 +236,12 @@ def test_a_full_disk_is_not_blamed_on_the_archive(place, good_archive, monkeypat
     def no_room(source, sink):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dataset.shutil, "copyfileobj", no_room)
+    monkeypatch.setattr(download.shutil, "copyfileobj", no_room)
     with pytest.raises(DatasetError, match=r"cannot unpack .*No space left"):
         place.fetch([("good", good_archive)])
-    (kept,) = files_under(place.folder / dataset.WORK_FOLDER_NAME)
+    (kept,) = files_under(place.folder / download.WORK_FOLDER_NAME)
     assert kept.endswith("master.zip")
-    assert place.names() == {dataset.WORK_FOLDER_NAME}
+    assert place.names() == {download.WORK_FOLDER_NAME}
 
 
 @pytest.mark.parametrize("inner", ["ESC-50", "ESC-50/audio"])

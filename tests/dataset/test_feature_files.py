@@ -231,9 +231,10 @@ def test_without_audio_the_line_names_the_command(monkeypatch, tmp_path):
 
 @pytest.mark.audio
 @pytest.mark.yamnet
-def test_committed_features_agree_with_100_clips_computed_now(clips, rng, dataset_root):
+@pytest.mark.slow
+def test_committed_features_agree_with_some_clips_computed_now(clips, rng, dataset_root):
     """Tolerances: the 44.1 kHz originals, resampled here, and the 16 kHz copies differ a little near 8 kHz."""
-    rows = np.sort(rng.choice(len(clips), size=100, replace=False))
+    rows = np.sort(rng.choice(len(clips), size=40, replace=False))
     now = feature_files.compute_features(clips=clips.iloc[rows], root=dataset_root, progress=False)
     stored = {name: feature_files.load_features(name) for name in NAMES}
 

@@ -73,6 +73,7 @@ def test_the_committed_file_holds_the_sounds_that_are_listed(stored):
 
 
 @pytest.mark.yamnet
+@pytest.mark.slow
 def test_the_committed_embeddings_agree_with_those_computed_now(stored):
     found = ood_sounds.compute_ood_sounds(["hum"], progress=False)
     expected = stored["embeddings"][np.repeat(stored["kind"] == "hum", stored["n_frames"])]
@@ -80,6 +81,7 @@ def test_the_committed_embeddings_agree_with_those_computed_now(stored):
 
 
 @pytest.mark.yamnet
+@pytest.mark.slow
 def test_layers_embed_the_same_sounds_and_end_in_the_committed_embeddings(stored):
     found = ood_sounds.compute_ood_sounds(["hum"], layers=(13, 14), progress=False)
     is_hum = stored["kind"] == "hum"
@@ -101,6 +103,7 @@ def test_what_the_layers_gave_ends_in_the_committed_embeddings(stored):
 
 
 @pytest.mark.yamnet
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 def test_speech_is_heard_as_speech():
     from esc50.yamnet.hub_module import load_yamnet

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from esc50.config import FOLDS
-from esc50.dataset.splits import left_out_split
+from esc50.dataset.splits import held_out_split
 from esc50.experiments import ablation, nested_cv, results, study
 
 
@@ -82,7 +82,7 @@ def test_a_choice_never_sees_its_own_fold():
 
 def test_pairs_of_folds_train_on_the_three_others(clips):
     for pair in combinations(FOLDS, 2):
-        split = left_out_split(clips, pair)
+        split = held_out_split(clips, pair)
         assert set(clips["fold"].iloc[split.test]) == set(pair)
         assert set(clips["fold"].iloc[split.train]) == set(FOLDS) - set(pair)
 
