@@ -51,8 +51,8 @@ class Head:
     def _run(self, output, vectors):
         vectors = vectors.astype(np.float32, copy=False)
         starts = range(0, len(vectors), VECTORS_PER_CALL)
-        parts = [self._session.run([output], {"vectors": vectors[i : i + VECTORS_PER_CALL]})[0] for i in starts]
-        return np.concatenate(parts)
+        inputs = ({"vectors": vectors[i : i + VECTORS_PER_CALL]} for i in starts)
+        return np.concatenate([np.asarray(self._session.run([output], each)[0]) for each in inputs])
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -27,7 +28,7 @@ REJECTION_KEYS = ("score", "neighbours", "threshold", "kept", "meaning")
 LAYERS_RULE = f"they must be numbers from 1 to {LAST}, each one once, the last {LAST}"
 
 
-def load_model(name_or_path=None):
+def load_model(name_or_path: str | os.PathLike | None = None):
     """Load a head and what is known of it.
 
     Parameters
@@ -52,14 +53,15 @@ def load_model(name_or_path=None):
     ResultsError
         There is no such model, or it is damaged, or does not fit this YAMNet.
     """
-    name = DEFAULT_MODEL if name_or_path is None else OLD_NAMES.get(str(name_or_path), name_or_path)
+    name = os.fspath(DEFAULT_MODEL if name_or_path is None else name_or_path)
+    name = OLD_NAMES.get(name, name)
     if name in MODEL_REGISTRY:
         return _open_onnx(read_packaged(MODEL_REGISTRY[name]), MODEL_REGISTRY[name])
     path = Path(name)
     loaders = {each.name: each for each in entry_points(group=LOADERS)}
     if path.suffix not in (".onnx", *loaders):
         known = ", ".join(MODEL_REGISTRY)
-        raise ResultsError(f"no model named {str(name)!r}: choose from {known}, or give an .onnx or a .keras file")
+        raise ResultsError(f"no model named {name!r}: choose from {known}, or give an .onnx or a .keras file")
     if not path.is_file():
         raise ResultsError(f"no classifier here: {path} is missing; check the path")
     if path.suffix == ".onnx":

@@ -1,5 +1,7 @@
 """From a sound to a class: YAMNet, a head and what is known of both, behind one call."""
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,6 +11,7 @@ from esc50.audio.sound import load_sound
 from esc50.audio.streams import Sound
 from esc50.classifier import model_io, ood
 from esc50.classifier.describe import describe_head, list_faults, say_verdict
+from esc50.classifier.head import ExtendedHead, Head
 from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
 from esc50.classifier.pooling import pool_clips, temper
 from esc50.config import AudioError, AudioSettings, YamnetSettings
@@ -85,7 +88,7 @@ class Prediction:
         ((best, _),) = self.top(1)
         return self.classifier.metadata.get("themes", {}).get(best, "")
 
-    def top(self, k=5):
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Most probable classes.
 
         Parameters
@@ -143,13 +146,13 @@ class SoundClassifier:
         One vector for each training clip.
     """
 
-    head: object
+    head: Head | ExtendedHead
     yamnet: YamnetRuntime
     metadata: dict
     reference: ReferenceClips
 
     @classmethod
-    def load(cls, model=None):
+    def load(cls, model: "str | os.PathLike | None" = None) -> "SoundClassifier":
         """Load a model and YAMNet.
 
         Parameters
@@ -187,7 +190,7 @@ class SoundClassifier:
         """Which head answers, in a sentence for people."""
         return describe_head(len(self.metadata["layers"]))
 
-    def embed(self, waveform):
+    def embed(self, waveform: np.ndarray) -> np.ndarray:
         """Make the vectors that the head takes of one waveform of any length.
 
         Parameters
@@ -207,11 +210,11 @@ class SoundClassifier:
         """
         return self._columns(self.yamnet.embed(waveform))
 
-    def embed_batch(self, waveforms):
+    def embed_batch(self, waveforms) -> np.ndarray:
         """Make the vectors of many equally long waveforms, (n_clips, n_samples) to (n_clips, n_frames, size)."""
         return self._columns(self.yamnet.embed_batch(waveforms))
 
-    def predict(self, source, *, sample_rate_hz=None):
+    def predict(self, source, *, sample_rate_hz: float | None = None) -> Prediction:
         """Classify one sound.
 
         Parameters
@@ -248,7 +251,7 @@ class SoundClassifier:
             classifier=self,
         )
 
-    def judge(self, vectors):
+    def judge(self, vectors: np.ndarray) -> Judgement:
         """Probabilities of a sound, or of a part of one, and whether it is any of the classes.
 
         Parameters
@@ -268,7 +271,7 @@ class SoundClassifier:
         calibrated = temper(pooled[0], self.metadata["temperature"])  # (n_classes,)
         return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"])
 
-    def predict_many(self, sources, *, progress=False):
+    def predict_many(self, sources, *, progress: bool = False) -> Iterator[tuple]:
         """Classify sounds one by one; one that is not sound does not stop the rest.
 
         Parameters
@@ -291,7 +294,7 @@ class SoundClassifier:
             except AudioError as error:
                 yield source, error
 
-    def apply_head(self, vectors):
+    def apply_head(self, vectors: np.ndarray) -> np.ndarray:
         """Probabilities of each frame, not calibrated: (n_frames, size) to (n_frames, n_classes)."""
         return self.head(vectors)
 

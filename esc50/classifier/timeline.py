@@ -134,13 +134,13 @@ class Timeline:
         return _write(path, "".join(lines))
 
 
-def detect_events(classifier, source, *, sample_rate_hz=None, settings=None, progress=False, on_block=None):
+def detect_events(classifier, source, *, sample_rate_hz=None, settings=None, progress=False, on_block=None) -> Timeline:
     """Make a timeline of a recording of any length, in bounded memory.
 
     Parameters
     ----------
     classifier : esc50.classifier.predict.SoundClassifier
-        What hears.
+        What embeds and judges.
     source : str, os.PathLike, bytes, binary file object or np.ndarray
         All that `esc50.audio.sound.load_sound` takes.
     sample_rate_hz : float, optional
@@ -176,9 +176,10 @@ def detect_events(classifier, source, *, sample_rate_hz=None, settings=None, pro
 def timeline_of(prediction, *, classifier, settings=None):
     """Make the timeline that `detect_events` makes, of a sound that has been classified already."""
     settings = settings or settings_for(classifier.metadata["pooling"])
-    vectors = prediction.vectors
-    frames = *_read_frames(classifier, [vectors], settings), vectors.astype(STORED)
-    return _make_timeline(classifier, *frames, facts=prediction.sound, settings=settings)
+    vectors, facts = prediction.vectors, prediction.sound
+    probabilities, active = _read_frames(classifier, [vectors], settings)
+    stored = vectors.astype(STORED)
+    return _make_timeline(classifier, probabilities, active, stored, facts=facts, settings=settings)
 
 
 def windowed_maxima(vectors, active, *, n_frames):
@@ -200,9 +201,10 @@ def windowed_maxima(vectors, active, *, n_frames):
 
 def windowed_blocks(blocks, *, n_frames):
     """Take `windowed_maxima` of a recording block by block: yields maxima and `active`, the numbers of the whole."""
-    margin, waiting, n_before = n_frames // 2, None, 0  # of those waiting, the first n_before were given already
+    margin, n_before = n_frames // 2, 0  # of the frames waiting, the first n_before were given already
+    waiting = np.empty((0, 0), np.float32)
     for block in blocks:
-        waiting = block if waiting is None else np.concatenate([waiting, block])
+        waiting = np.concatenate([waiting, block]) if len(waiting) else block
         end = max(n_before, len(waiting) - margin)  # up to here no later block matters
         yield from _window_part(waiting, n_before, end, n_frames)
         start = max(0, end - margin)
