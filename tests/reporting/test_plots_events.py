@@ -50,7 +50,7 @@ def test_none_of_the_classes_is_hatched_and_the_title_says_so(ax):
     draw(ax, Event(0, 1, "rain", 0.9), Event(1, 2, "rain", 0.9, is_known=False), seconds=2.0)
     assert [bool(bar.get_hatch()) for bar in ax.patches] == [False, True]
     assert ax.get_title() == "2 events; hatched: none of these?"
-    assert ax.figure.axes[1].get_ylabel() == "confidence (%), not calibrated"
+    assert ax.figure.axes[1].get_ylabel() == "confidence (%),\nnot calibrated"
 
 
 def test_a_click_in_an_hour_is_seen_and_times_are_minutes(ax):

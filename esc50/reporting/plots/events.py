@@ -80,4 +80,4 @@ def _label_times(ax, seconds):
 
 def _add_colorbar(ax, cmap):
     shades = ScalarMappable(Normalize(0, 100), ListedColormap(plt.get_cmap(cmap)(np.linspace(0.25, 1, 128))))
-    ax.figure.colorbar(shades, ax=ax, label="confidence (%), not calibrated", pad=0.01)
+    ax.figure.colorbar(shades, ax=ax, label="confidence (%),\nnot calibrated", pad=0.01)

@@ -32,7 +32,8 @@ def plot_explanation(prediction, explanation, *, ax=None):
     """
     ax = ax or plt.gca()
     plot_log_mel(prediction.log_mel, axes=YAMNET_MEL, ax=ax)
-    ax.images[-1].set(cmap="gray_r")
+    low, high = ax.images[-1].get_clim()
+    ax.images[-1].set(cmap="gray_r", clim=(low, 2 * high - low))  # no darker than mid-grey, so that colours show
     mesh = _draw_relevance(ax, explanation)
     name = class_label(explanation.class_name)
     ax.figure.colorbar(mesh, ax=ax, label=f"how often silencing it\nhalves the odds of “{name}”")
