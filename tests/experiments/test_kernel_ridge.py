@@ -4,17 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sklearn.kernel_ridge
 from scipy.special import softmax
-from sklearn.kernel_ridge import KernelRidge
 
-from esc50.config import KernelSettings
-from esc50.dataset.splits import Split
 from esc50.experiments import kernel_ridge
-from esc50.experiments.multilayer import Heard
+from esc50.experiments.kernel_ridge import KernelRidge, KernelRidgeSettings
+from esc50.experiments.multilayer import LayerFeatures
+from esc50.experiments.networks import MIN_DEVIATION
 
 N_CLIPS, N_FRAMES, SIZE = 40, 5, 12
 TARGETS = np.arange(N_CLIPS) % 4
-SPLIT = Split("made up", np.arange(30), np.arange(30, N_CLIPS))
 
 
 @pytest.fixture
@@ -23,23 +22,28 @@ def clips(rng):
     frames[np.arange(N_CLIPS), 2, TARGETS] += 4
     active = np.ones((N_CLIPS, N_FRAMES), bool)
     active[:, 4] = False
-    frames[:, 4] = 100  # what is not heard must not count
-    return Heard(frames.astype(np.float16), active)
+    frames[:, 4] = 100  # what is silent must not count
+    return LayerFeatures(frames.astype(np.float16), active)
 
 
 @pytest.fixture
 def vectors(clips):
-    return kernel_ridge.clip_maxima(clips)
+    return kernel_ridge.maxima(clips)
 
 
-def test_maxima_and_means_are_those_of_the_frames_that_count(clips):
+def fit(name, views, settings=kernel_ridge.SETTINGS, seed=0):
+    fitted = kernel_ridge.fit(name, [view[:30] for view in views], TARGETS[:30], settings=settings, seed=seed)
+    return fitted.predict([view[30:] for view in views])[name]
+
+
+def test_maxima_and_means_are_those_of_the_active_frames(clips):
     frames = clips.frames[:, :4].astype(np.float32)
-    np.testing.assert_array_equal(kernel_ridge.clip_maxima(clips), frames.max(axis=1))
-    np.testing.assert_allclose(kernel_ridge.clip_means(clips), frames.mean(axis=1), rtol=1e-5)
+    np.testing.assert_array_equal(kernel_ridge.maxima(clips), frames.max(axis=1))
+    np.testing.assert_allclose(kernel_ridge.means(clips), frames.mean(axis=1), rtol=1e-5)
 
 
 def test_partial_maxima_are_maxima_of_some_of_them(clips, rng):
-    whole, frames = kernel_ridge.clip_maxima(clips), clips.frames[:, :4].astype(np.float32)
+    whole, frames = kernel_ridge.maxima(clips), clips.frames[:, :4].astype(np.float32)
     draws = np.stack([kernel_ridge.partial_maxima(clips, rng) for _ in range(60)])  # (draws, n_clips, size)
     assert (draws <= whole).all()
     equal = (draws == whole).all(axis=2)  # (draws, n_clips)
@@ -51,54 +55,38 @@ def test_partial_maxima_are_maxima_of_some_of_them(clips, rng):
 
 def test_it_is_scikit_learns_regression(vectors):
     train, test = vectors[:30], vectors[30:]
-    machine = kernel_ridge.KernelMachine([train], TARGETS[:30], settings=KernelSettings(gamma=0.5, ridge=0.1))
-    scaled, asked = (
-        (part - train.mean(axis=0)) / (train.std(axis=0) + kernel_ridge.MIN_DEVIATION) for part in (train, test)
-    )
+    ours = KernelRidge([train], TARGETS[:30], settings=KernelRidgeSettings(gamma=0.5, ridge=0.1))
+    scaled, asked = ((part - train.mean(axis=0)) / (train.std(axis=0) + MIN_DEVIATION) for part in (train, test))
     squared = ((scaled[:, np.newaxis] - scaled) ** 2).sum(axis=2)
-    own = KernelRidge(kernel="rbf", gamma=0.5 / np.median(squared), alpha=0.1)
-    expected = own.fit(scaled, np.eye(50)[TARGETS[:30]] - 0.02).predict(asked) + 0.02
-    np.testing.assert_allclose(machine.outputs(test), expected, atol=1e-4)
+    theirs = sklearn.kernel_ridge.KernelRidge(kernel="rbf", gamma=0.5 / np.median(squared), alpha=0.1)
+    expected = theirs.fit(scaled, np.eye(50)[TARGETS[:30]] - 0.02).predict(asked) + 0.02
+    np.testing.assert_allclose(ours.outputs(test), expected, atol=1e-4)
 
 
 def test_products_that_are_known_change_nothing(vectors):
-    machine = kernel_ridge.KernelMachine([vectors[:30], 1.1 * vectors[:30]], TARGETS[:30])
+    ridge = KernelRidge([vectors[:30], 1.1 * vectors[:30]], TARGETS[:30])
     share = np.array([[0.3], [1.0], [0.5]], np.float32)
     blend = share * vectors[[31, 32, 33]] + (1 - share) * vectors[[34, 35, 36]]
-    products = machine.products_with(vectors)
+    products = ridge.products_with(vectors)
     known = share * products[[31, 32, 33]] + (1 - share) * products[[34, 35, 36]]
-    np.testing.assert_allclose(machine.outputs(blend, products=known), machine.outputs(blend), atol=1e-4)
+    np.testing.assert_allclose(ridge.outputs(blend, products=known), ridge.outputs(blend), atol=1e-4)
 
 
 def test_probabilities_are_a_softmax_that_keeps_the_order(vectors):
-    machine = kernel_ridge.KernelMachine([vectors[:30]], TARGETS[:30], settings=KernelSettings(sharpness=7.0))
-    outputs = machine.outputs(vectors[30:])
-    np.testing.assert_allclose(machine.probabilities(outputs), softmax(7 * outputs, axis=1), atol=1e-6)
+    ridge = KernelRidge([vectors[:30]], TARGETS[:30], settings=KernelRidgeSettings(inverse_temperature=7.0))
+    outputs = ridge.outputs(vectors[30:])
+    np.testing.assert_allclose(ridge.probabilities(outputs), softmax(7 * outputs, axis=1), atol=1e-6)
 
 
-def test_it_learns_and_averages_over_versions(vectors):
-    versions = vectors, 1.05 * vectors, 0.95 * vectors
-    readings = {"one": (0,), "three": (0, 1, 2)}
-    run = kernel_ridge.fit_kernel(readings, versions, TARGETS, SPLIT, trained_on=(0, 1, 2))
-    for scores in run.scores.values():
-        assert scores.shape == (10, 50)
-        assert (scores.argmax(axis=1) == TARGETS[30:]).mean() >= 0.8
-    assert not np.allclose(run.scores["one"], run.scores["three"])
-    assert run.history == {}
+def test_it_learns_and_averages_over_views(vectors):
+    one, three = fit("one", (vectors,)), fit("three", (vectors, 1.05 * vectors, 0.95 * vectors))
+    for found in (one, three):
+        assert found.shape == (10, 50)
+        assert (found.argmax(axis=1) == TARGETS[30:]).mean() >= 0.8
+    assert not np.allclose(one, three)
 
 
-def test_there_is_no_chance_in_it(vectors):
-    one, two = (
-        kernel_ridge.fit_kernel({"m": (0,)}, (vectors,), TARGETS, SPLIT, seed=seed).scores["m"] for seed in (0, 1)
-    )
-    np.testing.assert_array_equal(one, two)
-
-
-def test_other_settings_give_other_answers(vectors):
-    settings = KernelSettings()
-    other = replace(settings, gamma=2 * settings.gamma)
-    one, two = (
-        kernel_ridge.KernelMachine([vectors[:30]], TARGETS[:30], settings=s).outputs(vectors[30:])
-        for s in (settings, other)
-    )
-    assert np.abs(one - two).max() > 1e-3
+def test_settings_matter_and_chance_does_not(vectors):
+    other = replace(kernel_ridge.SETTINGS, gamma=2 * kernel_ridge.SETTINGS.gamma)
+    np.testing.assert_array_equal(fit("m", (vectors,), seed=0), fit("m", (vectors,), seed=1))
+    assert np.abs(fit("m", (vectors,)) - fit("m", (vectors,), other)).max() > 1e-3

@@ -6,77 +6,69 @@ import pytest
 
 from esc50.config import FOLDS
 from esc50.dataset.splits import held_out_split
-from esc50.experiments import ablation, nested_cv, results, study
+from esc50.experiments import find_experiments, nested_cv, results
+from esc50.experiments.nested_cv import CANDIDATES, KINDS
 
 
-@pytest.fixture(scope="module")
-def table():
-    return nested_cv.load_selection()
-
-
-def test_every_candidate_is_validated_for_every_fold(table):
-    for name, candidates in nested_cv.CANDIDATES.items():
-        rows = table[table["experiment"] == name]
-        assert len(rows) == len(candidates) * len(study.EXPERIMENTS[name].models) * 20
-        assert (rows["left_out"] != rows["validation"]).all()
-        assert (rows["n_clips"] == 400).all()
-
-
-def test_the_reported_settings_are_the_chosen_ones(table):
-    chosen = nested_cv.choices(table).groupby("experiment")
-    for name, experiment in study.EXPERIMENTS.items():
-        if name in nested_cv.CANDIDATES:
-            for choice in chosen.get_group(name).itertuples():
-                own = experiment.by_split.get(f"fold {choice.left_out}", experiment.settings)
-                assert nested_cv.CANDIDATES[name][choice.candidate] == own, choice
-                assert choice.model == experiment.models[0], choice
-
-
-def test_layers_are_chosen_as_they_are_reported():
-    table = nested_cv.load_selection(nested_cv.LAYERS_FILE)
-    assert len(table) == len(nested_cv.LAYERS) * 20
-    assert (table["left_out"] != table["validation"]).all()
-    chosen = nested_cv.choices(table)
-    assert chosen["left_out"].tolist() == list(FOLDS)
-    joined = ablation.chosen_by_fold(chosen)
-    for choice in chosen.itertuples():
-        own = results.load_out_of_fold(choice.candidate)
-        merged = joined[joined["fold"] == choice.left_out].merge(own, on="filename")
-        assert len(merged) == 400
-        assert np.allclose(merged["p_7_x"], merged["p_7_y"])
-
-
-def test_kernels_and_what_is_distilled_are_validated_for_every_fold():
-    table = nested_cv.load_selection(nested_cv.KERNEL_FILE)
-    candidates = {nested_cv.kernel_label(name, each) for name in nested_cv.KERNELS for each in nested_cv.KERNEL_GRID}
-    assert set(table.loc[table["experiment"] == "kernel", "candidate"]) == candidates
-    assert set(table.loc[table["experiment"] == "distilled", "model"]) == set(study.EXPERIMENTS["distilled"].models)
-    assert len(table) == (len(candidates) + 2) * 20
-    assert (table["left_out"] != table["validation"]).all()
+@pytest.mark.results
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_candidate_is_validated_for_every_fold(kind):
+    table = nested_cv.load_validation(kind)
+    for choice, label, name, _ in CANDIDATES[kind]:
+        rows = table[(table["experiment"] == choice) & (table["candidate"] == label)]
+        models = find_experiments()[name].models if choice == name else [name]
+        assert set(rows["model"]) == set(models)
+        assert len(rows) == 20 * len(models)
+    assert len(table.drop_duplicates(["experiment", "candidate"])) == len(CANDIDATES[kind])
+    assert (table["test_fold"] != table["validation_fold"]).all()
     assert (table["n_clips"] == 400).all()
 
 
+@pytest.mark.results
+def test_the_reported_settings_are_the_chosen_ones():
+    settings = {(choice, label): own for choice, label, _, own in CANDIDATES["heads"]}
+    for choice in nested_cv.choices(nested_cv.load_validation("heads")).itertuples():
+        experiment = find_experiments()[choice.experiment]
+        own = experiment.settings_by_split.get(f"fold {choice.test_fold}", experiment.settings)
+        assert settings[choice.experiment, choice.candidate] == own, choice
+        assert choice.model == next(iter(experiment.models)), choice
+
+
+@pytest.mark.results
+def test_layers_are_chosen_as_they_are_reported():
+    chosen = nested_cv.choices(nested_cv.load_validation("layers"))
+    assert chosen["test_fold"].tolist() == list(FOLDS)
+    joined, runs = nested_cv.out_of_fold_of_chosen(chosen), nested_cv.runs_of_chosen(chosen)
+    for choice in chosen.itertuples():
+        merged = joined[joined["fold"] == choice.test_fold].merge(
+            results.load_out_of_fold(choice.candidate), on="filename"
+        )
+        assert len(merged) == 400
+        assert np.allclose(merged["p_7_x"], merged["p_7_y"])
+        assert set(runs.loc[runs["fold"] == choice.test_fold, "model"]) == {choice.candidate}
+
+
+@pytest.mark.results
 def test_the_shipped_network_is_the_chosen_one():
-    """Heard at one speed or at three, it is the distilled head for each fold; the settings are the grid's middle."""
-    layers, kernel = (nested_cv.load_selection(path) for path in (nested_cv.LAYERS_FILE, nested_cv.KERNEL_FILE))
-    chosen = nested_cv.network_choices(layers, kernel)
-    assert chosen["left_out"].tolist() == list(FOLDS)
-    assert set(chosen["candidate"]) <= set(study.EXPERIMENTS["distilled"].models)
-    assert study.EXPERIMENTS["distilled"].settings.kernel == study.EXPERIMENTS["kernel_speeds"].settings
-    assert study.EXPERIMENTS["kernel_speeds"].settings in nested_cv.KERNEL_GRID
+    """At one speed or at three, it is the distilled head for each fold; the settings are the grid's middle."""
+    chosen, found = nested_cv.network_choices(), find_experiments()
+    assert chosen["test_fold"].tolist() == list(FOLDS)
+    assert set(chosen["candidate"]) <= set(found["distilled"].models)
+    assert found["distilled"].settings.teacher == found["kernel_ridge_speeds"].settings
+    assert found["kernel_ridge_speeds"].settings in nested_cv.KERNEL_RIDGE_GRID
 
 
 def test_a_choice_never_sees_its_own_fold():
     rows = [
-        {"experiment": "e", "candidate": c, "model": "m", "left_out": t, "validation": v, "accuracy": 0.5}
+        {"experiment": "e", "candidate": c, "model": "m", "test_fold": t, "validation_fold": v, "accuracy": 0.5}
         for c in "ab"
         for t in FOLDS
         for v in FOLDS
         if t != v
     ]
     made_up = pd.DataFrame(rows)
-    made_up.loc[(made_up["candidate"] == "b") & (made_up["validation"] == 2), "accuracy"] = 0.9
-    chosen = nested_cv.choices(made_up).set_index("left_out")["candidate"]
+    made_up.loc[(made_up["candidate"] == "b") & (made_up["validation_fold"] == 2), "accuracy"] = 0.9
+    chosen = nested_cv.choices(made_up).set_index("test_fold")["candidate"]
     assert chosen.to_dict() == {1: "b", 2: "a", 3: "b", 4: "b", 5: "b"}
 
 
@@ -88,18 +80,20 @@ def test_pairs_of_folds_train_on_the_three_others(clips):
 
 
 def test_validation_writes_a_row_for_each_fold_of_a_pair(monkeypatch, tmp_path, clips):
-    def run(name, *, splits, seeds, settings, progress):
-        [split] = splits
-        part = clips.iloc[split.test][["filename", "fold", "target"]].reset_index(drop=True)
-        right = part["fold"] == part["fold"].min()  # of the pair's lower fold every clip is right, of the other none
-        scores = np.eye(50)[np.where(right, part["target"], (part["target"] + 1) % 50)]
-        table = part.join(pd.DataFrame(scores, columns=results.PROBABILITY_COLUMNS))
-        return results.Results(None, {"m": table}, None, None)
+    def run_splits(name, splits, *, seeds, settings, progress):
+        for split in splits:
+            part = clips.iloc[split.test]
+            right = (
+                part["fold"] == part["fold"].min()
+            )  # of the pair's lower fold every clip is right, of the other none
+            found = np.eye(50)[np.where(right, part["target"], (part["target"] + 1) % 50)]
+            runs[seeds[0], split.name] = split, {"probabilities": {"head_clip_mean": found}}
+        return runs
 
-    monkeypatch.setattr(nested_cv, "run_experiment", run)
-    monkeypatch.setattr(nested_cv, "EXPERIMENTS", {"e": study.Experiment("yamnet", None, None, ("m",))})
-    monkeypatch.setattr(nested_cv, "CANDIDATES", {"e": {"one": None}})
-    monkeypatch.setattr(nested_cv, "SELECTION_FILE", tmp_path / "selection.csv")
-    rows = nested_cv.validate(progress=False)
+    runs = {}
+    monkeypatch.setattr(nested_cv, "run_splits", run_splits)
+    monkeypatch.setattr(nested_cv, "CANDIDATES", {"heads": [("head_clip_mean", "one", "head_clip_mean", None)]})
+    rows = nested_cv.validate("heads", folder=tmp_path, progress=False)
     assert len(rows) == 20
-    assert ((rows["validation"] < rows["left_out"]) == (rows["accuracy"] == 1)).all()
+    assert ((rows["validation_fold"] < rows["test_fold"]) == (rows["accuracy"] == 1)).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["nested_cv_heads.csv"]
