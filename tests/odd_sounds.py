@@ -190,7 +190,7 @@ def with_values(*values):
     return samples
 
 
-HEARD = {
+ACCEPTED = {
     **{f"plain.{ending}": partial(write, **options) for ending, options in FORMATS.items()},
     **{f"other.{ending}": partial(write, **options) for ending, options in OTHER_FORMS.items()},
     **{f"{subtype.lower()}.wav": partial(write, subtype=subtype) for subtype in DEPTHS},
@@ -320,7 +320,7 @@ NO_FILES = {  # what is no regular file, or too large to be sent: not for the ap
     "3 GB of silence.wav": sparse_wav,
 }
 
-FILES = {**HEARD, **REFUSED, **EITHER}
+FILES = {**ACCEPTED, **REFUSED, **EITHER}
 EVERY = {**FILES, **NO_FILES}
 
 

@@ -7,7 +7,6 @@ import resource
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,20 +14,19 @@ import pytest
 from click.testing import CliRunner
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from odd_sounds import BYTE_NAME, EITHER, EVERY, FILES, HEARD, NO_FILES, REFUSED, make_all
+from odd_sounds import ACCEPTED, BYTE_NAME, EITHER, EVERY, FILES, NO_FILES, REFUSED, make_all
 
 from esc50.apps import web
 from esc50.apps.cli import cli
 from esc50.classifier.timeline import detect_events
 from esc50.config import N_CLASSES, AudioError, TooLongError
 
-pytestmark = [pytest.mark.yamnet, pytest.mark.timeout(300)]  # a way in that hangs fails
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # a way in that hangs fails
 
-CPU_SECONDS = 5.0
 MEGABYTES = 400
-PROGRAM_MEGABYTES = 3_000  # TensorFlow included, and one sound of ten minutes heard at once
+PROGRAM_MEGABYTES = 800  # one sound of ten minutes in memory included
 ADVICE = re.compile(r"[:;(] ?(give|record|copy|export|check|repair|remove|divide|make|cut|read)\b")
-DECODER_NOTE = re.compile(r"^$|Note: |Warning: |warning: |\[src/libmpg123")  # of libmpg123, which nobody can silence
+NOTE = re.compile(r"^$|Note: |Warning: |warning: |\[src/libmpg123|.* is at work")  # libmpg123's nobody can silence
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answers(files, classifier):
-    """What the engine says of each file, asked once: name -> Prediction or AudioError."""
+    """What the classifier says of each file, asked once: name -> Prediction or AudioError."""
     known = {}
 
     def answer(name):
@@ -70,7 +68,7 @@ def program(files, tmp_path_factory):
         running.returncode = os.waitstatus_to_exitcode(status)
     records = {record["file"]: record for record in json.loads((folder / "out").read_text())}
     said = (folder / "err").read_text(errors="replace").splitlines()
-    errors = [line for line in said if not DECODER_NOTE.search(line)]
+    errors = [line for line in said if not NOTE.search(line)]
     return Run(running.returncode, records, errors, usage.ru_maxrss / 1024)
 
 
@@ -114,20 +112,19 @@ def assert_same(found, prediction):
 
 
 def test_there_are_enough_of_them():
-    assert len(EVERY) == len(HEARD) + len(REFUSED) + len(EITHER) + len(NO_FILES) >= 200
+    assert len(EVERY) == len(ACCEPTED) + len(REFUSED) + len(EITHER) + len(NO_FILES) >= 200
 
 
 @pytest.mark.parametrize("name", EVERY, ids=ascii)
-def test_the_engine_ends_in_a_prediction_or_a_clear_error(files, answers, name):
-    megabytes, seconds = peak_megabytes(), time.process_time()
+def test_the_classifier_ends_in_a_prediction_or_a_clear_error(files, answers, name):
+    megabytes = peak_megabytes()
     answer = answers(name)
-    assert time.process_time() - seconds < CPU_SECONDS
     assert peak_megabytes() - megabytes < MEGABYTES
     if isinstance(answer, AudioError):
-        assert name not in HEARD, answer
+        assert name not in ACCEPTED, answer
         assert_clear(answer, files[name])
     else:
-        assert name in HEARD or name in EITHER, answer.verdict
+        assert name in ACCEPTED or name in EITHER, answer.verdict
         assert answer.probabilities.shape == (N_CLASSES,)
         assert answer.probabilities.sum() == pytest.approx(1, abs=1e-5)
         assert np.isfinite(answer.frame_probabilities).all()
@@ -135,7 +132,7 @@ def test_the_engine_ends_in_a_prediction_or_a_clear_error(files, answers, name):
 
 
 @pytest.mark.parametrize("name", EVERY, ids=ascii)
-def test_the_command_line_says_what_the_engine_says(files, answers, program, name):
+def test_the_command_line_says_what_the_classifier_says(files, answers, program, name):
     record, expected = program.records[str(files[name])], answers(name)
     if isinstance(expected, AudioError):
         assert record == {"file": str(files[name]), "error": str(expected)}
@@ -162,7 +159,7 @@ def test_a_name_of_any_characters_can_be_written(files, loaded, name, form):
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != BYTE_NAME], ids=ascii)  # browsers send Unicode
-def test_the_app_says_what_the_engine_says(files, client, answers, name):
+def test_the_app_says_what_the_classifier_says(files, client, answers, name):
     expected = answers(name)
     if isinstance(expected, AudioError):
         with pytest.raises(AppError) as refusal:
