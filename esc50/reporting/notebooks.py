@@ -51,7 +51,7 @@ def run_notebook(path, *, parameters=None, publish=False, progress=True):
 
     EXECUTED_DIR.mkdir(parents=True, exist_ok=True)
     executed = EXECUTED_DIR / path.name
-    how = {"progress_bar": progress, "cwd": PROJECT_DIR, "kernel_name": "python3"}
+    how = {"progress_bar": progress, "cwd": PROJECT_DIR, "kernel_name": "python3", "coalesce_streams": True}
     with _environment({} if publish else {OUTPUT_VARIABLE: str(BUILD_DIR)}):
         papermill.execute_notebook(path, executed, parameters=parameters or {}, **how)
     if publish:
