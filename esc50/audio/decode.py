@@ -58,13 +58,10 @@ def _check_file(path):
     except PermissionError as error:
         raise AudioError(f"{name} may not be read by this user: change its permissions") from error
     except (OSError, ValueError) as error:
-        raise AudioError(f"{str(path)!r} cannot be opened ({_reason(error)}): check the path") from error
+        reason = getattr(error, "strerror", None) or error  # an OSError's text would repeat the path
+        raise AudioError(f"{str(path)!r} cannot be opened ({reason}): check the path") from error
     if is_other:
         raise AudioError(f"{name} is a folder or a device: give a sound file")
-
-
-def _reason(error):
-    return getattr(error, "strerror", None) or str(error)  # an OSError's text would repeat the path
 
 
 class _StraightThrough(soundfile.SoundFile):

@@ -78,7 +78,9 @@ def open_sound(source: SoundSource, *, sample_rate_hz: float | None = None) -> I
         As `load_sound`: at once, or from the iteration when the damage is reached.
     """
     if isinstance(source, str) and source.startswith(EXAMPLE_PREFIX) and sample_rate_hz is None:
-        source, sample_rate_hz = _synthesise_example(source), AUDIO.sample_rate_hz
+        from esc50.audio import synthesis  # most sounds are no examples
+
+        source, sample_rate_hz = synthesis.example(source.removeprefix(EXAMPLE_PREFIX)), AUDIO.sample_rate_hz
     if isinstance(source, np.ndarray):
         yield _open_array(source, sample_rate_hz)
         return
@@ -86,12 +88,6 @@ def open_sound(source: SoundSource, *, sample_rate_hz: float | None = None) -> I
         raise AudioError(f"sample_rate_hz={sample_rate_hz} beside a file, which states its own: leave it out")
     with on_disk(source) as (path, name), open_file(path, name) as stream:
         yield stream
-
-
-def _synthesise_example(source):
-    from esc50.audio import synthesis  # most sounds are no examples
-
-    return synthesis.example(source.removeprefix(EXAMPLE_PREFIX))
 
 
 def _open_array(samples, sample_rate_hz):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from math import isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import soxr
@@ -47,11 +47,7 @@ class SoundFacts:
     peak: float
     clipped_fraction: float
     declared_seconds: float | None = None
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Sample rate of every waveform here: 16,000 Hz."""
-        return AUDIO.sample_rate_hz
+    sample_rate_hz: ClassVar[int] = AUDIO.sample_rate_hz  # of every waveform here: 16,000 Hz
 
     @property
     def is_silent(self) -> bool:
