@@ -82,14 +82,14 @@ def _experiment(tta_views, models, **how):
     return Experiment(name, SPEEDS, prepare, partial(fit, tta_views, **how), models, SETTINGS, SEEDS)
 
 
-SHIPPED = "**dense head on all layers of YAMNet, distilled from it** (the shipped model)"
-THREE_SPEEDS = "the same head, tested at three speeds"
+SHIPPED = "**dense head on all layers of YAMNet, distilled from kernel ridge regression** (the shipped model)"
+THREE_SPEEDS = "the distilled head, tested at three speeds"
 EXPERIMENTS = [
     _experiment(
         {"distilled_control": (0,)},
         {
             "distilled_control": Model(
-                "", "one small head on maxima and their blends", "multilayer_14", n_frames=N_VIEWS
+                "", "one small head on maxima and mixup pairs", "multilayer_14", n_frames=N_VIEWS
             )
         },
         has_teacher=False,
