@@ -87,11 +87,7 @@ THREE_SPEEDS = "the distilled head, tested at three speeds"
 EXPERIMENTS = [
     _experiment(
         {"distilled_control": (0,)},
-        {
-            "distilled_control": Model(
-                "", "one small head on maxima and mixup pairs", "multilayer_14", n_frames=N_VIEWS
-            )
-        },
+        {"distilled_control": Model("", "one small head on maxima and mixup pairs", "multilayer_14", n_frames=N_VIEWS)},
         has_teacher=False,
     ),
     _experiment(
