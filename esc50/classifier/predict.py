@@ -62,6 +62,8 @@ class Prediction:
     verdict: str
     vectors: np.ndarray
     classifier: "SoundClassifier" = field(repr=False)
+    similarity: np.ndarray = field(repr=False)  # (n_reference,) cosine to the reference clips
+    yamnet_log_mel: np.ndarray = field(repr=False)  # (n_windows, 64) as YAMNet takes it
 
     @property
     def embeddings(self) -> np.ndarray:
@@ -71,16 +73,14 @@ class Prediction:
     @cached_property
     def log_mel(self) -> np.ndarray:
         """YAMNet's log-mel spectrogram in decibels, (n_windows, 64)."""
-        return DECIBEL_PER_NEPER * self.classifier.yamnet.log_mel(self.sound.waveform)
+        return DECIBEL_PER_NEPER * self.yamnet_log_mel
 
     @cached_property
     def nearest(self) -> tuple:
         """The most similar training clips, the nearest first."""
         if self.sound.is_silent:
             return ()
-        reference = self.classifier.reference
-        (similarity,) = clip_vectors(self.vectors[np.newaxis]) @ reference.vectors.T  # (n_reference,)
-        return ood.nearest_clips(similarity, reference, self.class_names)
+        return ood.nearest_clips(self.similarity, self.classifier.reference, self.class_names)
 
     @property
     def theme(self) -> str:
@@ -119,12 +119,15 @@ class Judgement:
         The model's rejection score: the higher, the more like what is known.
     is_known : bool
         Whether the score reaches the model's threshold.
+    similarity : np.ndarray, shape (n_reference,)
+        Cosine to each reference clip.
     """
 
     probabilities: np.ndarray
     frame_probabilities: np.ndarray
     ood_score: float
     is_known: bool
+    similarity: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +238,8 @@ class SoundClassifier:
             The source is not sound; the message says what to do.
         """
         sound = load_sound(source, sample_rate_hz=sample_rate_hz)
-        vectors = self.embed(sound.waveform)  # (n_frames, size)
+        every, log_mel = self.yamnet.embed_with_log_mel(sound.waveform)
+        vectors = self._columns(every)  # (n_frames, size)
         judgement = self.judge(vectors)
         is_known, names = judgement.is_known and not sound.is_silent, self.class_names
         return Prediction(
@@ -249,6 +253,8 @@ class SoundClassifier:
             verdict=say_verdict(names, judgement.probabilities, is_known=is_known, is_silent=sound.is_silent),
             vectors=vectors,
             classifier=self,
+            similarity=judgement.similarity,
+            yamnet_log_mel=log_mel,
         )
 
     def judge(self, vectors: np.ndarray) -> Judgement:
@@ -267,9 +273,10 @@ class SoundClassifier:
         frame_probabilities, active = self.apply_head(vectors), active_frames(vectors)
         whole, rule = (vectors[np.newaxis], active[np.newaxis]), self.metadata["rejection"]
         pooled = pool_clips(self.apply_head, *whole, pooling=self.metadata["pooling"])  # (1, n_classes)
-        score = float(ood.OOD_SCORES[rule["score"]](self._evidence(*whole, pooled), k=rule["neighbours"])[0])
+        evidence = self._evidence(*whole, pooled)
+        score = float(ood.OOD_SCORES[rule["score"]](evidence, k=rule["neighbours"])[0])
         calibrated = temper(pooled[0], self.metadata["temperature"])  # (n_classes,)
-        return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"])
+        return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"], evidence.similarity[0])
 
     def predict_many(self, sources, *, progress: bool = False) -> Iterator[tuple]:
         """Classify sounds one by one; one that is not sound does not stop the rest.
@@ -309,7 +316,7 @@ class SoundClassifier:
         taken, counted = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
         needs_logits = self.metadata["rejection"]["score"] == "energy"
         logits = self.head.logits(taken[0])[np.newaxis] if needs_logits else None
-        similarity = clip_vectors(vectors) @ self.reference.vectors.T  # (1, n_reference)
+        similarity = np.vecdot(self.reference.vectors, clip_vectors(vectors))[np.newaxis]  # no BLAS: threads cost more
         return Evidence(logits, counted, pooled, similarity, self.reference.targets)
 
 

@@ -94,9 +94,11 @@ class YamnetRuntime:
         step = max(1, FRAMES_PER_CALL // n_patches(clips.shape[1]))
         return np.concatenate([self._run(clips[i : i + step], "vectors")[0] for i in range(0, len(clips), step)])
 
-    def log_mel(self, waveform: np.ndarray) -> np.ndarray:
-        """Log-mel of one waveform, (n_windows, 64)."""
-        return self.analyse(waveform).log_mel
+    def embed_with_log_mel(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors (n_frames, 5984) and log-mel (n_windows, 64) of one waveform."""
+        check_waveform(waveform)
+        vectors, log_mel = self._run(waveform[np.newaxis], "vectors", "log_mel")
+        return vectors[0], log_mel[0]
 
     def _run(self, waveforms, *outputs):
         parts = overlapping_parts(waveforms, n_frames=FRAMES_PER_CALL)
