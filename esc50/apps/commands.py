@@ -1,5 +1,6 @@
 """The commands that anyone can use: ``predict``, ``embed`` and ``app``; and what all commands share."""
 
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class Esc50Command(click.Command):
         """Run the command; turn `Esc50Error` and a missing package into a message."""
         if self.is_study and not META_DIR.exists():
             raise click.ClickException(NEEDS_CHECKOUT.format(self.name, self.extra))
+        if not self.is_study:
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more spin in each other's way for a tenth of a ms
         with _notice(f"`esc50 {self.name}` is at work …") as ctx.obj:
             try:
                 return super().invoke(ctx)
@@ -208,20 +211,29 @@ def _timelines(files, model):
 
 
 def _embeddings(files):
+    """Name and embeddings of each file, (n_frames, 1024), or why there are none; several files at a time."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
+    from tqdm.auto import tqdm
 
     from esc50.audio.sound import open_sound
     from esc50.classifier.timeline import embed_stream
     from esc50.yamnet.runtime import load_runtime
 
-    runtime, size = load_runtime(), YamnetSettings.embedding_size
-    for name in files:
+    runtime, size, is_watched = load_runtime(), YamnetSettings.embedding_size, sys.stderr.isatty()
+
+    def embed_file(name):
         try:
             with open_sound(_source(name)) as stream:
-                parts = embed_stream(lambda waveform: runtime.embed(waveform)[:, -size:], stream)
-                yield name, np.concatenate(list(parts))
+                parts = embed_stream(runtime.embed, stream, progress=is_watched and len(files) == 1)
+                return np.concatenate([part[:, -size:].copy() for part in parts])  # not a view, which keeps the rest
         except AudioError as error:
-            yield name, error
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        bar = {"total": len(files), "unit": "sound", "disable": not is_watched or len(files) == 1}
+        yield from zip(files, tqdm(pool.map(embed_file, files), **bar), strict=True)
 
 
 def _source(name):
