@@ -152,32 +152,6 @@ class LayerSettings(BackboneSettings):
 
 
 @dataclass(frozen=True)
-class TimelineSettings:
-    """How a long recording is read and how its frames become events."""
-
-    frames_per_block: int = 16  # eight seconds at once: more would be quicker and take more memory
-    max_seconds: float = 86_400.0  # longest recording that is taken
-    window_frames: int = 5  # whose maximum a head on maxima takes, centred; this and the rest: see timeline.json
-    smoothing_frames: int = 1  # over how many, centred, the probabilities are averaged then
-    min_confidence: float = 0.35  # a frame whose most probable class has less is no event
-    max_gap_seconds: float = 2.0  # pauses up to this do not end an event
-    min_event_seconds: float = 1.4  # of frames, of which three hold even a click
-
-
-PLAIN_TIMELINE = TimelineSettings(window_frames=1, smoothing_frames=5)  # of heads on single frames
-
-
-@dataclass(frozen=True)
-class ExplanationSettings:
-    """How finely a sound is silenced, part by part, to find what spoke for its class."""
-
-    max_frames: int = 10  # longer sounds are explained around their most telling frame
-    mel_bands: int = 8  # over what YAMNet hears
-    stft_samples: int = 512
-    fade_seconds: float = 0.010  # into and out of each silenced cell, so that no click is heard
-
-
-@dataclass(frozen=True)
 class AppSettings:
     """What the browser app accepts and how long it keeps it."""
 

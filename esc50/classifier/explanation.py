@@ -5,12 +5,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from esc50.classifier.pooling import pool_clips, temper
-from esc50.config import BackboneSettings, ExplanationSettings, YamnetSettings
+from esc50.config import BackboneSettings, YamnetSettings
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames, pad_waveform
 
-SETTINGS = ExplanationSettings()
 CELLS_PER_FRAME = -(-PATCH_SAMPLES // HOP_SAMPLES)  # cells are one hop long: a frame spans three of them
 MIN_PROBABILITY = 1e-9  # keeps odds finite
+
+
+@dataclass(frozen=True)
+class ExplanationSettings:
+    """How finely a sound is silenced, part by part, to find what spoke for its class."""
+
+    max_frames: int = 10  # longer sounds are explained around their most telling frame
+    mel_bands: int = 8  # over what YAMNet hears
+    fade_seconds: float = 0.010  # into and out of each silenced cell, so that no click is heard
+
+
+SETTINGS = ExplanationSettings()
 
 
 @dataclass(frozen=True, eq=False)

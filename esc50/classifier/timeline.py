@@ -14,14 +14,7 @@ from esc50.audio.streams import SoundFacts
 from esc50.classifier.describe import list_faults
 from esc50.classifier.formats import EVENT_COLUMNS, audacity_line, csv_lines
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
-from esc50.config import (
-    PLAIN_TIMELINE,
-    AudioError,
-    TimelineSettings,
-    TooLongError,
-    YamnetSettings,
-    atomic_write,
-)
+from esc50.config import AudioError, TooLongError, YamnetSettings, atomic_write
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames
 
 FRAME_SECONDS, HOP_SECONDS = YamnetSettings.patch_window_seconds, YamnetSettings.patch_hop_seconds
@@ -29,6 +22,22 @@ OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # where the length is not known 
 STORED = np.float16  # of the frames' vectors, until the events are judged: on disk, 90 MB an hour for all 14 layers
 MOST_JUDGED = 1_250  # frames, ten minutes of them: of a longer event so many, evenly spread
 NOTHING = -1  # label of a frame in which no class is heard
+
+
+@dataclass(frozen=True)
+class TimelineSettings:
+    """How a long recording is read and how its frames become events."""
+
+    frames_per_block: int = 16  # eight seconds at once: more would be quicker and take more memory
+    max_seconds: float = 86_400.0  # longest recording that is taken
+    window_frames: int = 5  # whose maximum a head on maxima takes, centred; this and the rest: see timeline.json
+    smoothing_frames: int = 1  # over how many, centred, the probabilities are averaged then
+    min_confidence: float = 0.35  # a frame whose most probable class has less is no event
+    max_gap_seconds: float = 2.0  # pauses up to this do not end an event
+    min_event_seconds: float = 1.4  # of frames, of which three hold even a click
+
+
+PLAIN_TIMELINE = TimelineSettings(window_frames=1, smoothing_frames=5)  # of heads on single frames
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class Timeline:
         False where a frame is silent.
     facts : esc50.audio.SoundFacts
         What is known of the source.
-    settings : esc50.config.TimelineSettings
+    settings : TimelineSettings
         How events were made of frames.
     """
 

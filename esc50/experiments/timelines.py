@@ -13,8 +13,8 @@ import numpy as np
 
 from esc50.audio.sound import load_sound
 from esc50.classifier.model_io import DEFAULT_MODEL, command
-from esc50.classifier.timeline import STORED, find_events, window_of, windowed_maxima
-from esc50.config import FOLDS, RESULTS_DIR, TimelineSettings, output_path
+from esc50.classifier.timeline import STORED, TimelineSettings, find_events, window_of, windowed_maxima
+from esc50.config import FOLDS, RESULTS_DIR, output_path
 from esc50.dataset.clips import class_names, clip_path, find_dataset, load_clips
 from esc50.dataset.soundscapes import SoundscapeSettings, make_soundscape, segment_activity, segment_metrics
 from esc50.dataset.splits import official_splits, validation_split

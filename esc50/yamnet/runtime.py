@@ -8,11 +8,10 @@ import numpy as np
 import onnxruntime
 
 from esc50.config import PACKAGED_MODELS, ResultsError
-from esc50.yamnet.frames import check_waveform, equally_long, n_patches, overlapping_parts
+from esc50.yamnet.frames import MEL_FRAMES_PER_HOP, check_waveform, equally_long, n_patches, overlapping_parts
 
 YAMNET_FILE = "audio-classifier.onnx"
 FRAMES_PER_CALL = 32  # sixteen seconds: more is no quicker and takes more memory
-WINDOWS_PER_HOP = 48
 REMEDY = "install esc50 again, or write the models with `esc50 export`"
 
 
@@ -106,7 +105,7 @@ class YamnetRuntime:
         joined = []
         for name, arrays in zip(outputs, zip(*found, strict=True), strict=True):
             if name == "log_mel":  # neighbouring parts share the windows of half a patch
-                arrays = [*(a[:, : FRAMES_PER_CALL * WINDOWS_PER_HOP] for a in arrays[:-1]), arrays[-1]]
+                arrays = [*(a[:, : FRAMES_PER_CALL * MEL_FRAMES_PER_HOP] for a in arrays[:-1]), arrays[-1]]
             joined.append(np.concatenate(arrays, axis=1) if len(arrays) > 1 else arrays[0])
         return joined
 

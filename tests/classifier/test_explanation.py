@@ -6,8 +6,7 @@ from matplotlib.figure import Figure
 
 from esc50.audio import synthesis
 from esc50.audio.streams import Sound
-from esc50.classifier.explanation import explain, mel_edges, most_telling_run, split_bands
-from esc50.config import ExplanationSettings
+from esc50.classifier.explanation import ExplanationSettings, explain, mel_edges, most_telling_run, split_bands
 from esc50.dataset.features import log_mel
 from esc50.reporting import plots
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, pad_waveform
@@ -68,6 +67,7 @@ def cells_that_matter(explanation):
 # --- known answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean", "mean_of_sound", "geometric_mean"])
 @pytest.mark.parametrize(("frequency_hz", "band", "label"), [(LOW_HZ, LOW, 0), (HIGH_HZ, HIGH, 1)])
 def test_a_burst_is_found_in_time_and_frequency(pooling, frequency_hz, band, label):

@@ -17,7 +17,9 @@ from esc50.classifier.model_io import MODEL_REGISTRY
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS, POOLING_NAMES
 from esc50.classifier.predict import SoundClassifier
 from esc50.classifier.timeline import (
+    PLAIN_TIMELINE,
     Event,
+    TimelineSettings,
     detect_events,
     find_events,
     judge_events,
@@ -29,7 +31,7 @@ from esc50.classifier.timeline import (
     windowed_blocks,
     windowed_maxima,
 )
-from esc50.config import PLAIN_TIMELINE, AudioError, TimelineSettings
+from esc50.config import AudioError
 from esc50.yamnet.frames import GOLDEN_FILE, active_frames, golden_embeddings, n_patches
 
 RATE = 16_000
@@ -247,6 +249,7 @@ for path in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the largest resident memory is read from /proc")
 @pytest.mark.parametrize("model", MODEL_REGISTRY)
 def test_memory_is_bounded_and_does_not_grow_with_length(tmp_path, model):

@@ -10,7 +10,8 @@ import pytest
 from esc50.classifier import model_io
 from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
-from esc50.config import FEATURES_DIR, FOLDS, RESULTS_DIR, TimelineSettings
+from esc50.classifier.timeline import TimelineSettings
+from esc50.config import FEATURES_DIR, FOLDS, RESULTS_DIR
 from esc50.dataset.splits import official_splits, validation_split
 from esc50.experiments import timelines
 from esc50.experiments.shipping import RECIPES
