@@ -6,11 +6,15 @@ import pytest
 import soundfile
 
 from esc50.audio import synthesis
-from esc50.classifier.model_io import MODEL_REGISTRY
+from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.config import BUILD_DIR, N_CLASSES, DatasetError
 from esc50.dataset.clips import DATASET_VARIABLE, dataset_found, find_dataset, load_clips
 
 ALL_LAYERS = tuple(range(1, 15))
+EACH_MODEL = [
+    DEFAULT_MODEL,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in MODEL_REGISTRY if name != DEFAULT_MODEL),
+]
 NO_RECORDINGS = f"the ESC-50 recordings are not here: run `make data` or set {DATASET_VARIABLE}"
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -78,7 +82,7 @@ def trust():
     return {"temperature": 1.0, "rejection": rule}
 
 
-@pytest.fixture(scope="session", params=MODEL_REGISTRY)
+@pytest.fixture(scope="session", params=EACH_MODEL)
 def small_classifier(request, trust):
     """A classifier of either kind with a small random head: on YAMNet's embedding alone, and on all its layers."""
     from esc50.classifier.model_io import load_model
@@ -121,7 +125,7 @@ def plain():
     return SoundClassifier.load("plain")
 
 
-@pytest.fixture(scope="session", params=MODEL_REGISTRY)
+@pytest.fixture(scope="session", params=EACH_MODEL)
 def shipped(request):
     """Each of the two that come with the project."""
     from esc50.classifier.predict import SoundClassifier

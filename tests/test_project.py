@@ -25,7 +25,6 @@ from esc50.reporting import notebooks
 LOCK = (PROJECT_DIR / "requirements.lock").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NOTEBOOKS = notebooks.list_notebooks()
-HEAVY = {"gradio", "keras", "librosa", "matplotlib", "pandas", "scipy", "seaborn", "sklearn", "tensorflow"}
 UNDOCUMENTED = {
     "GL08",
     "PR01",
@@ -73,12 +72,6 @@ def test_rooms_import_what_the_contracts_allow():
     linter = shutil.which("lint-imports", path=Path(sys.executable).parent)
     done = subprocess.run([linter, "--no-cache"], cwd=PROJECT_DIR, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout
-
-
-def test_an_answer_imports_nothing_of_the_study():
-    code = "import sys, esc50; esc50.SoundClassifier.load().predict('example:siren'); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not HEAVY & set(done.stdout.split())
 
 
 def public_functions():

@@ -137,6 +137,7 @@ def test_a_class_that_is_never_mistaken_has_no_rival(table):
     assert (figures[["precision", "recall", "f1"]] == 1).all(axis=None) and {*figures["rivals"]} == {"–"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", RECIPES)
 def test_the_parameters_are_those_of_the_head(model):
     metadata = load_model(model)[1]

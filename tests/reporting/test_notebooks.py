@@ -9,6 +9,8 @@ from esc50 import config
 from esc50.config import NotebookError
 from esc50.reporting import notebooks
 
+pytestmark = pytest.mark.slow  # they start kernels
+
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
