@@ -15,6 +15,7 @@ EACH_MODEL = [
     DEFAULT_MODEL,
     *(pytest.param(name, marks=pytest.mark.slow) for name in MODEL_REGISTRY if name != DEFAULT_MODEL),
 ]
+SLOW_FIXTURES = {"small_head", "small_wide_head", "client", "served"}  # of Keras, and of the app
 NO_RECORDINGS = f"the ESC-50 recordings are not here: run `make data` or set {DATASET_VARIABLE}"
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -28,6 +29,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "browser" in item.fixturenames:
             item.add_marker("browser")
+        if SLOW_FIXTURES & {*item.fixturenames}:
+            item.add_marker("slow")
     try:
         found = dataset_found()
     except DatasetError as error:  # a wrong ESC50_DATA must not pass as "not found"
