@@ -17,8 +17,8 @@ class ExplanationSettings:
     """How finely a sound is silenced, part by part, to find what spoke for its class."""
 
     max_frames: int = 10  # longer sounds are explained around their most telling frame
-    mel_bands: int = 8  # over what YAMNet hears
-    fade_seconds: float = 0.010  # into and out of each silenced cell, so that no click is heard
+    mel_bands: int = 8  # over the frequencies that YAMNet takes
+    fade_seconds: float = 0.010  # into and out of each silenced cell, so that there is no click
 
 
 SETTINGS = ExplanationSettings()
@@ -149,8 +149,8 @@ def _embed_all(classifier, waveform, silenced):
 def _one_cell_each(whole, silenced, n_cells):
     """Frame vectors with each cell silenced alone: (n_cells, n_bands, n_frames, size)."""
     cells = np.arange(n_cells)
-    hears = np.isin(cells[:, np.newaxis] - np.arange(len(whole)), range(CELLS_PER_FRAME))  # (n_cells, n_frames)
-    return np.where(hears[:, np.newaxis, :, np.newaxis], silenced[cells % CELLS_PER_FRAME], whole)
+    spans = np.isin(cells[:, np.newaxis] - np.arange(len(whole)), range(CELLS_PER_FRAME))  # (n_cells, n_frames)
+    return np.where(spans[:, np.newaxis, :, np.newaxis], silenced[cells % CELLS_PER_FRAME], whole)
 
 
 def _log_odds(classifier, vectors, active, label):

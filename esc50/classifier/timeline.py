@@ -21,7 +21,7 @@ FRAME_SECONDS, HOP_SECONDS = YamnetSettings.patch_window_seconds, YamnetSettings
 OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # where the length is not known beforehand
 STORED = np.float16  # of the frames' vectors, until the events are judged: on disk, 90 MB an hour for all 14 layers
 MOST_JUDGED = 1_250  # frames, ten minutes of them: of a longer event so many, evenly spread
-NOTHING = -1  # label of a frame in which no class is heard
+NOTHING = -1  # label of a frame of no class
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def detect_events(classifier, source, *, sample_rate_hz=None, settings=None, pro
     progress : bool
         Show a progress bar on stderr.
     on_block : callable, optional
-        Called after each block with the seconds heard so far and the expected length in seconds, None where the
+        Called after each block with the seconds read so far and the expected length in seconds, None where the
         header does not state it.
 
     Returns
@@ -270,7 +270,7 @@ def find_events(probabilities, active, *, class_names, duration_seconds, setting
     probabilities : np.ndarray, shape (n_frames, n_classes)
         Of each frame.
     active : np.ndarray of bool, shape (n_frames,)
-        False where a frame is silent: no class can be heard there.
+        False where a frame is silent: it has no class.
     class_names : sequence of str
         In label order.
     duration_seconds : float
