@@ -1,6 +1,7 @@
 """YAMNet trained further, end to end, behind the distilled head; each kernel needs a rate of its own."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -64,8 +65,8 @@ def fit(inputs, targets, *, settings=SETTINGS, seed=0, weights=None, progress=Fa
     body = keras_model.build_backbone(layers=ALL_LAYERS, trainable_from=settings.first_trained_layer)
     keras_model.set_weights(body, weights or load_yamnet().weights())
     network = _build_network(body, head, settings)
-    averaged = {"use_ema": True, "ema_momentum": settings.ema_decay, "relative": body.trainable_variables}
-    compile_model(network, settings, n_examples=len(targets), optimizer=relative_adamw(), **averaged)
+    optimizer = partial(relative_adamw(body.trainable_variables), use_ema=True, ema_momentum=settings.ema_decay)
+    compile_model(network, settings, n_examples=len(targets), optimizer=optimizer)
     label = _make_labels(views, targets, settings)
 
     def fit_epoch(order, starts):
@@ -85,22 +86,26 @@ def fit(inputs, targets, *, settings=SETTINGS, seed=0, weights=None, progress=Fa
     return Fitted(lambda test: {"finetuned": _predict(body, head, *test[:2])}, history, head)
 
 
-def relative_adamw():
-    """AdamW whose steps are relative to the root mean square of some of its variables, as in Adafactor.
+def relative_adamw(relative):
+    """AdamW whose steps are relative to the root mean square of some variables, which do not decay.
 
     Adam's steps are as long as the rate, whatever the gradient. YAMNet's kernels are small, for each is followed by a
-    normalisation: a rate of 1e-4 undoes them in a hundred steps (Shazeer and Stern 2018, arXiv 1804.04235, section 8).
+    normalisation: a rate of 1e-4 undoes them in a hundred steps. Hence a scale for each, as in Adafactor (Shazeer and
+    Stern 2018, arXiv 1804.04235, section 8).
     """
     from keras import optimizers
 
+    sizes = {id(variable): float(np.sqrt(np.mean(np.square(variable.numpy())))) for variable in relative}
+
     class RelativeAdamW(optimizers.AdamW):
-        def __init__(self, learning_rate, *, relative, **options):
-            super().__init__(learning_rate, **options)
+        def build(self, variables):
             self.exclude_from_weight_decay(var_list=relative)
-            self.scales = {id(v): float(np.sqrt(np.mean(np.square(v.numpy())))) for v in relative}
+            super().build(variables)
+            self.scales = [sizes.get(id(variable), 1.0) for variable in variables]
 
         def update_step(self, gradient, variable, learning_rate):
-            super().update_step(gradient, variable, learning_rate * self.scales.get(id(variable), 1.0))
+            scale = self.scales[self._get_variable_index(variable)]
+            super().update_step(gradient, variable, scale * learning_rate)
 
     return RelativeAdamW
 
@@ -170,7 +175,7 @@ EXPERIMENTS = [
         fit,
         {
             "finetuned": Model(
-                idea="the same head and YAMNet fine-tuned, tested at one speed",
+                idea="the distilled head and YAMNet fine-tuned, at one speed",
                 over="distilled",
                 n_frames=N_VIEWS,
                 needs_log_mel=True,

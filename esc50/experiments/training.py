@@ -39,12 +39,12 @@ def cosine_decay(rate, settings, steps_per_epoch):
     )
 
 
-def compile_model(model, settings, *, n_examples, optimizer=None, **options):
+def compile_model(model, settings, *, n_examples, optimizer=None):
     """Compile for cross-entropy and AdamW (or another optimizer of its kind), its rate falling over all epochs."""
     from keras import losses, optimizers
 
     rate = cosine_decay(settings.learning_rate, settings, -(-n_examples // settings.batch_size))
-    optimizer = (optimizer or optimizers.AdamW)(rate, weight_decay=settings.weight_decay, **options)
+    optimizer = (optimizer or optimizers.AdamW)(rate, weight_decay=settings.weight_decay)
     model.compile(optimizer, losses.CategoricalCrossentropy(), metrics=["accuracy"])
 
 

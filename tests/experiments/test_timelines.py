@@ -7,14 +7,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-from esc50.classifier import model_io
 from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
 from esc50.classifier.timeline import TimelineSettings
 from esc50.config import FEATURES_DIR, FOLDS, RESULTS_DIR
+from esc50.dataset.soundscapes import SoundscapeSettings
 from esc50.dataset.splits import official_splits, validation_split
 from esc50.experiments import timelines
-from esc50.experiments.shipping import RECIPES
+from esc50.experiments.shipping import RECIPES, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -22,28 +22,26 @@ def result():
     return json.loads((RESULTS_DIR / timelines.TIMELINE_FILE).read_text())
 
 
+@pytest.mark.results
 def test_the_result_is_whole_and_good(result):
     assert [row["fold"] for row in result["by_fold"]] == list(FOLDS)
     assert result["pooled"]["f1"] > 0.7
     assert min(row["f1"] for row in result["by_fold"]) > 0.65
     assert result["n_recordings"] == 100
-    assert result["stitching"] == json.loads(json.dumps(asdict(SoundscapeSettings())))
+    assert result["soundscapes"] == json.loads(json.dumps(asdict(SoundscapeSettings())))
 
 
-def test_the_settings_in_use_are_those_that_were_measured(result):
+@pytest.mark.results
+def test_the_settings_in_use_are_those_that_were_measured_of_the_default_model(result):
     assert result["in_use"] == {name: getattr(TimelineSettings(), name) for name in timelines.GRID}
     assert result["grid"] == {name: list(values) for name, values in timelines.GRID.items()}
-
-
-def test_the_default_model_was_measured(result):
-    recipe = RECIPES[DEFAULT_MODEL]
     assert result["model"] == DEFAULT_MODEL
-    assert result["recipe"] == model_io.recipe(recipe.pooling, recipe.settings, recipe.layers)
+    assert result["recipe"] == RECIPES[DEFAULT_MODEL].about
 
 
 def test_windows_are_chosen_for_heads_on_maxima_only(monkeypatch):
-    monkeypatch.setitem(RECIPES, "layers", replace(RECIPES["plain"], pooling=MAXIMUM_OF_VECTORS))
-    plain, layers = timelines.grid(model="plain"), timelines.grid(model="layers")
+    monkeypatch.setitem(RECIPES, "multilayer", replace(RECIPES["plain"], pooling=MAXIMUM_OF_VECTORS))
+    plain, layers = timelines.grid(model="plain"), timelines.grid(model="multilayer")
     assert {choice.window_frames for choice in plain} == {1}
     assert {choice.window_frames for choice in layers} == set(timelines.GRID["window_frames"])
     assert len({*layers}) == len(layers) == len(plain) * len(timelines.GRID["window_frames"])
@@ -54,10 +52,10 @@ def test_windows_are_chosen_for_heads_on_maxima_only(monkeypatch):
 def test_settings_are_chosen_without_the_reported_fold(clips, monkeypatch, model):
     used = []
 
-    def train_head(rows, *, model, seed):
+    def fit(recipe, rows, *, seed):
         used.append(set(clips["fold"].iloc[rows]))
 
-    monkeypatch.setattr(timelines, "train_head", train_head)
+    monkeypatch.setattr(Recipe, "fit", fit)
     monkeypatch.setattr(timelines, "frames_of", lambda head, recordings, *, n_frames: used.append({recordings}))
     monkeypatch.setattr(timelines, "activity", lambda frames, choice: (np.ones((1, 50), bool),) * 2)
     timelines.choose_settings(3, {fold: fold for fold in FOLDS}, model=model)
@@ -70,7 +68,7 @@ def test_settings_are_chosen_without_the_reported_fold(clips, monkeypatch, model
 
 
 def test_every_choice_is_scored_with_the_frames_of_its_own_window(monkeypatch):
-    monkeypatch.setattr(timelines, "train_head", lambda rows, **_: None)
+    monkeypatch.setattr(Recipe, "fit", lambda *_, **__: None)
     monkeypatch.setattr(timelines, "frames_of", lambda head, recordings, *, n_frames: n_frames)
     scored = []
 
@@ -80,18 +78,19 @@ def test_every_choice_is_scored_with_the_frames_of_its_own_window(monkeypatch):
 
     monkeypatch.setattr(timelines, "segment_metrics", lambda *_: {"f1": float(scored[-1][0] == 3)})
     monkeypatch.setattr(timelines, "activity", activity)
-    chosen, _ = timelines.choose_settings(2, dict.fromkeys(FOLDS), model="layers")
+    chosen, _ = timelines.choose_settings(2, dict.fromkeys(FOLDS), model="multilayer")
     assert all(frames == window for frames, window in scored)
     assert chosen.window_frames == 3
 
 
+@pytest.mark.slow
 def test_frames_are_read_in_windows(small_wide_head, rng):
     from esc50.classifier.timeline import windowed_maxima
     from esc50.yamnet.frames import active_frames, golden_embeddings
 
     vectors = rng.random((6, 5984), dtype=np.float32)
     vectors[:, -1024:] = golden_embeddings()
-    recording = timelines.HeardRecording(vectors.astype(np.float16), np.ones((4, 50), bool), 3.4)
+    recording = timelines.Recording(vectors.astype(np.float16), np.ones((4, 50), bool), 3.4)
     stored = recording.vectors.astype(np.float32)
     for n_frames in (1, 3):
         [(probabilities, active, same)] = timelines.frames_of(small_wide_head, [recording], n_frames=n_frames)
@@ -102,37 +101,35 @@ def test_frames_are_read_in_windows(small_wide_head, rng):
 
 
 @pytest.mark.audio
-@pytest.mark.yamnet
+@pytest.mark.slow
 @pytest.mark.parametrize("model", RECIPES)
 def test_a_small_part_runs_from_the_recordings_to_the_scores(model, small_head, small_wide_head, monkeypatch, tmp_path):
     """With heads that know nothing; the file is written for all folds only."""
     head = small_head if model == "plain" else small_wide_head
-    monkeypatch.setitem(RECIPES, model, replace(RECIPES[model], fit=lambda rows, **_: head))
-    monkeypatch.setattr(timelines, "heard_recordings", partial(timelines.heard_recordings, n_recordings=1))
+    monkeypatch.setattr(Recipe, "fit", lambda *_, **__: head)
+    monkeypatch.setattr(timelines, "embed_soundscapes", partial(timelines.embed_soundscapes, n_recordings=1))
     monkeypatch.setattr(timelines, "GRID", {name: values[:2] for name, values in timelines.GRID.items()})
     how = {"model": model, "settings": SoundscapeSettings(clips_per_recording=2), "folder": tmp_path, "progress": False}
-    found = timelines.run_timeline_benchmark(folds=(1,), **how)
+    found = timelines.run_timelines(folds=(1,), **how)
     assert found["model"] == model and found["n_recordings"] == 5
     assert [row["fold"] for row in found["by_fold"]] == [1]
     assert set(found["pooled"]) == {"f1", "precision", "recall", "error_rate", "macro_f1"}
     assert found["in_use"].keys() == timelines.GRID.keys()
-    assert found["feature_parameters"].get("layers", [14]) == list(RECIPES[model].layers)
     assert not list(tmp_path.iterdir())
-    again = timelines.run_timeline_benchmark(folds=FOLDS, **how)
+    again = timelines.run_timelines(folds=FOLDS, **how)
     assert json.loads((tmp_path / timelines.TIMELINE_FILE).read_text()) == json.loads(json.dumps(again))
 
 
 @pytest.mark.audio
-@pytest.mark.yamnet
+@pytest.mark.results
 def test_a_piece_made_anew_is_as_the_file_says(result, clips):
-    model, row = result.get("model", "plain"), result["by_fold"][0]
-    *features, _ = RECIPES[model].features
-    if missing := [name for name in features if not (FEATURES_DIR / f"{name}.npz").is_file()]:
-        pytest.skip(f"half a gigabyte each, so not computed for a test: `python -m esc50 features {' '.join(missing)}`")
-    head = timelines.train_head(official_splits(clips, folds=[1])[0].train, model=model)
+    model, row = result["model"], result["by_fold"][0]
+    if not (FEATURES_DIR / f"{RECIPES[model].clip_features}.npz").is_file():
+        pytest.skip("half a gigabyte each, so not computed for a test: `esc50 features layers layers_slow layers_fast`")
+    head = RECIPES[model].fit(official_splits(clips, folds=[1])[0].train)
     settings = TimelineSettings(**row["settings"])
-    recordings = timelines.heard_recordings(1, model=model, n_recordings=1)
+    recordings = timelines.embed_soundscapes(1, model=model, n_recordings=1)
     frames = timelines.frames_of(head, recordings, n_frames=settings.window_frames)
-    found = timelines.segment_metrics(*timelines.activity(frames, settings))
+    found = timelines.measure(timelines.activity(frames, settings))
     for name, value in row["first_recording"].items():
         assert found[name] == pytest.approx(value, abs=0.05), name
