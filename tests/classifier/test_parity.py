@@ -102,6 +102,7 @@ def test_app_and_command_line_tell_the_same_timeline(classifier, client, loaded,
     assert expected["events"]
 
 
+@pytest.mark.slow
 @pytest.mark.audio
 def test_a_recording_at_44_khz_gets_the_class_of_its_16_khz_copy(classifier, dataset_root, clips, tmp_path):
     """Two clips of each class, as stereo of 16 and 24 bits in turn."""

@@ -43,6 +43,7 @@ def test_the_teacher_pays_for_one_network_and_not_for_averages():
     assert distilled["gain_low"] < 0 < distilled["gain_high"]
 
 
+@pytest.mark.slow
 def test_every_model_with_a_title_has_a_row_and_the_best_is_the_last():
     lines = readme.results_table().splitlines()
     assert len(lines) == 2 + sum(bool(model.title) for model in experiments.models().values())
@@ -67,6 +68,7 @@ def test_the_network_that_each_fold_takes_is_among_the_claims():
     assert f"{100 * np.mean(own):.1f} ± {100 * np.std(own, ddof=1):.1f} %" in row
 
 
+@pytest.mark.slow
 def test_a_gain_names_the_row_that_the_idea_changes():
     lines, table = readme.ablation_table().splitlines()[2:], ablation.ablation()
     [line] = [line for line in lines if table.loc["distilled", "title"] in line]
@@ -75,6 +77,7 @@ def test_a_gain_names_the_row_that_the_idea_changes():
     assert lines[0].endswith("| – |")
 
 
+@pytest.mark.slow
 def test_the_readme_is_written_between_its_markers(tmp_path):
     path = tmp_path / "README.md"
     markers = [(readme.START.format(name=name), readme.END.format(name=name)) for name in readme.TABLES]
