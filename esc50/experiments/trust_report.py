@@ -222,7 +222,7 @@ def _score_all(model, settings, trust_settings, folds, progress):
     recipe = RECIPES[model]
     clips, others = _read_clips(recipe), _read_ood_sounds(recipe)
     groups = [np.array([], int), *held_out_groups(settings=trust_settings)]
-    made_from = {"trust": model, "features": _digests(recipe), "seed": trust_settings.seed}
+    made_from = {"trust": model, "sounds": _digests(recipe), "seed": trust_settings.seed}
     made_from |= find_experiments()[recipe.experiment].record(settings)
     todo = [(fold, number) for fold in folds for number in range(len(groups))]
     tables, found = [], []
