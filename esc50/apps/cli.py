@@ -38,7 +38,7 @@ main = cli  # the console command
 
 
 @cli.command(short_help="Download the recordings (646 MB).")
-@click.option("--destination", type=FOLDER, default=RAW_DIR, show_default=True, help="Folder in which ESC-50/ is made.")
+@click.option("--destination", type=FOLDER, default=RAW_DIR, help="Folder in which ESC-50/ is made.")
 def fetch(destination):
     """Download, check and unpack the recordings (646 MB)."""
     from esc50 import dataset
@@ -135,7 +135,7 @@ def ship(model):
 
 
 @cli.command(short_help="Write the models as ONNX or TFLite files.")
-@click.option("--format", "form", type=click.Choice(["onnx", "tflite"]), default="onnx", show_default=True)
+@click.option("--format", "form", type=click.Choice(["onnx", "tflite"]), default="onnx")
 @click.option(
     "--output", type=FOLDER, help="Folder to write; by default that of the package for onnx, build/ for tflite."
 )
@@ -191,7 +191,7 @@ def readme():
 
 
 @cli.command(short_help="Write the app for Hugging Face Spaces.")
-@click.option("--output", type=FOLDER, default=BUILD_DIR / "space", show_default="build/space", help="Folder to write.")
+@click.option("--output", type=FOLDER, default=BUILD_DIR / "space", help="Folder to write.")
 def space(output):
     """Write the app as a folder that can be pushed to Hugging Face Spaces."""
     from esc50.apps.space import write_space

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,15 +45,13 @@ class Esc50Command(click.Command):
     """
 
     def __init__(self, *args, extra="study", **kwargs):
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, context_settings={"show_default": True}, **kwargs)
         self.extra, self.is_study = extra, extra not in (None, "app")
 
     def invoke(self, ctx):
         """Run the command; turn `Esc50Error` and a missing package into a message."""
         if self.is_study and not META_DIR.exists():
             raise click.ClickException(NEEDS_CHECKOUT.format(self.name, self.extra))
-        if not self.is_study:
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more spin in each other's way for a tenth of a ms
         with _notice(f"`esc50 {self.name}` is at work …") as ctx.obj:
             try:
                 return super().invoke(ctx)
@@ -78,16 +76,15 @@ MODEL = click.option(
     "--model",
     type=ModelChoice(MODELS),
     default=MODELS[0],
-    show_default=True,
     help='A head on many of YAMNet\'s layers, or the "plain" one on its embedding alone.',
 )
 
 
 @click.command(cls=Esc50Command, extra=None, short_help="Classify sounds.")
 @click.argument("files", nargs=-1, required=True, metavar="FILES…")
-@click.option("--top", default=5, show_default=True, type=click.IntRange(1, N_CLASSES), help="Classes shown of each.")
+@click.option("--top", default=5, type=click.IntRange(1, N_CLASSES), help="Classes shown of each.")
 @click.option("--timeline", is_flag=True, help="Show which sounds occur when, in recordings of any length.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table")
 @click.option("--output", type=OUTPUT, help="File to write instead of the terminal.")
 @MODEL
 @click.pass_context
@@ -111,16 +108,12 @@ def predict(ctx, files, top, timeline, form, output, model):
     _check_format(form, timeline, files)
     if timeline and ctx.get_parameter_source("top") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("a timeline tells one class at a time: leave out --top or --timeline")
-    records = _timelines(files, model) if timeline else _predictions(files, model, top, _is_watched(output))
     columns = formats.EVENT_COLUMNS if timeline else formats.TOP_COLUMNS
-    write = {
-        "table": formats.as_table,
-        "json": formats.as_json,
-        "csv": partial(formats.as_csv, columns=columns),
-        "audacity": formats.as_audacity,
-    }[form]
+    write = partial(formats.as_csv, columns=columns) if form == "csv" else getattr(formats, f"as_{form}")
+    is_apart = timeline or output is not None or not sys.stdout.isatty()  # so that no bar runs through the answers
+    records = _records(files, model, top=None if timeline else top, progress=is_apart and sys.stderr.isatty())
     failed = []
-    with _open_output(output) as out:
+    with _replacing(output, "w", encoding="utf-8", newline="") if output else nullcontext(sys.stdout) as out:
         for text in write(_report_errors(records, failed, ctx.obj)):
             click.echo(_escape(text), file=out, nl=False)
     ctx.exit(1 if failed else 0)
@@ -141,37 +134,24 @@ def embed(ctx, files, output):
     """  # noqa: D301
     import numpy as np
 
-    failed, parts = [], {"embeddings": [], "filename": [], "start_seconds": []}
+    failed, parts = [], []
     for name, rows in _embeddings(files):
         if isinstance(rows, AudioError):
             _report(rows, failed)
-            continue
-        parts["embeddings"].append(rows)  # (n_frames, 1024)
-        parts["filename"].append(np.full(len(rows), name))
-        parts["start_seconds"].append(np.arange(len(rows)) * YamnetSettings().patch_hop_seconds)
-    if parts["filename"]:
-        with _replacing(output) as beside, beside.open("wb") as file:
-            np.savez_compressed(file, **{key: np.concatenate(values) for key, values in parts.items()})
+        else:
+            starts = np.arange(len(rows)) * YamnetSettings.patch_hop_seconds
+            parts.append((rows, np.full(len(rows), name), starts))
+    if parts:
+        embeddings, filename, starts = map(np.concatenate, zip(*parts, strict=True))
+        with _replacing(output, "wb") as file:
+            np.savez_compressed(file, embeddings=embeddings, filename=filename, start_seconds=starts)
     ctx.exit(1 if failed else 0)
 
 
 @click.command(cls=Esc50Command, extra="app", short_help="Serve the app for the browser.")
 @MODEL
-@click.option(
-    "--host",
-    default=AppSettings.host,
-    show_default=True,
-    envvar="GRADIO_SERVER_NAME",
-    help="Address to listen at; 0.0.0.0 lets other machines in.",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65_535),
-    default=AppSettings.port,
-    show_default=True,
-    envvar="GRADIO_SERVER_PORT",
-    help="Port to listen at.",
-)
+@click.option("--host", default=AppSettings.host, envvar="GRADIO_SERVER_NAME", help="0.0.0.0 lets other machines in.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=AppSettings.port, envvar="GRADIO_SERVER_PORT")
 @click.option("--share", is_flag=True, help="Ask Gradio for a public address, by a tunnel through its servers.")
 def app(**options):
     """Serve the app for the browser: upload or record a sound and see what it is."""
@@ -187,25 +167,21 @@ def _check_format(form, timeline, files):
         raise click.UsageError("a label track belongs to one recording: give one file")
 
 
-def _predictions(files, model, top, progress):
-    from esc50.classifier import formats
-    from esc50.classifier.predict import SoundClassifier
+def _records(files, model, *, top, progress):
+    """Answer to each file: the most probable classes, or a timeline where `top` is None."""
+    from tqdm.auto import tqdm
 
-    answers = SoundClassifier.load(model).predict_many(map(_source, files), progress=progress)
-    for name, (_, answer) in zip(files, answers, strict=True):
-        is_error = isinstance(answer, AudioError)
-        yield formats.error_record(name, answer) if is_error else formats.prediction_record(name, answer, top=top)
-
-
-def _timelines(files, model):
     from esc50.classifier import formats
     from esc50.classifier.predict import SoundClassifier
     from esc50.classifier.timeline import detect_events
 
     classifier = SoundClassifier.load(model)
-    for name in files:
+    for name in tqdm(files, desc="predicting", unit="sound", disable=not progress or top is None):
         try:
-            yield formats.timeline_record(name, detect_events(classifier, _source(name), progress=sys.stderr.isatty()))
+            if top is None:
+                yield formats.timeline_record(name, detect_events(classifier, _source(name), progress=progress))
+            else:
+                yield formats.prediction_record(name, classifier.predict(_source(name)), top=top)
         except AudioError as error:
             yield formats.error_record(name, error)
 
@@ -258,11 +234,6 @@ def _report(error, failed):
     failed.append(error)
 
 
-def _is_watched(output):
-    """Whether a progress bar would be seen, and not run through the answers."""
-    return sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
-
-
 @contextmanager
 def _notice(text):
     """Write a line on stderr when the work takes long; the timer that is given can be cancelled."""
@@ -276,19 +247,10 @@ def _notice(text):
 
 
 @contextmanager
-def _open_output(output):
-    """Give the text stream to write to; a file appears under its name only when all is written."""
-    if output is None:
-        yield sys.stdout
-        return
-    with _replacing(output) as beside, beside.open("w", encoding="utf-8", newline="") as out:
-        yield out
-
-
-@contextmanager
-def _replacing(output):
+def _replacing(output, mode, **how):
+    """Open a file that appears under its name only when all is written."""
     try:
-        with atomic_write(output) as beside:
-            yield beside
+        with atomic_write(output) as beside, beside.open(mode, **how) as file:
+            yield file
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written ({error.strerror}): choose another place") from error

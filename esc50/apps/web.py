@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -45,31 +45,6 @@ NEIGHBOUR = (
 )
 
 
-@dataclass(frozen=True)
-class Page:
-    """The sound, the button that asks why, and the parts of the page that an answer fills."""
-
-    sound: gr.Audio
-    ask_why: gr.Button
-    verdict: gr.HTML  # the answer in words, facts and warnings; or what is wrong with the sound
-    details: gr.Column  # all up to `nearest`; hidden where there is no answer to the whole sound
-    heading: gr.Markdown
-    top: gr.Label
-    picture: gr.Plot
-    why: gr.Plot  # hidden until asked for
-    nearest: gr.HTML
-    timeline: gr.Column  # all of the rest; hidden where the sound is short
-    events: gr.Plot
-    table: gr.HTML
-    downloads: list  # of gradio.DownloadButton, in the order of `EXPORTS`
-
-    @property
-    def outputs(self):
-        """Every part that an answer fills."""
-        parts = list(vars(self).values())
-        return [*parts[2:-1], *self.downloads]
-
-
 def serve(*, model=None, host=SETTINGS.host, port=SETTINGS.port, share=False):
     """Load the classifier and serve the app until it is stopped; then delete whatever was uploaded to it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop, as Ctrl-C
@@ -106,24 +81,142 @@ def build_app(classifier, *, settings=SETTINGS):
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # else a table is made at each request
     cache = (settings.sweep_seconds, settings.keep_files_seconds)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=cache) as app:
-        page, button = _lay_out(settings, classifier.description)
+        page = Page(classifier, settings)
         limit = {"concurrency_limit": settings.predictions_at_once, "concurrency_id": "classifier"}
-        explanation = partial(_or_refuse, partial(_draw_why, classifier))
-        why = page.ask_why.click(explanation, page.sound, page.why, api_visibility="private", **limit)
+        explain_it = partial(_or_refuse, page.draw_why)
+        why = page.ask_why.click(explain_it, page.sound, page.why, api_visibility="private", **limit)
         private = {"api_visibility": "private", "show_progress_on": page.verdict}
-        for event, none in ((page.sound.change, WELCOME), (button.click, NO_SOUND)):
-            respond = partial(_respond, page, classifier, settings, none)
+        for event, none in ((page.sound.change, WELCOME), (page.ask.click, NO_SOUND)):
+            respond = partial(page.respond, none)
             event(respond, page.sound, page.outputs, cancels=why, **private, **limit)  # else it could come after this
 
         def predict(sound: gr.FileData) -> dict:
-            return _or_refuse(partial(_record, classifier, settings), sound["path"])
+            return _or_refuse(page.record, sound["path"])
 
         def timeline(sound: gr.FileData) -> dict:
-            return _or_refuse(partial(_timeline_record, classifier, settings), sound["path"])
+            return _or_refuse(page.timeline_record, sound["path"])
 
         gr.api(predict, api_name="predict", api_description="Classify one sound file.", **limit)
         gr.api(timeline, api_name="timeline", api_description="Say which sounds occur when in a file.", **limit)
     return app
+
+
+class Page:
+    """The parts of the page, and what an answer fills them with; made inside of `gradio.Blocks`."""
+
+    def __init__(self, classifier, settings=SETTINGS):
+        self.classifier, self.settings = classifier, settings
+        gr.Markdown(f"# {TITLE}\n{ABOUT}", elem_id="title")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                self.sound = gr.Audio(type="filepath", sources=["upload", "microphone"], label="sound", buttons=[])
+                self.ask = gr.Button("What is it?", variant="primary")
+                _offer_examples(self.sound)
+            with gr.Column(scale=3, min_width=300):
+                self._lay_out_answer()
+                self._lay_out_timeline()
+        gr.Markdown(f"{_limits(settings)} {classifier.description}", elem_id="limits")
+
+    @property
+    def outputs(self):
+        """Every part that an answer fills."""
+        answer = [self.verdict, self.details, self.heading, self.top, self.picture, self.why, self.nearest]
+        return [*answer, self.timeline, self.events, self.table, *self.downloads]
+
+    def respond(self, none, path):
+        """What each part shows for a file; `none` is said where there is none."""
+        if not path:
+            return self._without_answer(_panel("start" if none == WELCOME else "wrong", none))
+        try:
+            prediction, timeline = _name_file(self.predict, path)
+        except AudioError as error:
+            return self._without_answer(_panel("wrong", str(error)))
+        return self._show_timeline(timeline, path) | self._show_answer(prediction, timeline)
+
+    def predict(self, path):
+        """The prediction, None where the sound is too long for one; and the timeline, None where it is short."""
+        try:
+            prediction = self.classifier.predict(path)
+        except TooLongError:
+            return None, self._detect(path)
+        is_short = prediction.sound.duration_seconds <= self.settings.timeline_from_seconds
+        return prediction, None if is_short else timeline_of(prediction, classifier=self.classifier)
+
+    def draw_why(self, path):
+        """What in the sound spoke for the answer."""
+        prediction, figure = self.classifier.predict(path), _figure(3.2)
+        plots.plot_explanation(prediction, explain(self.classifier, prediction), ax=figure.subplots())
+        return gr.Plot(_encode(plots.blend_in(figure)), visible=True)
+
+    def record(self, path):
+        """The answer to a script, in plain types."""
+        try:
+            prediction = self.classifier.predict(path)
+        except TooLongError as error:
+            minutes = AudioSettings().max_loaded_seconds / 60
+            raise AudioError(f"{path} lasts longer than {minutes:g} minutes: ask for its timeline instead") from error
+        every = dict(zip(prediction.class_names, prediction.probabilities.tolist(), strict=True))
+        return formats.prediction_record(Path(path).name, prediction, top=self.settings.top) | {"probabilities": every}
+
+    def timeline_record(self, path):
+        """The timeline for a script, in plain types."""
+        return formats.timeline_record(Path(path).name, self._detect(path))
+
+    def _lay_out_answer(self):
+        self.verdict = gr.HTML(_panel("start", WELCOME), elem_classes="bare")
+        with gr.Column(visible=False) as self.details:  # hidden where there is no answer to the whole sound
+            self.heading = _heading(TOP)
+            self.top = gr.Label(show_label=False, show_heading=False, elem_id="probabilities")
+            _heading("Waveform and log-mel spectrogram")
+            self.picture = gr.Plot(show_label=False, elem_id="picture")
+            self.ask_why = gr.Button("Why? Show what in the sound spoke for it", size="sm")
+            self.why = gr.Plot(show_label=False, visible=False, elem_id="why")
+            _heading("Most similar training clips")
+            self.nearest = gr.HTML(elem_classes="bare")
+
+    def _lay_out_timeline(self):
+        with gr.Column(visible=False) as self.timeline:  # hidden where the sound is short
+            _heading("Timeline: which sounds occur when")
+            self.events = gr.Plot(show_label=False)
+            self.table = gr.HTML(elem_classes="bare")
+            gr.Markdown(CONFIDENCE, elem_classes="note")
+            with gr.Row():
+                self.downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
+
+    def _detect(self, path):
+        own = settings_for(self.classifier.metadata["pooling"])
+        return detect_events(
+            self.classifier, path, settings=replace(own, max_seconds=self.settings.max_timeline_seconds)
+        )
+
+    def _show_answer(self, prediction, timeline):
+        if prediction is None:
+            panel = _panel("known", LONG, facts=describe_sound(timeline.facts), warnings=timeline.warnings)
+            return {self.verdict: panel, self.details: gr.Column(visible=False)}
+        return {
+            self.verdict: _answer(prediction, self.classifier.metadata["rejection"]["meaning"]),
+            self.details: gr.Column(visible=True),
+            self.heading: f"### {TOP if prediction.is_known else FORCED}",
+            self.top: {class_label(name): probability for name, probability in prediction.top(self.settings.top)},
+            self.picture: _encode(plots.plot_sound(prediction)),
+            self.why: gr.Plot(visible=False),
+            self.nearest: _list_neighbours(prediction.nearest),
+        }
+
+    def _show_timeline(self, timeline, path):
+        if timeline is None:
+            return {self.timeline: gr.Column(visible=False)}
+        figure = _figure(2.8)
+        plots.plot_events(timeline, cmap=plots.BLEND_SHADES, ax=figure.subplots())
+        return {
+            self.timeline: gr.Column(visible=True),
+            self.events: _encode(plots.blend_in(figure)),
+            self.table: _table(timeline.events),
+            **dict(zip(self.downloads, _export(timeline, self.sound.GRADIO_CACHE, Path(path).stem), strict=True)),
+        }
+
+    def _without_answer(self, panel):
+        return {self.verdict: panel, self.details: gr.Column(visible=False), self.timeline: gr.Column(visible=False)}
 
 
 def write_examples(folder):
@@ -133,40 +226,6 @@ def write_examples(folder):
         path = files[class_label(name)] = Path(folder) / f"{name}.wav"
         soundfile.write(path, synthesis.example(name), AudioSettings().sample_rate_hz)
     return files
-
-
-def _lay_out(settings, description):
-    gr.Markdown(f"# {TITLE}\n{ABOUT}", elem_id="title")
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            sound = gr.Audio(type="filepath", sources=["upload", "microphone"], label="sound", buttons=[])
-            button = gr.Button("What is it?", variant="primary")
-            _offer_examples(sound)
-        with gr.Column(scale=3, min_width=300):
-            verdict = gr.HTML(_panel("start", WELCOME), elem_classes="bare")
-            with gr.Column(visible=False) as details:
-                heading = _heading(TOP)
-                top = gr.Label(show_label=False, show_heading=False, elem_id="probabilities")
-                _heading("Waveform and log-mel spectrogram")
-                picture = gr.Plot(show_label=False, elem_id="picture")
-                ask_why = gr.Button("Why? Show what in the sound spoke for it", size="sm")
-                why = gr.Plot(show_label=False, visible=False, elem_id="why")
-                _heading("Most similar training clips")
-                nearest = gr.HTML(elem_classes="bare")
-            timeline = _lay_out_timeline()
-    gr.Markdown(f"{_limits(settings)} {description}", elem_id="limits")
-    return Page(sound, ask_why, verdict, details, heading, top, picture, why, nearest, *timeline), button
-
-
-def _lay_out_timeline():
-    with gr.Column(visible=False) as timeline:
-        _heading("Timeline: which sounds occur when")
-        events = gr.Plot(show_label=False)
-        table = gr.HTML(elem_classes="bare")
-        gr.Markdown(CONFIDENCE, elem_classes="note")
-        with gr.Row():
-            downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
-    return timeline, events, table, downloads
 
 
 def _heading(text):
@@ -208,87 +267,6 @@ def _or_refuse(answer, path):
         raise gr.Error(str(error), print_exception=False) from error
 
 
-def _record(classifier, settings, path):
-    try:
-        prediction = classifier.predict(path)
-    except TooLongError as error:
-        minutes = AudioSettings().max_loaded_seconds / 60
-        raise AudioError(f"{path} lasts longer than {minutes:g} minutes: ask for its timeline instead") from error
-    every = dict(zip(prediction.class_names, prediction.probabilities.tolist(), strict=True))
-    return formats.prediction_record(Path(path).name, prediction, top=settings.top) | {"probabilities": every}
-
-
-def _timeline_record(classifier, settings, path):
-    return formats.timeline_record(Path(path).name, _detect(classifier, settings, path))
-
-
-def _detect(classifier, settings, path):
-    own = settings_for(classifier.metadata["pooling"])
-    return detect_events(classifier, path, settings=replace(own, max_seconds=settings.max_timeline_seconds))
-
-
-def _predict(classifier, settings, path):
-    """The prediction, None where the sound is too long for one; and the timeline, None where it is short."""
-    try:
-        prediction = classifier.predict(path)
-    except TooLongError:
-        return None, _detect(classifier, settings, path)
-    is_short = prediction.sound.duration_seconds <= settings.timeline_from_seconds
-    return prediction, None if is_short else timeline_of(prediction, classifier=classifier)
-
-
-def _respond(page, classifier, settings, none, path):
-    if not path:
-        return _without_answer(page, _panel("start" if none == WELCOME else "wrong", none))
-    try:
-        prediction, timeline = _name_file(partial(_predict, classifier, settings), path)
-    except AudioError as error:
-        return _without_answer(page, _panel("wrong", str(error)))
-    shown = _show_timeline(page, timeline, path)
-    return shown | (_show_answer(page, classifier, settings, prediction) if prediction else _show_long(page, timeline))
-
-
-def _show_answer(page, classifier, settings, prediction):
-    return {
-        page.verdict: _answer(prediction, classifier.metadata["rejection"]["meaning"]),
-        page.details: gr.Column(visible=True),
-        page.heading: f"### {TOP if prediction.is_known else FORCED}",
-        page.top: {class_label(name): probability for name, probability in prediction.top(settings.top)},
-        page.picture: _encode(plots.plot_sound(prediction)),
-        page.why: gr.Plot(visible=False),
-        page.nearest: _neighbours(prediction),
-    }
-
-
-def _show_long(page, timeline):
-    panel = _panel("known", LONG, facts=describe_sound(timeline.facts), warnings=timeline.warnings)
-    return {page.verdict: panel, page.details: gr.Column(visible=False)}
-
-
-def _without_answer(page, panel):
-    return {page.verdict: panel, page.details: gr.Column(visible=False), page.timeline: gr.Column(visible=False)}
-
-
-def _show_timeline(page, timeline, path):
-    if timeline is None:
-        return {page.timeline: gr.Column(visible=False)}
-    files = _export(timeline, page.sound.GRADIO_CACHE, Path(path).stem)
-    figure = _figure(2.8)
-    plots.plot_events(timeline, cmap=plots.BLEND_SHADES, ax=figure.subplots())
-    return {
-        page.timeline: gr.Column(visible=True),
-        page.events: _encode(plots.blend_in(figure)),
-        page.table: _table(timeline.events),
-        **dict(zip(page.downloads, files, strict=True)),
-    }
-
-
-def _draw_why(classifier, path):
-    prediction, figure = classifier.predict(path), _figure(3.2)
-    plots.plot_explanation(prediction, explain(classifier, prediction), ax=figure.subplots())
-    return gr.Plot(_encode(plots.blend_in(figure)), visible=True)
-
-
 def _figure(height):
     return Figure(figsize=(6.6, height), layout="constrained")
 
@@ -301,9 +279,8 @@ def _encode(figure):
 
 
 def _table(events):
-    head = "".join(f"<th>{column}</th>" for column in COLUMNS)
-    rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(event))}</tr>" for event in events)
-    return f'<div class="events"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    rows = [f"<th>{'</th><th>'.join(COLUMNS)}</th>", *(f"<td>{'</td><td>'.join(_cells(each))}</td>" for each in events)]
+    return f'<div class="events"><table><tr>{"</tr><tr>".join(rows)}</tr></table></div>'
 
 
 def _cells(event):
@@ -326,11 +303,11 @@ def _answer(prediction, meaning):
     return _panel("known" if prediction.is_known else "unknown", prediction.verdict, **about)
 
 
-def _neighbours(prediction):
+def _list_neighbours(clips):
     """The nearest training clips, one a row; the bar is as long as they are similar."""
     rows = [
         NEIGHBOUR.format(class_label(n.category), html.escape(n.filename), 100 * n.similarity, n.similarity)
-        for n in prediction.nearest
+        for n in clips
     ]
     return f'<ol class="nearest">{"".join(rows)}</ol>' if rows else "<p>Nothing is near to silence.</p>"
 

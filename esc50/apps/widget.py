@@ -88,31 +88,21 @@ class PredictionWidget(ipywidgets.VBox):
 
     def _on_upload(self, change):
         for file in change["new"]:
-            self.choice.value = ""  # so that any example can be chosen again
-            if _is_lost(file):
-                self._clear(_panel("wrong", _explain_loss(file)))
-            else:
-                self._show(file["content"], file["name"])
+            self._take(file["content"], file["name"], fault=_explain_loss(file))
             self.upload.value = ()  # so that the same file can be uploaded again
 
     def _on_recording(self, change):
-        if not change["new"]:
-            return
-        self.choice.value = ""
-        if change["name"] == "fault":
-            self._clear(_panel("wrong", change["new"]))
-        else:
-            self._show(change["new"], "your recording")
+        if change["new"]:
+            self._take(change["new"], "your recording", fault=change["new"] if change["name"] == "fault" else "")
 
     def _on_path(self, change):
         if path := change["new"].strip().strip("\"'"):
-            self.choice.value = ""
+            file, fault = Path(path), ""
             try:
-                file = Path(path).expanduser()
+                file = file.expanduser()
             except RuntimeError:  # ~ and a name that is no user's
-                self._clear(_panel("wrong", f"{path}: there is no such user here; give the whole path."))
-            else:
-                self._show(file, file.name)
+                fault = f"{path}: there is no such user here; give the whole path."
+            self._take(file, file.name, fault=fault)
 
     def _on_why(self, button):
         if self.prediction is not None:
@@ -121,6 +111,13 @@ class PredictionWidget(ipywidgets.VBox):
                 explanation = explain(self.classifier, self.prediction)
                 plots.plot_explanation(self.prediction, explanation, ax=figure.subplots())
                 _show_figure(self.reasons, figure)
+
+    def _take(self, source, name, *, fault):
+        self.choice.value = ""  # so that any example can be chosen again
+        if fault:
+            self._clear(_panel("wrong", fault))
+        else:
+            self._show(source, name)
 
     def _show(self, source, name):
         self._clear(_panel("busy", CLASSIFYING))
@@ -174,10 +171,10 @@ class TeachingPanel(ipywidgets.VBox):
     def _on_upload(self, change):
         if not (files := change["new"]):
             return
+        lost = [loss for file in files if (loss := _explain_loss(file))]
         for file in files:
-            if not _is_lost(file):
+            if not _explain_loss(file):
                 self._add(file["name"], bytes(file["content"]))
-        lost = [_explain_loss(file) for file in files if _is_lost(file)]
         self.status.value = _panel("wrong" if lost else "start", *lost, self._list())
         self.upload.value = ()
 
@@ -278,10 +275,8 @@ def _hint(classifier):
 
 
 def _upload_button(label, *, multiple):
-    tooltip = "wav, flac, ogg, mp3, aiff and others"
-    return ipywidgets.FileUpload(
-        accept=ACCEPT, multiple=multiple, description=label, tooltip=tooltip, layout=_width("auto")
-    )
+    about = {"description": label, "tooltip": "wav, flac, ogg, mp3, aiff and others"}
+    return ipywidgets.FileUpload(accept=ACCEPT, multiple=multiple, layout=_width("auto"), **about)
 
 
 @contextmanager
@@ -298,11 +293,9 @@ def _unused(name, taken):
     return next(new for new in chain([name], (f"{name} ({n})" for n in count(2))) if new not in taken)
 
 
-def _is_lost(file):
-    return len(file["content"]) < file["size"]
-
-
 def _explain_loss(file):
+    if len(file["content"]) == file["size"]:
+        return ""
     return (
         f"{file['name']} ({file['size'] / 1e6:.1f} MB) did not arrive whole: some notebook front ends lose uploads "
         f"above about {UPLOAD_MEGABYTES} MB. Copy it to where the notebook runs and give its path instead."

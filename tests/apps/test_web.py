@@ -7,7 +7,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from threading import Barrier
 
 import gradio as gr
@@ -24,7 +23,7 @@ from esc50.apps.cli import cli
 from esc50.apps.commands import AppSettings
 from esc50.classifier.predict import Prediction
 from esc50.classifier.timeline import detect_events, settings_for
-from esc50.config import PROJECT_DIR, AudioError, Esc50Error
+from esc50.config import PROJECT_DIR, Esc50Error
 from esc50.dataset.clips import clip_path
 from esc50.reporting import plots
 
@@ -83,7 +82,7 @@ def test_the_named_model_answers(monkeypatch, tmp_path, options, n_layers):
 def test_the_page_says_which_head_answers(served, classifier, plain):
     assert classifier.description in str(served.config)
     with gr.Blocks() as page:
-        web._lay_out(AppSettings(), plain.description)
+        web.Page(plain)
     assert plain.description in str(page.config)
     assert plain.description != classifier.description
 
@@ -193,8 +192,8 @@ def ask_by_path(served, path):
 @pytest.mark.parametrize("none", [web.WELCOME, web.NO_SOUND])
 def test_a_microphone_that_sends_nothing_is_answered_kindly(classifier, nothing, none):
     with gr.Blocks():
-        page, _ = web._lay_out(AppSettings(), classifier.description)
-    shown = web._respond(page, classifier, AppSettings(), none, nothing)
+        page = web.Page(classifier)
+    shown = page.respond(none, nothing)
     assert none in shown[page.verdict]
     assert not shown[page.details].visible and not shown[page.timeline].visible
 
@@ -219,7 +218,8 @@ def test_twenty_users_at_once_get_their_own_answers(served, classifier, tmp_path
 def test_an_answer_for_a_script_draws_nothing(classifier, sounds, monkeypatch):
     monkeypatch.setattr(web.plots, "plot_sound", None, raising=False)
     monkeypatch.setattr(Prediction, "log_mel", property(lambda _: pytest.fail("drawn")))
-    assert web._record(classifier, AppSettings(), sounds["8 bit.wav"])["nearest"]
+    with gr.Blocks():
+        assert web.Page(classifier).record(sounds["8 bit.wav"])["nearest"]
 
 
 def test_the_picture_reads_on_any_page_and_leaves_no_figure_behind(classifier, sounds):
@@ -231,19 +231,19 @@ def test_the_picture_reads_on_any_page_and_leaves_no_figure_behind(classifier, s
 
 
 def test_an_unknown_sound_is_explained_and_its_bars_are_called_forced(classifier, sounds):
-    with gr.Blocks():
-        page, _ = web._lay_out(AppSettings(), classifier.description)
     for threshold, is_known in ((-1.0, True), (1.1, False)):
         rule = {**classifier.metadata["rejection"], "threshold": threshold}
-        judge = replace(classifier, metadata={**classifier.metadata, "rejection": rule})
-        shown = web._respond(page, judge, AppSettings(), web.WELCOME, str(sounds["8 bit.wav"]))
+        with gr.Blocks():
+            page = web.Page(replace(classifier, metadata={**classifier.metadata, "rejection": rule}))
+        shown = page.respond(web.WELCOME, str(sounds["8 bit.wav"]))
         assert (html.escape(rule["meaning"]) in shown[page.verdict]) is not is_known
         assert (web.FORCED in shown[page.heading], web.TOP in shown[page.heading]) == (not is_known, is_known)
 
 
-def test_a_timeline_of_the_page_is_made_of_what_was_heard_already(classifier, sounds, monkeypatch):
+def test_a_timeline_of_the_page_is_made_of_the_frames_that_the_answer_is_made_of(classifier, sounds, monkeypatch):
     monkeypatch.setattr(web, "detect_events", None)
-    prediction, timeline = web._predict(classifier, AppSettings(), sounds["long.wav"])
+    with gr.Blocks():
+        prediction, timeline = web.Page(classifier).predict(sounds["long.wav"])
     assert prediction.is_known is not None
     assert [event.class_name for event in timeline.events] == ["siren", "rain"]
     strict = replace(timeline, events=tuple(replace(event, is_known=False) for event in timeline.events))
@@ -251,7 +251,7 @@ def test_a_timeline_of_the_page_is_made_of_what_was_heard_already(classifier, so
 
 
 def test_what_is_too_long_for_a_timeline_is_refused_in_words_for_the_page(classifier, bad_files):
-    with pytest.raises(AudioError, match=r"^eleven minutes\.flac lasts longer than 0\.175 hours: cut it into parts$"):
-        web._name_file(
-            partial(web._predict, classifier, AppSettings(max_timeline_seconds=630)), bad_files["eleven minutes.flac"]
-        )
+    with gr.Blocks():
+        page = web.Page(classifier, AppSettings(max_timeline_seconds=630))
+    shown = page.respond(web.WELCOME, bad_files["eleven minutes.flac"])
+    assert ">eleven minutes.flac lasts longer than 0.175 hours: cut it into parts<" in shown[page.verdict]
