@@ -17,6 +17,7 @@ def quiet_tensorflow():
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # looks for GPUs, the other source of such lines
+            tf.get_logger().setLevel("ERROR")  # it warns that each new head is traced anew
             keras.backend.backend()
 
 
