@@ -16,10 +16,11 @@ from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
 from esc50.classifier.pooling import pool_clips, temper
 from esc50.config import AudioError, AudioSettings, YamnetSettings
 from esc50.yamnet.architecture import LAST, columns_of
-from esc50.yamnet.frames import active_frames
+from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames
 from esc50.yamnet.runtime import YamnetRuntime, load_runtime
 
 DECIBEL_PER_NEPER = 20 / np.log(10)
+STEP_SAMPLES = HOP_SAMPLES // MEL_FRAMES_PER_HOP  # from one window of the log-mel to the next
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,8 @@ class Prediction:
     @cached_property
     def log_mel(self) -> np.ndarray:
         """YAMNet's log-mel spectrogram in decibels, (n_windows, 64)."""
-        return DECIBEL_PER_NEPER * self.yamnet_log_mel
+        n_windows = max(2 * MEL_FRAMES_PER_HOP, -(-len(self.sound.waveform) // STEP_SAMPLES))  # without the padding
+        return DECIBEL_PER_NEPER * self.yamnet_log_mel[:n_windows]
 
     @cached_property
     def nearest(self) -> tuple:

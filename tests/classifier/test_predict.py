@@ -276,7 +276,7 @@ def test_picture_and_neighbours_are_made_when_they_are_asked_for(classifier, mon
     assert asked == [] and "log_mel" not in vars(prediction)
     assert prediction.log_mel is prediction.log_mel
     expected = load_runtime().analyse(synthesis.example("rain")).log_mel
-    np.testing.assert_allclose(prediction.log_mel, 20 / np.log(10) * expected, atol=1e-3)
+    np.testing.assert_allclose(prediction.log_mel, 20 / np.log(10) * expected[:500], atol=1e-3)
     assert prediction.nearest == () and asked == ["nearest"]
 
 
