@@ -44,23 +44,25 @@ features: env ## compute data/features from the recordings (2 minutes)
 run: env ## execute the notebooks into build/, train the plain head for real, draw every figure anew
 	$(ESC50) run --retrain 04
 
-publish: env ## the same, and replace the committed notebooks, README's tables and MODEL_CARD.md
+publish: env ## the same, and replace the committed notebooks, the plain head, README's tables and MODEL_CARD.md
 	$(ESC50) run --retrain 04 --publish
+	$(ESC50) export
 	$(ESC50) readme
 
 reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
 	$(ESC50) features log_mel yamnet clip_statistics layers layers_slow layers_fast layers_often
-	$(ESC50) nested-cv
-	$(ESC50) nested-cv --layers
-	$(ESC50) nested-cv --kernel-ridge
+	$(ESC50) nested-cv heads
+	$(ESC50) nested-cv layers
+	$(ESC50) nested-cv kernel_ridge
 	$(ESC50) train
-	$(ESC50) ship
 	$(ESC50) trust
-	$(ESC50) ship --model plain
 	$(ESC50) trust --model plain
-	$(ESC50) timelines
+	$(ESC50) ship
+	$(ESC50) ship --model plain
 	$(ESC50) export
+	$(ESC50) timelines
 	$(ESC50) run --retrain 04 --retrain 07 --publish
+	$(ESC50) export
 	$(ESC50) readme
 
 browser: env ## find a Chromium for the browser tests, or install one
@@ -89,7 +91,7 @@ format: env ## mend style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: env ## time the runtime, the app under load and the embedding of all clips
+bench: env ## time this version beside version 0.1.0
 	$(BIN)/python -m benchmarks
 
 app: env ## serve the app for the browser on http://127.0.0.1:7860
