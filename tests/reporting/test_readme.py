@@ -26,6 +26,7 @@ def test_every_percentage_in_the_readme_outside_its_tables_has_a_source():
     outside = README.read_text(encoding="utf-8")
     for name in re.findall(r"<!-- end of (\w+) -->", outside):
         outside = readme.replace_table(outside, name, "")
+    outside = re.sub(r"```.*?```", "", outside, flags=re.DOTALL)  # what commands print
     published = [literature.PICZAK_CNN, literature.HUMANS, literature.YAMNET_MLP, *literature.BASELINES.values()]
     allowed = {figure.accuracy for figure in published} | {95.0, *literature.SEED_PRINTED["accuracy"], 80.0}
     allowed |= {literature.SEED_CLAIM["accuracy"], literature.SEED_CLAIM["top3_accuracy"]}
