@@ -151,22 +151,6 @@ class LayerSettings(BackboneSettings):
     speed: float = 1.0  # 1.18 plays 18 % faster and higher; cut or padded to the clip's length
 
 
-@dataclass(frozen=True)
-class AppSettings:
-    """What the browser app accepts and how long it keeps it."""
-
-    host: str = "127.0.0.1"
-    port: int = 7860
-    max_file_megabytes: int = 100
-    max_timeline_seconds: float = 3_600.0  # what is too long for one answer gets a timeline alone
-    timeline_from_seconds: float = 10.0  # longer recordings get a timeline beside the one answer
-    top: int = 5
-    predictions_at_once: int = 2
-    max_waiting: int = 100  # further requests are told that the queue is full
-    keep_files_seconds: int = 1_800  # uploads and downloads are deleted after this time, and all at the end
-    sweep_seconds: int = 300
-
-
 def output_path(committed):
     """Where to write: the committed path itself or, where $ESC50_OUTPUT names a folder, its counterpart in there."""
     output = os.environ.get(OUTPUT_VARIABLE)
