@@ -82,21 +82,17 @@ def _experiment(tta_views, models, **how):
     return Experiment(name, SPEEDS, prepare, partial(fit, tta_views, **how), models, SETTINGS, SEEDS)
 
 
-SHIPPED = "**dense head on all layers of YAMNet, distilled from kernel ridge regression** (the shipped model)"
-THREE_SPEEDS = "the distilled head, tested at three speeds"
+_model = partial(Model, n_frames=N_VIEWS)
+SHIPPED = "**dense head on all layers of YAMNet, distilled from it** (the shipped model)"
+CONTROL, IDEA = "one small head on maxima and their blends", "the same, distilled from kernel ridge regression"
+AT_SPEEDS = "the same head, tested at three speeds"
+MODELS = {
+    "distilled": _model(SHIPPED, IDEA, "distilled_control"),
+    "distilled_speeds": _model(AT_SPEEDS, AT_SPEEDS, "distilled"),
+}
 EXPERIMENTS = [
     _experiment(
-        {"distilled_control": (0,)},
-        {"distilled_control": Model("", "one small head on maxima and mixup pairs", "multilayer_14", n_frames=N_VIEWS)},
-        has_teacher=False,
+        {"distilled_control": (0,)}, {"distilled_control": _model("", CONTROL, "multilayer_14")}, has_teacher=False
     ),
-    _experiment(
-        {"distilled": (0,), "distilled_speeds": (0, 1, 2)},
-        {
-            "distilled": Model(
-                SHIPPED, "the same, distilled from kernel ridge regression", "distilled_control", n_frames=N_VIEWS
-            ),
-            "distilled_speeds": Model(THREE_SPEEDS, THREE_SPEEDS, "distilled", n_frames=N_VIEWS),
-        },
-    ),
+    _experiment({"distilled": (0,), "distilled_speeds": (0, 1, 2)}, MODELS),
 ]

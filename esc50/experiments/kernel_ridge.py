@@ -103,27 +103,15 @@ def fit(name, views, targets, *, settings, **_):
     return Fitted(lambda test: {name: ridge.probabilities(np.mean([ridge.outputs(view) for view in test], axis=0))})
 
 
-def _experiment(name, model, *, files=SPEEDS[:1], pool=maxima):
+def _experiment(name, idea, over, *, title="", files=SPEEDS[:1], pool=maxima):
+    model = Model(title, idea, over, n_frames=len(files), n_remembered=len(files) * N_TRAINING)
     return Experiment(name, files, partial(prepare, pool=pool), partial(fit, name), {name: model}, SETTINGS)
 
 
-def _model(idea, over, n_views=1, **how):
-    return Model(idea=idea, over=over, n_frames=n_views, n_remembered=n_views * N_TRAINING, **how)
-
-
+ON_MEANS, AT_SPEEDS = "14 layers, kernel ridge regression on clip means", "the same, trained and tested at three speeds"
+TITLE = "kernel ridge regression on all layers of YAMNet, three speeds"
 EXPERIMENTS = [
-    _experiment(
-        "kernel_ridge_mean", _model("14 layers, kernel ridge regression on clip means", "multilayer_14"), pool=means
-    ),
-    _experiment("kernel_ridge", _model("the same on clip maxima", "kernel_ridge_mean")),
-    _experiment(
-        "kernel_ridge_speeds",
-        _model(
-            "the same, trained and tested at three speeds",
-            "kernel_ridge",
-            n_views=len(SPEEDS),
-            title="kernel ridge regression on all layers of YAMNet, three speeds",
-        ),
-        files=SPEEDS,
-    ),
+    _experiment("kernel_ridge_mean", ON_MEANS, "multilayer_14", pool=means),
+    _experiment("kernel_ridge", "the same on clip maxima", "kernel_ridge_mean"),
+    _experiment("kernel_ridge_speeds", AT_SPEEDS, "kernel_ridge", title=TITLE, files=SPEEDS),
 ]

@@ -61,32 +61,18 @@ def _on_clips(name, prepare, model):
     return Experiment(name, ("yamnet",), prepare, partial(fit, {name: "mean"}), {name: model}, CLIP_HEAD, SEEDS)
 
 
+CLIP_MEAN = Model("dense head on the clip's mean embedding", "last layer, clip mean", "", (14,), n_frames=1)
+FRAMES = "dense head on frames, geometric mean over active frames (`plain`)"
+FRAME_MODELS = {
+    "head_frames": Model(FRAMES, "last layer, single frames", "head_clip_mean", (14,)),
+    "head_frames_mean_of_sound": Model("dense head on frames, mean over active frames"),
+    "head_frames_geometric": Model("dense head on frames, geometric mean over frames"),
+    "head_frames_mean": Model("dense head on frames, mean over frames"),
+    "head_frames_max": Model("dense head on frames, maximum over frames"),
+}
+FIT_FRAMES = partial(fit, FRAME_POOLINGS)
 EXPERIMENTS = [
-    _on_clips(
-        "head_clip_mean",
-        mean,
-        Model("dense head on the clip's mean embedding", "last layer, clip mean", layers=(14,), n_frames=1),
-    ),
+    _on_clips("head_clip_mean", mean, CLIP_MEAN),
     _on_clips("head_clip_mean_max", mean_and_maximum, Model("dense head on the clip's mean and maximum")),
-    Experiment(
-        "head_frames",
-        ("yamnet",),
-        frames,
-        partial(fit, FRAME_POOLINGS),
-        {
-            "head_frames": Model(
-                "dense head on frames, geometric mean over active frames (`plain`)",
-                "last layer, single frames",
-                over="head_clip_mean",
-                layers=(14,),
-            ),
-            "head_frames_mean_of_sound": Model("dense head on frames, mean over active frames"),
-            "head_frames_geometric": Model("dense head on frames, geometric mean over frames"),
-            "head_frames_mean": Model("dense head on frames, mean over frames"),
-            "head_frames_max": Model("dense head on frames, maximum over frames"),
-        },
-        HeadSettings(),
-        SEEDS,
-        settings_by_split=FRAME_HEADS,
-    ),
+    Experiment("head_frames", ("yamnet",), frames, FIT_FRAMES, FRAME_MODELS, HeadSettings(), SEEDS, FRAME_HEADS),
 ]
