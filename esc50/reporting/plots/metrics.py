@@ -64,7 +64,7 @@ def plot_protocols(table, *, claim, printed, ax=None):
     ax = ax or plt.gca()
     table = table.assign(percent=100 * table["accuracy"])
     sns.barplot(table, x="percent", y="protocol", errorbar=None, color="C0", alpha=0.75, ax=ax)
-    sns.stripplot(table, x="percent", y="protocol", color="0.2", size=4, ax=ax)
+    sns.stripplot(table, x="percent", y="protocol", color="0.2", size=4, jitter=False, ax=ax)
     ax.axvspan(*printed, color="0.6", alpha=0.4, label="printed in the old notebooks")
     ax.axvline(claim, color="0.2", linestyle="--", label="claimed in the old README")
     ax.set(xlim=(70, 101), xlabel="accuracy (%), axis from 70", ylabel="")
