@@ -37,7 +37,7 @@ def body():
 def inputs(body):
     """Eight to train on, four to test on, three patches each; views of what YAMNet makes of two of them."""
     rng = np.random.default_rng(2015)
-    log_mels = np.log(0.001 + rng.exponential(0.05, size=(12, 240, 64))).astype(np.float32)
+    log_mels = np.log(0.001 + rng.exponential(0.05, size=(12, 239, 64))).astype(np.float32)
     log_mels[np.arange(12), :, 10 * TARGETS] += 3  # the class is a tone
     active = np.array([[True, True, False]] * 12)
     patches = keras_model.cut_patches(log_mels).numpy()[:, :2]  # (12, 2, 96, 64)
@@ -58,13 +58,6 @@ def test_it_trains_and_gives_probabilities(inputs, fitted):
         ("loss", "accuracy"), TINY.epochs
     )
     assert fitted.history["loss"][-1] < fitted.history["loss"][0]
-
-
-def test_one_seed_one_result(inputs, fitted):
-    again = finetuned.fit(take(inputs, slice(8)), TARGETS[:8], settings=TINY, seed=3)
-    assert again.history == fitted.history
-    one, two = (each.predict(take(inputs, slice(8, 12)))["finetuned"] for each in (fitted, again))
-    np.testing.assert_array_equal(one, two)
 
 
 def test_each_kernel_moves_by_its_own_rate(body):
