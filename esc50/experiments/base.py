@@ -84,9 +84,10 @@ class Experiment:
             "feature_sha256": {name: digest(name) for name in self.features},
         }
 
-    def key(self, split, seed, settings=None):
-        """What its run on a split is kept under."""
-        return self.record(self.settings_for(split, settings)) | {"seed": seed, "rows": run_cache.rows_key(split)}
+    def key(self, split, seed, settings=None, *, record=None):
+        """What its run on a split is kept under; `record` may stand in for the method, which reads whole files."""
+        made_by = (record or self.record)(self.settings_for(split, settings))
+        return made_by | {"seed": seed, "rows": run_cache.rows_key(split)}
 
 
 @cache
@@ -113,12 +114,13 @@ def run_splits(name, splits, *, seeds, settings=None, progress=True):
     from tqdm.auto import tqdm
 
     experiment, targets, runs = find_experiments()[name], load_clips()["target"].to_numpy(), {}
-    inputs = cache(experiment.inputs)  # read only where a run is missing
+    inputs, record = cache(experiment.inputs), cache(experiment.record)  # inputs are read only where a run is missing
     todo = [(seed, split) for seed in seeds for split in splits]
     for seed, split in tqdm(todo, desc=name, unit="run", disable=not progress):
         how = {"settings": experiment.settings_for(split, settings), "seed": seed, "progress": progress}
         run = partial(_fit_and_test, experiment, inputs, targets, split, **how)
-        runs[seed, split.name] = split, run_cache.cached(experiment.key(split, seed, settings), run)
+        key = experiment.key(split, seed, settings, record=record)
+        runs[seed, split.name] = split, run_cache.cached(key, run)
     return runs
 
 
