@@ -15,7 +15,7 @@ from esc50.classifier.head import ExtendedHead, Head
 from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
 from esc50.classifier.pooling import pool_clips, temper
 from esc50.config import AudioError, AudioSettings, YamnetSettings
-from esc50.yamnet.architecture import LAST, columns_of
+from esc50.yamnet.architecture import LAST, columns_of, layer_sizes
 from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames
 from esc50.yamnet.runtime import YamnetRuntime, load_runtime
 
@@ -311,7 +311,7 @@ class SoundClassifier:
         """Those of the layers that the head takes."""
         layers = list(self.metadata["layers"])
         if layers == list(range(layers[0], LAST + 1)):
-            return vectors[..., -len(columns_of(layers)) :]
+            return vectors[..., -sum(layer_sizes(layers)) :]
         return vectors[..., columns_of(layers)]
 
     def _evidence(self, vectors, active, pooled):

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,7 @@ from esc50.yamnet.frames import MEL_FRAMES_PER_HOP, check_waveform, equally_long
 
 YAMNET_FILE = "audio-classifier.onnx"
 FRAMES_PER_CALL = 32  # sixteen seconds: more is no quicker and takes more memory
+N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 REMEDY = "install esc50 again, or write the models with `esc50 export`"
 
 
@@ -88,10 +91,11 @@ class YamnetRuntime:
         return vectors[0]
 
     def embed_batch(self, waveforms) -> np.ndarray:
-        """Vectors of many equally long waveforms, (n_clips, n_frames, 5984)."""
-        clips = np.stack(list(equally_long(waveforms)))  # (n_clips, n_samples)
-        step = max(1, FRAMES_PER_CALL // n_patches(clips.shape[1]))
-        return np.concatenate([self._run(clips[i : i + step], "vectors")[0] for i in range(0, len(clips), step)])
+        """Vectors of many equally long waveforms, (n_clips, n_frames, 5984); the cores take them in turn."""
+        clips = np.stack(list(equally_long(waveforms)))[:, np.newaxis]  # (n_clips, 1, n_samples)
+        if n_patches(clips.shape[-1]) > FRAMES_PER_CALL:
+            return np.stack([self._run(clip, "vectors")[0][0] for clip in clips])
+        return np.concatenate([vectors for (vectors,) in _workers().map(self._run_part(["vectors"]), clips)])
 
     def embed_with_log_mel(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vectors (n_frames, 5984) and log-mel (n_windows, 64) of one waveform."""
@@ -100,14 +104,26 @@ class YamnetRuntime:
         return vectors[0], log_mel[0]
 
     def _run(self, waveforms, *outputs):
-        parts = overlapping_parts(waveforms, n_frames=FRAMES_PER_CALL)
-        found = [self._session.run(outputs, {"waveforms": part}) for part in parts]
+        """Outputs of waveforms (n, n_samples), cut where patches start; each core takes a part at a time."""
+        n_frames = min(FRAMES_PER_CALL, -(-n_patches(waveforms.shape[-1]) // N_CORES))
+        parts = overlapping_parts(waveforms, n_frames=n_frames)
         joined = []
-        for name, arrays in zip(outputs, zip(*found, strict=True), strict=True):
+        for name, arrays in zip(
+            outputs, zip(*_workers().map(self._run_part(outputs), parts), strict=True), strict=True
+        ):
             if name == "log_mel":  # neighbouring parts share the windows of half a patch
-                arrays = [*(a[:, : FRAMES_PER_CALL * MEL_FRAMES_PER_HOP] for a in arrays[:-1]), arrays[-1]]
-            joined.append(np.concatenate(arrays, axis=1) if len(arrays) > 1 else arrays[0])
+                arrays = [*(a[:, : n_frames * MEL_FRAMES_PER_HOP] for a in arrays[:-1]), arrays[-1]]
+            joined.append(np.concatenate(arrays, axis=1))
         return joined
+
+    def _run_part(self, outputs):
+        return lambda waveforms: self._session.run(outputs, {"waveforms": waveforms})
+
+
+@functools.cache
+def _workers() -> ThreadPoolExecutor:
+    """A thread for each core: several parts at once are quicker than several threads in one part."""
+    return ThreadPoolExecutor(N_CORES, thread_name_prefix="yamnet")
 
 
 @functools.cache
@@ -134,7 +150,7 @@ def open_session(content: bytes) -> onnxruntime.InferenceSession:
     """Open an ONNX model on the CPU, where numbers are the same on every machine within rounding."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would burn a core
+    options.intra_op_num_threads = 1  # see _workers
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base but this
