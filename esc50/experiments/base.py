@@ -120,7 +120,8 @@ def run_splits(name, splits, *, seeds, settings=None, progress=True):
         how = {"settings": experiment.settings_for(split, settings), "seed": seed, "progress": progress}
         run = partial(_fit_and_test, experiment, inputs, targets, split, **how)
         key = experiment.key(split, seed, settings, record=record)
-        runs[seed, split.name] = split, run_cache.cached(key, run)
+        made, origin = run_cache.cached(key, run)
+        runs[seed, split.name] = split, made | {"provenance": origin}
     return runs
 
 
@@ -184,8 +185,7 @@ def _fit_and_test(experiment, inputs, targets, split, **how):
     start = time.perf_counter()
     fitted = experiment.fit(train, targets[split.train], held_out=(test, targets[split.test]), **how)
     seconds = time.perf_counter() - start
-    made = {"train_seconds": seconds, "provenance": run_cache.provenance()}
-    return {"probabilities": fitted.predict(test), "history": fitted.history, **made}
+    return {"probabilities": fitted.predict(test), "history": fitted.history, "train_seconds": seconds}
 
 
 def _assemble(runs, clips, record):
@@ -202,12 +202,11 @@ def _assemble(runs, clips, record):
         curves.append(curve.assign(model=next(iter(tables)), **place, epoch=np.arange(1, len(curve) + 1)))
     keys = ["filename", "fold", "target"]
     means = {model: pd.concat(parts).groupby(keys, sort=False).mean().reset_index() for model, parts in tables.items()}
-    origins = [run["provenance"] for _, run in runs.values()]
     made_by = record | {
         "seeds": sorted({seed for seed, _ in runs}),
         "splits": list(dict.fromkeys(name for _, name in runs)),
         "train_seconds": round(sum(run["train_seconds"] for _, run in runs.values()), 1),
         "command": f"esc50 train {record['experiment']}",
-        "provenance": [origin for i, origin in enumerate(origins) if origin not in origins[:i]],
+        "provenance": run_cache.distinct([run["provenance"] for _, run in runs.values()]),
     }
     return Results(pd.DataFrame(rows), means, pd.concat(curves), dict.fromkeys(means, made_by))

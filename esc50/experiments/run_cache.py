@@ -21,10 +21,16 @@ def make(key, function):
 
 
 def cached(key, function):
-    """What the function made for this key before, or makes now; `key` is anything that JSON can hold."""
+    """What the function made for this key before, or makes now, and its provenance; `key` is of what JSON can hold."""
     from joblib import Memory
 
-    return Memory(CACHE_DIR, verbose=0).cache(make, ignore=["function"])(json.dumps(key, sort_keys=True), function)
+    memory = Memory(CACHE_DIR, verbose=0).cache(make, ignore=["function"])
+    return memory(json.dumps(key, sort_keys=True), lambda: (function(), provenance()))
+
+
+def distinct(origins):
+    """Provenances without repetition."""
+    return [origin for i, origin in enumerate(origins) if origin not in origins[:i]]
 
 
 def rows_key(split):

@@ -251,7 +251,7 @@ def _head_without(split, seed):
     """The plain head of a training without the test fold; trained once, in a minute."""
     recipe = RECIPES["plain"]
     key = find_experiments()[recipe.experiment].key(split, seed, recipe.settings) | {"gives": "head"}
-    content = run_cache.cached(key, lambda: to_onnx(recipe.fit(split.train, seed=seed)).SerializeToString())
+    content, _ = run_cache.cached(key, lambda: to_onnx(recipe.fit(split.train, seed=seed)).SerializeToString())
     return Head(content)
 
 

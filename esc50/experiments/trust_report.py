@@ -21,22 +21,13 @@ from esc50.experiments.results import read_csv, read_json, write_csv, write_json
 from esc50.experiments.shipping import RECIPES
 from esc50.yamnet.frames import active_frames
 
-
-@dataclass(frozen=True)
-class TrustSettings:
-    """When an answer is given and when it is "none of these"; fixed in advance but for what is said otherwise."""
-
-    kept: float = 0.95  # share of known sounds that must be kept
-    neighbours: int = ood.NEIGHBOURS  # by the mean over validation folds, one for all folds: see notebook 06
-    held_out_groups: int = 5  # each of two classes a theme
-    seed: int = 0
-
-
-SETTINGS = TrustSettings()
 SCORES = tuple(ood.OOD_SCORES)
 KNOWN, HELD_OUT, OOD = "known", "held-out classes", "ood sounds"  # OOD stands for all kinds of these together
 NEIGHBOURS_FILE = "trust_neighbours.csv"  # one for all models: neighbours are looked for among embeddings
 NEIGHBOUR_COUNTS = (1, 3, 5, 10, 20)
+N_GROUPS = 5  # of held-out classes
+KEPT = 0.95  # share of the known sounds that the threshold keeps; fixed in advance
+SEED = 0  # of groups and heads
 FIRST_COLUMNS = ["held_out_group", "fold", "name", "kind", "target", "taken_for", "silent"]
 
 
@@ -50,15 +41,15 @@ class Trust:
     report: dict  # model, recipe, temperature, rejection, and how they were found
 
 
-def held_out_groups(*, settings=SETTINGS):
+def held_out_groups(*, seed=SEED):
     """The groups of classes (10,) that are held out in turn: two of each theme, each class once."""
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(seed)
     themes = [rng.permutation(10) + 10 * theme for theme in range(5)]  # a label's theme is label // 10
-    parts = [np.split(labels, settings.held_out_groups) for labels in themes]
+    parts = [np.split(labels, N_GROUPS) for labels in themes]
     return [np.sort(np.concatenate(group)) for group in zip(*parts, strict=True)]
 
 
-def measure(*, model=DEFAULT_MODEL, settings=None, trust_settings=SETTINGS, folds=FOLDS, progress=True):
+def measure(*, model=DEFAULT_MODEL, settings=None, folds=FOLDS, progress=True):
     """Train a head for each fold and each group of held-out classes, and score what it knows and what not.
 
     `folds` are at least two: temperatures and thresholds are tested on folds they did not see. Finished heads are read
@@ -66,38 +57,38 @@ def measure(*, model=DEFAULT_MODEL, settings=None, trust_settings=SETTINGS, fold
     """
     recipe = RECIPES[model]
     settings = settings or recipe.settings
-    sounds, probabilities = _score_all(model, settings, trust_settings, folds, progress)
+    sounds, probabilities, origins = _score_all(model, settings, folds, progress)
     clips = ((sounds["held_out_group"] == 0) & (sounds["kind"] == KNOWN)).to_numpy()
     targets, fold, known = *(sounds.loc[clips, key].to_numpy() for key in ("target", "fold")), probabilities[clips]
     temperatures = {k: metrics.fit_temperature(targets[fold != k], known[fold != k]) for k in folds}
     tempered = pooling.temper(probabilities, sounds["fold"].map(temperatures).to_numpy()[:, None])
     sounds.insert(len(FIRST_COLUMNS), "calibrated", tempered.max(axis=1))
-    summary, score = summarise(sounds, kept=trust_settings.kept), choose_score(sounds)
+    summary, score = summarise(sounds), choose_score(sounds)
     likelihoods = {"before": known, "after": tempered[clips]}
     report = {
         "model": model,
         "recipe": recipe_of(recipe.pooling, settings, recipe.layers),
         "temperature": round(metrics.fit_temperature(targets, known), 4),
-        "rejection": _rule(score, sounds[clips], summary, trust_settings, who=recipe.surrogate_name),
+        "rejection": _rule(score, sounds[clips], summary, who=recipe.surrogate_name),
         "temperature_without_fold": {str(k): round(t, 4) for k, t in temperatures.items()},
         "score_without_fold": {str(k): choose_score(sounds[sounds["fold"] != k]) for k in folds},
         "negative_log_likelihood": {
             when: round(metrics.negative_log_likelihood(targets, each), 4) for when, each in likelihoods.items()
         },
-        "held_out_groups": [group.tolist() for group in held_out_groups(settings=trust_settings)],
+        "held_out_groups": [group.tolist() for group in held_out_groups()],
         "made_by": {
             "command": command("trust", model),
             "folds": list(folds),
-            "seeds": [trust_settings.seed],
+            "seeds": [SEED],
             "splits": "official folds",
             "feature_sha256": _digests(recipe),
-            "provenance": [run_cache.provenance()],
+            "provenance": run_cache.distinct(origins),
         },
     }
-    return Trust(sounds, summary, neighbour_study(settings=trust_settings), report)
+    return Trust(sounds, summary, neighbour_study(), report)
 
 
-def summarise(sounds, *, kept=SETTINGS.kept):
+def summarise(sounds):
     """How well each score tells the unknown from the known: one row for each score and kind of unknown.
 
     As shares of 1: ``auroc``, the mean over heads; ``fpr_at_95_tpr`` of the unknown and ``tpr`` of the known, at the
@@ -109,7 +100,7 @@ def summarise(sounds, *, kept=SETTINGS.kept):
     kinds = [kind for kind in closed["kind"].unique() if kind != KNOWN]
     parts = {HELD_OUT: (open_set, [HELD_OUT]), OOD: (closed, kinds), **{kind: (closed, [kind]) for kind in kinds}}
     rows = [
-        {"unknown": name, "score": score, **_tell_apart(table[table["kind"].isin([KNOWN, *of])], score, kept)}
+        {"unknown": name, "score": score, **_tell_apart(table[table["kind"].isin([KNOWN, *of])], score)}
         for name, (table, of) in parts.items()
         for score in SCORES
     ]
@@ -127,16 +118,16 @@ def choose_score(sounds):
     return max(SCORES, key=lambda score: sum(_mean_auroc(part, score) for part in parts))
 
 
-def accepted(sounds, score, *, kept=SETTINGS.kept):
+def accepted(sounds, score):
     """Which sounds (a Series of bool) reach the threshold that keeps a share of the known sounds of the other folds."""
     found, known = pd.Series(False, index=sounds.index), sounds["kind"] == KNOWN
     for (group, fold), rows in sounds.groupby(["held_out_group", "fold"]):
         others = known & (sounds["fold"] != fold) & (sounds["held_out_group"] == group)
-        found[rows.index] = rows[score] >= _threshold(sounds.loc[others, score], kept)
+        found[rows.index] = rows[score] >= _threshold(sounds.loc[others, score])
     return found
 
 
-def neighbour_study(*, settings=SETTINGS):
+def neighbour_study():
     """Which frames and how many neighbours tell held-out classes best, inside the training folds.
 
     For each official fold, the next fold is asked and the three others answer; the fold itself stays aside. Columns
@@ -150,7 +141,7 @@ def neighbour_study(*, settings=SETTINGS):
             inside = validation_split(clips, split)
             for k in NEIGHBOUR_COUNTS:
                 how = vectors, clips["target"].to_numpy(), inside
-                found = [_neighbour_auroc(*how, group, k) for group in held_out_groups(settings=settings)]
+                found = [_neighbour_auroc(*how, group, k) for group in held_out_groups()]
                 rows.append({"frames": frames, "k": k, "fold": fold, "auroc": np.mean(found)})
     return pd.DataFrame(rows)
 
@@ -215,28 +206,29 @@ def _read_ood_sounds(recipe):
     return [_make_sounds(part[np.newaxis], recipe, target=-1, **each) for part, each in zip(parts, about, strict=True)]
 
 
-def _score_all(model, settings, trust_settings, folds, progress):
-    """Rows of all sounds under all heads, and their probabilities (n_rows, 50)."""
+def _score_all(model, settings, folds, progress):
+    """Rows of all sounds under all heads, their probabilities (n_rows, 50), and what made the heads."""
     from tqdm.auto import tqdm
 
     recipe = RECIPES[model]
     clips, others = _read_clips(recipe), _read_ood_sounds(recipe)
-    groups = [np.array([], int), *held_out_groups(settings=trust_settings)]
-    made_from = {"trust": model, "sounds": _digests(recipe), "seed": trust_settings.seed}
+    groups = [np.array([], int), *held_out_groups()]
+    made_from = {"trust": model, "sounds": _digests(recipe), "seed": SEED}
     made_from |= find_experiments()[recipe.experiment].record(settings)
     todo = [(fold, number) for fold in folds for number in range(len(groups))]
-    tables, found = [], []
+    tables, found, origins = [], [], []
     for fold, number in tqdm(todo, desc="heads", unit="head", disable=not progress):
         (split,) = official_splits(load_clips(), folds=[fold])
         train = split.train[~clips.about["target"].iloc[split.train].isin(groups[number]).to_numpy()]
         tested = [clips[split.test], *([] if number else others)]
         key = made_from | {"rows": run_cache.rows_key(Split("", train, split.test)), "with_ood_sounds": number == 0}
-        logits = run_cache.cached(key, partial(fit_logits, recipe, train, tested, settings, trust_settings.seed))
-        judge = partial(_judge, clips[train], groups[number], recipe.pooling, trust_settings.neighbours)
+        logits, origin = run_cache.cached(key, partial(fit_logits, recipe, train, tested, settings, SEED))
+        origins.append(origin)
+        judge = partial(_judge, clips[train], groups[number], recipe.pooling, ood.NEIGHBOURS)
         for table, probabilities in map(judge, tested, logits):
             tables.append(table.assign(held_out_group=number, fold=fold))
             found.append(probabilities)
-    return pd.concat(tables, ignore_index=True)[[*FIRST_COLUMNS, *SCORES]], np.concatenate(found)
+    return pd.concat(tables, ignore_index=True)[[*FIRST_COLUMNS, *SCORES]], np.concatenate(found), origins
 
 
 def fit_logits(recipe, rows, tested, settings, seed):
@@ -267,8 +259,8 @@ def _judge(reference, held_out, pooling_name, k, sounds, logits):
     return sounds.about.assign(kind=kind, taken_for=known[pooled.argmax(axis=1)], **scores), probabilities
 
 
-def _tell_apart(table, score, kept):
-    known, passed = table["kind"] == KNOWN, accepted(table, score, kept=kept)
+def _tell_apart(table, score):
+    known, passed = table["kind"] == KNOWN, accepted(table, score)
     shares = {"fpr_at_95_tpr": passed[~known].mean(), "tpr": passed[known].mean()}
     return {"auroc": _mean_auroc(table, score), **shares, "n_unknown": int((~known).sum())}
 
@@ -288,20 +280,20 @@ def _neighbour_auroc(vectors, targets, split, held_out, k):
     return roc_auc_score(~np.isin(targets[split.test], held_out), ood.neighbours(evidence, k=k))
 
 
-def _threshold(known, kept):
-    """Score that a share of the known sounds reaches."""
-    return float(np.quantile(known, 1 - kept, method="lower"))
+def _threshold(known):
+    """Score that 95 % of the known sounds reach."""
+    return float(np.quantile(known, 1 - KEPT, method="lower"))
 
 
-def _rule(score, known, summary, settings, *, who):
+def _rule(score, known, summary, *, who):
     passed = summary[summary["score"] == score].set_index("unknown")["fpr_at_95_tpr"]
-    threshold = _threshold(known[score], settings.kept)
+    threshold = _threshold(known[score])
     meaning = (
-        f"A sound is none of the classes where the {ood.describe_score(score, settings.neighbours)} is below "
-        f"{threshold:.2f}. Of ESC-50's clips {100 * settings.kept:.0f} % reach that with heads that were not trained "
+        f"A sound is none of the classes where the {ood.describe_score(score, ood.NEIGHBOURS)} is below "
+        f"{threshold:.2f}. Of ESC-50's clips {100 * KEPT:.0f} % reach that with heads that were not trained "
         f"on them; so do {100 * passed[HELD_OUT]:.0f} % of the clips of classes that {who} was never shown."
     )
-    rule = {"score": score, "neighbours": settings.neighbours, "threshold": round(threshold, 4), "kept": settings.kept}
+    rule = {"score": score, "neighbours": ood.NEIGHBOURS, "threshold": round(threshold, 4), "kept": KEPT}
     return rule | {"meaning": meaning}
 
 

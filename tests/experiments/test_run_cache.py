@@ -77,11 +77,14 @@ def test_without_a_repository_there_is_no_commit(monkeypatch, tmp_path):
 
 def test_what_is_kept_is_kept_for_each_key(monkeypatch, tmp_path):
     monkeypatch.setattr(run_cache, "CACHE_DIR", tmp_path)
-    calls = iter(range(10))
-    found = [
-        run_cache.cached(key, lambda: next(calls)) for key in ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 2}, {"a": 1})
-    ]
-    assert found == [0, 0, 1, 2]
+    calls, keys = iter(range(10)), ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 2}, {"a": 1})
+    found = [run_cache.cached(key, lambda: next(calls)) for key in keys]
+    assert [value for value, _ in found] == [0, 0, 1, 2]
+    assert all("commit" in origin for _, origin in found)
+
+
+def test_provenances_are_listed_once():
+    assert run_cache.distinct([{"commit": "a"}, {"commit": "b"}, {"commit": "a"}]) == [{"commit": "a"}, {"commit": "b"}]
 
 
 def test_no_module_of_the_package_speaks_of_code_versions():

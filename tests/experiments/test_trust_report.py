@@ -14,7 +14,6 @@ from esc50.experiments import run_cache, trust_report
 from esc50.experiments.keras_heads import KerasHead, keras_file, recipe_of
 from esc50.experiments.networks import HeadSettings
 from esc50.experiments.shipping import RECIPES, Recipe
-from esc50.experiments.trust_report import TrustSettings
 from esc50.yamnet.frames import active_frames
 
 SCORES = trust_report.SCORES
@@ -38,12 +37,12 @@ def test_groups_take_two_classes_of_each_theme_and_each_class_once():
     assert sorted(np.concatenate(groups)) == list(range(50))
     for group in groups:
         assert np.bincount(group // 10).tolist() == [2] * 5
-    other = trust_report.held_out_groups(settings=replace(TrustSettings(), seed=1))
+    other = trust_report.held_out_groups(seed=1)
     assert not np.array_equal(groups[0], other[0])
 
 
 def test_what_cannot_be_told_apart_is_accepted_as_often_as_the_known(rng):
-    summary = trust_report.summarise(made_up(rng, shift=0), kept=0.95)
+    summary = trust_report.summarise(made_up(rng, shift=0))
     assert summary["unknown"].unique().tolist() == ["held-out classes", "ood sounds", "tone"]
     assert np.allclose(summary["auroc"], 0.5, atol=0.03)
     assert np.allclose(summary["fpr_at_95_tpr"], 0.95, atol=0.02)
@@ -51,7 +50,7 @@ def test_what_cannot_be_told_apart_is_accepted_as_often_as_the_known(rng):
 
 
 def test_what_is_far_off_is_refused(rng):
-    summary = trust_report.summarise(made_up(rng, shift=9), kept=0.95)
+    summary = trust_report.summarise(made_up(rng, shift=9))
     assert (summary["auroc"] == 1).all()
     assert (summary["fpr_at_95_tpr"] == 0).all()
 
@@ -65,7 +64,7 @@ def test_sounds_with_nothing_to_hear_need_no_score(rng):
 def test_the_threshold_comes_from_the_other_folds(rng):
     sounds = made_up(rng, shift=0)
     sounds.loc[sounds["fold"] == 1, list(SCORES)] += 100.0  # so that fold 1 passes every threshold of fold 2
-    kept = trust_report.accepted(sounds, SCORES[0], kept=0.95).groupby(sounds["fold"]).mean()
+    kept = trust_report.accepted(sounds, SCORES[0]).groupby(sounds["fold"]).mean()
     assert kept[1] == 1
     assert kept[2] == 0
 
@@ -256,7 +255,7 @@ def test_the_shipped_head_has_the_trust_that_was_measured(name):
 @pytest.mark.results
 def test_neighbours_are_chosen_by_what_was_measured(measured):
     means = measured.neighbours.groupby(["frames", "k"])["auroc"].mean()
-    assert means.idxmax() == ("active", TrustSettings().neighbours)
+    assert means.idxmax() == ("active", ood.NEIGHBOURS)
     assert set(measured.neighbours["k"]) == set(trust_report.NEIGHBOUR_COUNTS)
 
 
