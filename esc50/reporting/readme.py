@@ -5,7 +5,7 @@ from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.config import PROJECT_DIR, RESULTS_DIR, ResultsError, atomic_write
 from esc50.experiments import nested_cv, trust_report
 from esc50.experiments.ablation import ablation
-from esc50.experiments.results import load_cross_validation, read_json, summarise
+from esc50.experiments.results import load_cross_validation, read_csv, read_json, summarise
 
 START, END = "<!-- {name}: written by `esc50 readme` -->", "<!-- end of {name} -->"
 FIGURES = "one network | seeds averaged: accuracy (95 %) | top-3 | macro-F1"
@@ -14,6 +14,18 @@ CLAIMS = {
     "distilled_speeds": "the same, each clip at three speeds",
     "head_frames": "the plain head (`--model plain`)",
 }
+BENCH_ROWS = (  # what, measurement, key, format
+    ("cold `esc50 predict clip.flac`: CPU seconds", "cold_start", "cpu_seconds", "{:.2f}"),
+    ("the same: peak memory, MB", "cold_start", "mb", "{:.0f}"),
+    ("one answer to 5 s in a warm process, ms", "answer", "ms", "{:.1f}"),
+    ("many clips embedded, ms a clip", "embedding", "batch_ms", "{:.1f}"),
+    ("the plain loop over the hub module, ms a clip", "embedding", "hub_loop_ms", "{:.1f}"),
+    ("an hour of 44.1 kHz stereo as a timeline: times real time", "hour", "times_real_time", "{:.0f}"),
+    ("the same: peak memory, MB", "hour", "mb", "{:.0f}"),
+    ("the app, 20 clients at once: median seconds to an answer", "app", "p50", "{:.2f}"),
+    ("the app after start: memory, MB", "app", "mb_after_start", "{:.0f}"),
+    ("what must be installed to answer, MB on disk", "environment", "mb", "{:.0f}"),
+)
 CHOSEN = "the network that each fold takes by validation on the others"
 
 
@@ -56,6 +68,28 @@ def measures_table(*, folder=RESULTS_DIR):
     }
     rows = [_rejection_row(title, summary.loc[unknown], rule) for title, unknown in rejected.items()]
     return _join_rows(" | measured | command", [*rows, _timelines_row(read_json(folder / "timeline.json"))])
+
+
+def bench_table(*, folder=RESULTS_DIR):
+    """The package beside version 0.1.0: the figures of `make bench`."""
+    found, rows = read_json(folder / "benchmark.json"), []
+    for what, measurement, key, form in BENCH_ROWS:
+        old, new = (found[measurement][version][key] for version in ("0.1.0", "now"))
+        rows.append(f"{what} | {form.format(old)} | {form.format(new)} | {max(old, new) / min(old, new):.1f}")
+    machine = found["machine"]
+    head = f"{machine['cores']} cores, {machine['cpu']} | 0.1.0 | 0.2.0 | ratio"
+    return _join_rows(head, rows)
+
+
+def formats_table(*, folder=RESULTS_DIR):
+    """What each format of the weights costs."""
+    rows = [
+        f"{row.weights} | {100 * row.accuracy:.2f} % | {100 * row.same_class:.2f} % | {row.largest_difference:.1g} | "
+        f"{row.mb:.1f} | {row.ms:.1f} | {row.memory_mb:.0f}"
+        for row in read_csv(folder / "formats.csv").itertuples()
+    ]
+    head = "weights | accuracy | same class as float32 | largest difference of a probability"
+    return _join_rows(f"{head} | MB, YAMNet and head | ms for 5 s | MB of memory", rows)
 
 
 def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
@@ -124,4 +158,6 @@ TABLES = {  # marker in the README -> what stands there
     "results": results_table,
     "ablation": ablation_table,
     "measures": measures_table,
+    "bench": bench_table,
+    "formats": formats_table,
 }

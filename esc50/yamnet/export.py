@@ -1,5 +1,6 @@
 """YAMNet and heads as ONNX graphs and a TFLite model, from the weights of the hub module."""
 
+import math
 import tempfile
 
 import numpy as np
@@ -218,31 +219,53 @@ def _padded(graph, waveforms):
 
 
 def _log_mel(graph, padded):
-    """The short-time Fourier transform as a strided convolution, then mel bands and the logarithm."""
+    """The magnitudes of the Fourier transform, mel bands, and the logarithm: (batch, n_windows, 64)."""
     mel = keras_model.mel_matrix()  # (257, 64)
     bins = np.flatnonzero(mel.any(axis=1))
-    mel = mel[bins]  # (n_bins, 64)
-    waves = graph.op("Unsqueeze", padded, *_ints(graph, "channel", [1]))  # (batch, 1, n_padded_samples)
-    spectrum = graph.op("Conv", waves, _stft_kernels(graph, bins), strides=[keras_model.STEP_SAMPLES])
-    n_bins = len(mel)
-    power = graph.op("Mul", spectrum, spectrum)  # (batch, 2 * n_bins, n_windows)
-    real = graph.op("Slice", power, *_ints(graph, "real", [0], [n_bins], [1]))
-    imaginary = graph.op("Slice", power, *_ints(graph, "imaginary", [n_bins], [2 * n_bins], [1]))
-    magnitude = graph.op("Transpose", graph.op("Sqrt", graph.op("Add", real, imaginary)), perm=[0, 2, 1])
-    bands = graph.op("MatMul", magnitude, graph.constant("mel", mel))  # (batch, n_windows, 64)
+    even, odd = _halves(graph, _windows(graph, padded))  # (batch, n_windows, 200) each
+    squares = []
+    for name, half, quarter in (("cosines", even, 0), ("sines", odd, keras_model.FFT_SAMPLES // 4)):
+        part = graph.op("MatMul", half, _waves(graph, name, bins, quarter))  # (batch, n_windows, n_bins)
+        squares.append(graph.op("Mul", part, part))
+    bands = graph.op("MatMul", graph.op("Sqrt", graph.op("Add", *squares)), graph.constant("mel", mel[bins]))
     offset = graph.constant("log_offset", np.float32(SETTINGS.log_offset))
     return graph.op("Log", graph.op("Add", bands, offset), output="log_mel")
 
 
-def _stft_kernels(graph, bins):
-    """Cosines and sines under YAMNet's window, (2 * n_bins, 1, 400), looked up in one period."""
-    size, n = keras_model.FFT_SAMPLES, np.arange(keras_model.WINDOW_SAMPLES)
-    period = graph.constant("cosine", np.cos(2 * np.pi * np.arange(size) / size).astype(np.float32))
-    window = graph.constant("window", (0.5 - 0.5 * np.cos(2 * np.pi * n / len(n))).astype(np.float32))
-    phases = graph.op("Mul", *_ints(graph, "phase", bins[:, np.newaxis], n))
-    both = graph.op("Concat", phases, graph.op("Add", phases, *_ints(graph, "quarter", [3 * size // 4])), axis=0)
-    waves = graph.op("Gather", period, graph.op("Mod", both, *_ints(graph, "size", [size])))
-    return graph.op("Unsqueeze", graph.op("Mul", waves, window), *_ints(graph, "kernel", [1]))
+def _windows(graph, padded):
+    """Windows of 400 samples every 160: from blocks of 80 samples, each window five of them, the next two blocks on."""
+    size = math.gcd(keras_model.WINDOW_SAMPLES, keras_model.STEP_SAMPLES)
+    n_blocks, step = keras_model.WINDOW_SAMPLES // size, keras_model.STEP_SAMPLES // size
+    blocks = graph.op("Reshape", padded, graph.constant("blocks", np.array([0, -1, size])))
+    end = np.iinfo(np.int64).max
+    parts = [
+        graph.op("Slice", blocks, *_ints(graph, f"block{i}", [i], [i - n_blocks + 1 or end], [1], [step]))
+        for i in range(n_blocks)
+    ]
+    return graph.op("Concat", *parts, axis=2)  # (batch, n_windows, 400)
+
+
+def _halves(graph, windows):
+    """Sums and differences of the samples around the middle: a magnitude does not depend on where time starts.
+
+    YAMNet's window is symmetric around sample 200, so that cosines need the sums alone, sines the differences.
+    """
+    middle, end = keras_model.WINDOW_SAMPLES // 2, np.iinfo(np.int64).max
+    after = graph.op("Slice", windows, *_ints(graph, "after", [middle], [end], [2]))
+    before = graph.op("Slice", windows, *_ints(graph, "before", [middle], [0], [2], [-1]))
+    return graph.op("Add", after, before), graph.op("Sub", after, before)
+
+
+def _waves(graph, name, bins, quarter):
+    """Cosines, or a quarter later sines, under half of the window, (200, n_bins), looked up in one period."""
+    size, n = keras_model.FFT_SAMPLES, np.arange(keras_model.WINDOW_SAMPLES // 2)
+    period = np.cos(2 * np.pi * (np.arange(size) - quarter) / size)
+    window = 0.5 + 0.5 * np.cos(2 * np.pi * n / keras_model.WINDOW_SAMPLES)
+    window[0] /= 2  # the middle sample is in both halves
+    phases = graph.op("Mul", *_ints(graph, f"{name}.phase", n[:, np.newaxis], bins))
+    waves = graph.op("Gather", graph.constant(name, period.astype(np.float32)),
+                     graph.op("Mod", phases, *_ints(graph, f"{name}.size", [size])))  # fmt: skip
+    return graph.op("Mul", waves, graph.constant(f"{name}.window", window[:, np.newaxis].astype(np.float32)))
 
 
 def _patches(graph, log_mel):
