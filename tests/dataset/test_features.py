@@ -6,6 +6,7 @@ from esc50.config import LogMelSettings, StatisticsSettings
 from esc50.dataset import features
 
 
+@pytest.mark.slow  # importing librosa
 def test_log_mel_of_a_clip_has_126_frames_of_64_bands():
     decibel = features.log_mel(synthesis.sine(440.0))
     assert decibel.shape == (126, 64)
