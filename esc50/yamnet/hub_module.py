@@ -4,6 +4,7 @@ import csv
 import logging
 import os
 import threading
+import warnings
 from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
