@@ -33,7 +33,7 @@ def fetch_yamnet():
     Returns
     -------
     Path
-        The folder, which `tensorflow.saved_model.load` opens.
+        The folder, which `tensorflow_hub.load` opens.
 
     Raises
     ------

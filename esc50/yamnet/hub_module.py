@@ -212,9 +212,13 @@ def open_yamnet(folder, remedy):
     if not (folder / "saved_model.pb").is_file():
         raise YamnetError(f"no SavedModel (saved_model.pb) in {folder}: {remedy}")
     tf = import_tensorflow()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it imports pkg_resources, which is to go
+        import tensorflow_hub
+
     try:
         with on_cpu():
-            yamnet = Yamnet(tf.saved_model.load(str(folder)))  # as tensorflow_hub.load does
+            yamnet = Yamnet(tensorflow_hub.load(str(folder)))
         check_yamnet(yamnet)
     except (YamnetError, *NOT_YAMNET, tf.errors.OpError) as error:
         raise YamnetError(f"what is in {folder} is not YAMNet ({on_one_line(error)}): {remedy}") from error
