@@ -216,7 +216,23 @@ class SoundClassifier:
         return self._columns(self.yamnet.embed(waveform))
 
     def embed_batch(self, waveforms) -> np.ndarray:
-        """Make the vectors of many equally long waveforms, (n_clips, n_samples) to (n_clips, n_frames, size)."""
+        """Make the vectors of many equally long waveforms.
+
+        Parameters
+        ----------
+        waveforms : np.ndarray, shape (n_clips, n_samples)
+            Mono float32 in [-1, 1] at 16 kHz.
+
+        Returns
+        -------
+        np.ndarray, shape (n_clips, n_frames, size)
+            As `embed` gives them.
+
+        Raises
+        ------
+        AudioError
+            There is no waveform, or one that `embed` would refuse.
+        """
         return self._columns(self.yamnet.embed_batch(waveforms))
 
     def predict(self, source, *, sample_rate_hz: float | None = None) -> Prediction:
@@ -304,7 +320,18 @@ class SoundClassifier:
                 yield source, error
 
     def apply_head(self, vectors: np.ndarray) -> np.ndarray:
-        """Probabilities of each frame, not calibrated: (n_frames, size) to (n_frames, n_classes)."""
+        """Probabilities of each frame, not calibrated.
+
+        Parameters
+        ----------
+        vectors : np.ndarray, shape (n_frames, size)
+            From `embed`.
+
+        Returns
+        -------
+        np.ndarray, shape (n_frames, n_classes)
+            Float32, each row sums to 1.
+        """
         return self.head(vectors)
 
     def _columns(self, vectors):

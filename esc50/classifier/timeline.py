@@ -126,18 +126,50 @@ class Timeline:
         }
 
     def to_csv(self, path):
-        """Write the events as CSV with a header, whole or not at all; the path."""
+        """Write the events as CSV with a header, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Path
+            The same.
+        """
         columns = EVENT_COLUMNS[1:]
         return _write(path, csv_lines([columns, *([row[key] for key in columns] for row in self.records())]))
 
     def to_json(self, path):
-        """Write `to_dict` as JSON, whole or not at all; the path."""
+        """Write `to_dict` as JSON, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Path
+            The same.
+        """
         return _write(path, json.dumps(self.to_dict(), indent=1, sort_keys=True) + "\n")
 
     def to_audacity(self, path):
-        """Write the events as a label track, which Audacity opens by File, Import, Labels; the path.
+        """Write the events as a label track, which Audacity opens by File, Import, Labels.
 
-        Audacity expects the ending ``.txt``. One line an event: start, end and class, between tabs.
+        One line an event: start, end and class, between tabs.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; Audacity expects the ending ``.txt``.
+
+        Returns
+        -------
+        Path
+            The same.
         """
         lines = [audacity_line(e.start_seconds, e.end_seconds, e.class_name, is_known=e.is_known) for e in self.events]
         return _write(path, "".join(lines))
