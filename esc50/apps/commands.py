@@ -115,7 +115,7 @@ def predict(ctx, files, top, timeline, form, output, model):
     failed = []
     with _replacing(output, "w", encoding="utf-8", newline="") if output else nullcontext(sys.stdout) as out:
         for text in write(_report_errors(records, failed, ctx.obj)):
-            click.echo(_escape(text), file=out, nl=False)
+            click.echo(_escape(text, out.encoding or "utf-8"), file=out, nl=False)
     ctx.exit(1 if failed else 0)
 
 
@@ -216,9 +216,9 @@ def _source(name):
     return sys.stdin.buffer.read() if name == "-" else name
 
 
-def _escape(text):
-    """As UTF-8 can hold it: a byte of a file's name that is none becomes an escape, which JSON reads as that name."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _escape(text, encoding):
+    """As the output can hold it: what it has no character for becomes an escape, which JSON reads as that character."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _report_errors(records, failed, notice):

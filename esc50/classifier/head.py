@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from esc50.classifier.pooling import softmax
+from esc50.config import ResultsError
 from esc50.yamnet.runtime import open_session, read_metadata
 
 VECTORS_PER_CALL = 256  # what a head computes on the way is as large as the vectors that it takes
@@ -30,6 +31,8 @@ class Head:
         self._session = open_session(content)
         self.metadata = read_metadata(self._session)
         sizes = {each.name: each.shape[-1] for each in (*self._session.get_inputs(), *self._session.get_outputs())}
+        if not {"vectors", "logits"} <= set(sizes):
+            raise ResultsError("this ONNX model is no head: give one that `esc50 export` wrote, or a name of a model")
         self.input_size, self.n_classes = sizes["vectors"], sizes["logits"]
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
