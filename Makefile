@@ -20,7 +20,9 @@ help: ## list the targets
 env: $(VENV)/.installed ## make the virtual environment and install everything, with uv or else with pip
 
 $(VENV)/.installed: pyproject.toml $(LOCK)
-	@if uv --version >/dev/null 2>&1; then set -x; \
+	@if [ -d $(VENV)/conda-meta ]; then set -x; \
+		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . ; \
+	elif uv --version >/dev/null 2>&1; then set -x; \
 		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
 		uv pip install --quiet --python $(BIN)/python --require-hashes -r $(LOCK) && \
 		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . ; \
@@ -113,3 +115,4 @@ wheel: env ## build dist/esc50-*.whl, the runtime with its models
 clean: ## remove what can be made again: the environment, executed notebooks, finished runs, caches
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache esc50.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	git worktree prune

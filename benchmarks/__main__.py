@@ -25,6 +25,7 @@ from benchmarks.load import ask_together
 from esc50.audio import synthesis
 from esc50.config import BUILD_DIR, PROJECT_DIR, RESULTS_DIR
 from esc50.experiments.results import write_json
+from esc50.reporting.readme import bench_table
 
 BASELINE_COMMIT = "812aaaa"  # version 0.1.0
 BASELINE = BUILD_DIR / "baseline"
@@ -50,7 +51,7 @@ def main(baseline, repeats):
         measured[name] = measure(versions, files, repeats)
     measured["machine"] = _machine_facts()
     write_json(measured, RESULTS_DIR / "benchmark.json")
-    click.echo(json.dumps(measured, indent=1))
+    click.echo(bench_table())
 
 
 def measure_cold_start(versions, files, repeats):
@@ -87,7 +88,7 @@ def measure_environment(versions, files, repeats):
     runtime = BUILD_DIR / "bench" / "runtime"
     shutil.rmtree(runtime, ignore_errors=True)
     _run([sys.executable, "-m", "venv", runtime])
-    _run([_bin(runtime, "python"), "-m", "pip", "install", "--quiet", "--no-compile", PROJECT_DIR])
+    _run([_bin(runtime, "python"), "-m", "pip", "install", "--quiet", PROJECT_DIR])
     return {"0.1.0": {"mb": _megabytes(versions["0.1.0"].parents[1])}, "now": {"mb": _megabytes(runtime)}}
 
 
@@ -103,7 +104,8 @@ MEASUREMENTS = {
 
 def _install_baseline(folder):
     _run(["git", "-C", PROJECT_DIR, "worktree", "add", "--force", "--detach", folder, BASELINE_COMMIT])
-    _run(["make", "-C", folder, "env"])
+    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "VENV", "PYTHON")}
+    subprocess.run(["make", "-C", str(folder), "env"], check=True, env=environment)
 
 
 def _write_sounds(folder):

@@ -53,10 +53,11 @@ def error_record(name, error):
 
 def as_json(records):
     """One JSON array, each record on a line as soon as it is known."""
-    yield "["
-    for number, record in enumerate(records):
-        yield ("," if number else "") + "\n" + json.dumps(record, ensure_ascii=False)
-    yield "\n]\n"
+    mark = "["
+    for record in records:
+        yield f"{mark}\n{json.dumps(record, ensure_ascii=False)}"
+        mark = ","
+    yield "[\n]\n" if mark == "[" else "\n]\n"
 
 
 def as_csv(records, *, columns):

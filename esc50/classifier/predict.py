@@ -48,7 +48,8 @@ class Prediction:
     vectors : np.ndarray, shape (n_frames, size)
         Of the frames, as `SoundClassifier.embed` gives them.
     log_mel : np.ndarray, shape (n_windows, 64)
-        YAMNet's log-mel spectrogram in decibels, a window every 0.01 s, 125 to 7,500 Hz; made when first asked for.
+        YAMNet's log-mel spectrogram in decibels, a window every 0.01 s, 125 to 7,500 Hz; turned to decibels when first
+        asked for.
     nearest : tuple of esc50.classifier.ood.Neighbour
         The most similar training clips, the nearest first; none for silence. Found when first asked for.
     """

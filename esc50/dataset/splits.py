@@ -124,7 +124,7 @@ def validation_split(clips, split, *, validation_fold=None):
 
 
 def held_out_split(clips, folds):
-    """Split with several official folds left out of the training at once.
+    """Split with several official folds held out at once.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ class Experiment:
     name: str
     features: tuple  # names of feature files
     prepare: callable  # arrays of each file -> inputs: (n_clips, ...), or a tuple of such
-    fit: callable  # fit(inputs, targets, *, settings, seed, held_out, progress) -> Fitted; sees training clips only
+    fit: callable  # fit(inputs, targets, *, settings, seed, held_out, progress) -> Fitted; held_out is for curves alone
     models: dict  # name in data/results -> Model; the first also names the curves
     settings: object = None  # a frozen dataclass
     seeds: tuple = (0,)

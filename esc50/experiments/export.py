@@ -8,7 +8,7 @@ import numpy as np
 from esc50 import __version__
 from esc50.classifier import ood
 from esc50.classifier.model_io import MODEL_REGISTRY
-from esc50.config import PACKAGED_MODELS, AudioSettings, atomic_write
+from esc50.config import BUILD_DIR, PACKAGED_MODELS, AudioSettings, atomic_write
 from esc50.dataset import CITATION, LICENCE
 from esc50.dataset.feature_files import load_features
 from esc50.experiments import keras_heads
@@ -20,7 +20,8 @@ from esc50.yamnet.runtime import YAMNET_FILE
 WEIGHTS = "int16"  # of the files that ship; what each format costs: benchmarks/formats.py
 TFLITE_FILE = "audio-classifier.tflite"
 YAMNET_NOTICE = (
-    f"YAMNet, Copyright the TensorFlow Authors, {hub_module.LICENCE}; unchanged but for the format of its weights"
+    f"YAMNet, Copyright the TensorFlow Authors, {hub_module.LICENCE}. Changed: converted to ONNX, normalisation folded "
+    "into the convolutions, weights stored in another format, the log-mel written anew, means of all layers given out"
 )
 HEAD_NOTICE = f"The head was trained on ESC-50 ({LICENCE}): for non-commercial use"
 
@@ -33,7 +34,7 @@ def export_models(*, format="onnx", folder=None, weights=WEIGHTS):
     format : str
         "onnx": YAMNet, both heads and the reference clips; "tflite": YAMNet, for one patch of 0.975 s.
     folder : path-like, optional
-        Where to write; by default the package's own ``esc50/models``, for TFLite the current folder.
+        Where to write; by default the package's own ``esc50/models``, for TFLite ``build``.
     weights : str
         One of `esc50.yamnet.export.WEIGHT_FORMATS`; for TFLite "float32" or "float16".
 
@@ -43,7 +44,7 @@ def export_models(*, format="onnx", folder=None, weights=WEIGHTS):
         The files.
     """
     if format == "tflite":
-        folder = Path(folder or ".")
+        folder = Path(folder or BUILD_DIR)
         content = export.tflite_model(load_yamnet().weights(), weights="float16" if weights == WEIGHTS else weights)
         return [_write(folder / TFLITE_FILE, content)]
     folder = Path(folder or str(PACKAGED_MODELS))

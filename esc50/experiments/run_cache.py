@@ -53,7 +53,8 @@ def provenance():
 def _commit():
     if (PROJECT_DIR / ".git").exists() and (commit := git("rev-parse", "HEAD")):
         return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--", *DECISIVE))}
-    return {"commit": None, "reason": "unversioned"}
+    is_checkout = (PROJECT_DIR / ".git").exists()
+    return {"commit": None, "reason": "git failed" if is_checkout else "unversioned"}
 
 
 def git(*arguments):

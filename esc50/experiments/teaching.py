@@ -38,7 +38,7 @@ class TeachingSettings:
 
     min_clips: int = 3
     held_out_fold: int = 5  # the cost to the other classes is measured on it
-    left_out_parts: int = 5  # new clips are left out one by one, or in this many parts where they are more
+    n_folds: int = 5  # of new clips, held out in turn; fewer where there are fewer clips
     weight_decay: float = 1e-2  # of the unit; from a trial with five classes hidden from a head, not a measurement
     seed: int = 0
 
@@ -56,19 +56,19 @@ class Taught:
         Knows the new class, which comes last in its labels. All other weights are those of the classifier taught.
     class_name : str
         Of the new class, as in `classifier.class_names`.
-    left_out : pandas.DataFrame
-        A row for each new clip: ``clip``, ``taken_for`` and whether it was ``recognised`` by a classifier that was
-        taught the other clips only.
+    cross_validated : pandas.DataFrame
+        A row for each new clip: ``clip``, the class ``predicted`` by a classifier that was taught the other clips only,
+        and whether it was ``recognised``.
     held_out : pandas.DataFrame
-        A row for each clip of ESC-50's fold 5: ``category``, and what it was taken for ``before`` and ``after`` by
-        a head that was trained on folds 1 to 4 alone, without and with the new class.
+        A row for each clip of ESC-50's fold 5: ``category``, and the class predicted ``before`` and ``after`` by a
+        head that was trained on folds 1 to 4 alone, without and with the new class.
     seconds : float
         How long all this took.
     """
 
     classifier: SoundClassifier
     class_name: str
-    left_out: pd.DataFrame
+    cross_validated: pd.DataFrame
     held_out: pd.DataFrame
     seconds: float
 
@@ -85,7 +85,7 @@ class Taught:
     @property
     def n_recognised(self) -> int:
         """How many new clips were recognised, each by a classifier that had not been taught it."""
-        return int(self.left_out["recognised"].sum())
+        return int(self.cross_validated["recognised"].sum())
 
     @property
     def n_taken(self) -> int:
@@ -95,9 +95,9 @@ class Taught:
     @property
     def sentences(self) -> tuple:
         """What was learnt, what it costs, what was not measured anew, and by which head, for people."""
-        label, n_clips = class_label(self.class_name), len(self.left_out)
+        label, n_clips = class_label(self.class_name), len(self.cross_validated)
         return (
-            f"It learnt the class “{label}” from {n_clips} clips. Left out of the lesson in turn, "
+            f"It learnt the class “{label}” from {n_clips} clips. Held out of the lesson in turn, "
             f"{self.n_recognised} of the {n_clips} were recognised.",
             f"The cost: of {len(self.held_out)} clips of ESC-50 that were not trained on, "
             f"{100 * self.accuracy_before:.1f} % were named rightly before and {100 * self.accuracy_after:.1f} % now; "
@@ -130,7 +130,7 @@ def teach(classifier, class_name, clips, *, sample_rate_hz=None, settings=SETTIN
 
     The output layer gets one unit, which learns from the new clips and the cached embeddings of all 2,000 of
     ESC-50 when to speak up; all other weights stay as they are. Nothing that was seen in a training is counted:
-    new clips are left out in turn, and the cost is measured on fold 5 with a head trained on folds 1 to 4.
+    new clips are held out in turn, and the cost is measured on fold 5 with a head trained on folds 1 to 4.
 
     Parameters
     ----------
@@ -167,11 +167,11 @@ def teach(classifier, class_name, clips, *, sample_rate_hz=None, settings=SETTIN
     report("learning")
     learn = _prepare_lesson(classifier.head, load_features("yamnet")["embeddings"], settings)
     taught = _with_class(classifier, learn(new), class_name, new)
-    report("leaving each clip out in turn")
-    left_out = _leave_out(taught, learn, new, settings)
+    report("holding each clip out in turn")
+    cross_validated = _cross_validate(taught, learn, new, settings)
     report("measuring what it costs the other classes")
     held_out = _measure_cost(taught, new, settings)
-    return Taught(taught, class_name, left_out, held_out, time.perf_counter() - start)
+    return Taught(taught, class_name, cross_validated, held_out, time.perf_counter() - start)
 
 
 def _prepare_lesson(head, embeddings, settings):
@@ -228,13 +228,13 @@ def _with_class(classifier, head, class_name, new):
     return replace(classifier, head=head, metadata=metadata, reference=reference)
 
 
-def _leave_out(taught, learn, new, settings):
+def _cross_validate(taught, learn, new, settings):
     rows = []
-    for part in np.array_split(list(new), min(len(new), settings.left_out_parts)):
+    for part in np.array_split(list(new), min(len(new), settings.n_folds)):
         head = learn({name: frames for name, frames in new.items() if name not in part})
         taken = {str(name): _classify(taught, head, new[name][np.newaxis])[0] for name in part}
         rows += [(name, found, found == taught.class_names[-1]) for name, found in taken.items()]
-    return pd.DataFrame(rows, columns=["clip", "taken_for", "recognised"])
+    return pd.DataFrame(rows, columns=["clip", "predicted", "recognised"])
 
 
 def _measure_cost(taught, new, settings):
@@ -293,7 +293,7 @@ def _active_embeddings(classifier, source, sample_rate_hz):
     embeddings = classifier.embed(sound.waveform)  # (n_frames, 1024)
     active = active_frames(embeddings)  # (n_frames,)
     if sound.is_silent or not active.any():
-        raise AudioError("there is nothing to hear in it, so nothing to learn from: leave it out")
+        raise AudioError("it is silent, so there is nothing to learn from: give another recording")
     return embeddings[active]
 
 

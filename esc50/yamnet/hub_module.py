@@ -236,7 +236,7 @@ def check_yamnet(yamnet):
     for waveform, expected in ((frames.silence(), "Silence"), (frames.sine(), "Sine wave")):
         found = yamnet.class_names[yamnet.analyse(waveform).scores.mean(axis=0).argmax()]
         if found != expected:
-            raise YamnetError(f"it hears {found!r} where YAMNet hears {expected!r}")
+            raise YamnetError(f"its top class is {found!r} where YAMNet's is {expected!r}")
     embeddings, golden = yamnet.embed(frames.chirp()), frames.golden_embeddings()
     difference = np.abs(embeddings - golden).max() if embeddings.shape == golden.shape else np.inf
     if not difference <= GOLDEN_TOLERANCE:  # written so that NaN fails

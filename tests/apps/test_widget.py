@@ -206,9 +206,11 @@ def panel(monkeypatch):
         assert shell.learn.disabled
         report("learning")
         assert "Learning …" in shell.status.value
-        left_out = pd.DataFrame([(clip, "dog", False) for clip in clips], columns=["clip", "taken_for", "recognised"])
+        cross_validated = pd.DataFrame(
+            [(clip, "dog", False) for clip in clips], columns=["clip", "predicted", "recognised"]
+        )
         held_out = pd.DataFrame([("sea_waves", "sea_waves", name)], columns=["category", "before", "after"])
-        return Taught(SimpleNamespace(class_names=["dog", name]), name, left_out, held_out, 2.0)
+        return Taught(SimpleNamespace(class_names=["dog", name]), name, cross_validated, held_out, 2.0)
 
     monkeypatch.setattr(teaching, "teach", teach)
     taken = []

@@ -54,7 +54,7 @@ def test_a_record_is_written_before_the_next_is_asked_for():
     with pytest.raises(KeyboardInterrupt):
         written.extend(iter(lambda: next(pieces), None))
     next_piece = as_json(iter([TOP]))
-    assert [next(next_piece), json.loads(next(next_piece))] == ["[", TOP]
+    assert json.loads(next(next_piece).removeprefix("[")) == TOP
 
 
 def test_csv_has_a_row_for_each_class():

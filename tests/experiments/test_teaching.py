@@ -29,7 +29,7 @@ WHISTLES = {f"whistle {seed}": whistle(seed) for seed in range(4)}
 
 @pytest.fixture(scope="module")
 def lesson(classifier):
-    """Four whistles, and the rain, which is none: left out, it must not be recognised."""
+    """Four whistles, and the rain, which is none: held out, it must not be recognised."""
     steps = []
     clips = WHISTLES | {"rain": synthesis.example("rain")}
     taught = teaching.teach(classifier, " slide  whistle ", clips, sample_rate_hz=RATE, report=steps.append)
@@ -82,11 +82,11 @@ def test_the_metadata_make_no_claim_of_the_head_before(plain, lesson):
 
 def test_clips_are_judged_by_lessons_without_them(lesson):
     """The rain among the clips is learnt with them all, but nothing in the others would tell of it."""
-    left_out = lesson.left_out.set_index("clip")
-    assert left_out.loc[list(WHISTLES), "recognised"].sum() >= 3
-    assert not left_out.loc["rain", "recognised"]
-    assert left_out.loc["rain", "taken_for"] == "rain"
-    assert lesson.n_recognised == left_out["recognised"].sum()
+    held_out_clips = lesson.cross_validated.set_index("clip")
+    assert held_out_clips.loc[list(WHISTLES), "recognised"].sum() >= 3
+    assert not held_out_clips.loc["rain", "recognised"]
+    assert held_out_clips.loc["rain", "predicted"] == "rain"
+    assert lesson.n_recognised == held_out_clips["recognised"].sum()
 
 
 def test_the_cost_is_counted_on_the_whole_of_the_held_out_fold(lesson, clips):
@@ -106,8 +106,10 @@ def test_what_it_costs_is_said_in_numbers():
     held_out = pd.DataFrame(
         [("dog", "dog", "dog"), ("dog", "dog", "bell"), ("cat", "dog", "bell")], columns=["category", "before", "after"]
     )
-    left_out = pd.DataFrame([("a", "bell", True), ("b", "dog", False)], columns=["clip", "taken_for", "recognised"])
-    taught = Taught(None, "bell", left_out, held_out, 1.0)
+    held_out_clips = pd.DataFrame(
+        [("a", "bell", True), ("b", "dog", False)], columns=["clip", "predicted", "recognised"]
+    )
+    taught = Taught(None, "bell", held_out_clips, held_out, 1.0)
     assert "1 of the 2" in taught.sentences[0]
     assert "66.7 %" in taught.sentences[1]
     assert "33.3 %" in taught.sentences[1]
@@ -154,7 +156,7 @@ def test_the_unit_has_the_logistic_regression_it_should_have(rng):
         ("  ", WHISTLES, "no name"),
         ("Door wood knock", WHISTLES, "is a class already"),
         ("bell", dict(list(WHISTLES.items())[:2]), "3 different recordings or more; got 2"),
-        ("bell", WHISTLES | {"still": synthesis.silence()}, "still: there is nothing to hear"),
+        ("bell", WHISTLES | {"still": synthesis.silence()}, "still: it is silent"),
         ("bell", WHISTLES | {"nothing": np.zeros(0, np.float32)}, "nothing: "),
         ("bell", WHISTLES | {"again": WHISTLES["whistle 1"]}, "whistle 1 and again are the same sound"),
     ],

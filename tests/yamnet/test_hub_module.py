@@ -258,8 +258,8 @@ class Tampered:
 
 
 TAMPERS = {
-    "hears 'Speech' where YAMNet hears 'Silence'": lambda scores, embeddings: (np.eye(521)[[0] * 6], embeddings),
-    "hears 'Silence' where YAMNet hears 'Sine wave'": lambda scores, embeddings: (np.eye(521)[[494] * 6], embeddings),
+    "'Speech' where YAMNet's is 'Silence'": lambda scores, embeddings: (np.eye(521)[[0] * 6], embeddings),
+    "'Silence' where YAMNet's is 'Sine wave'": lambda scores, embeddings: (np.eye(521)[[494] * 6], embeddings),
     "off by 0.001": lambda scores, embeddings: (scores, embeddings + 1e-3),
     "off by nan": lambda scores, embeddings: (scores, embeddings * np.nan),
     "off by inf": lambda scores, embeddings: (scores, embeddings[:, :512]),
