@@ -52,6 +52,8 @@ class Prediction:
         asked for.
     nearest : tuple of esc50.classifier.ood.Neighbour
         The most similar training clips, the nearest first; none for silence. Found when first asked for.
+    ood_score : float
+        The model's rejection score: the higher, the more like what is known; it says nothing of silence.
     """
 
     class_names: tuple
@@ -66,6 +68,7 @@ class Prediction:
     classifier: "SoundClassifier" = field(repr=False)
     similarity: np.ndarray = field(repr=False)  # (n_reference,) cosine to the reference clips
     yamnet_log_mel: np.ndarray = field(repr=False)  # (n_windows, 64) as YAMNet takes it
+    ood_score: float
 
     @property
     def embeddings(self) -> np.ndarray:
@@ -274,6 +277,7 @@ class SoundClassifier:
             classifier=self,
             similarity=judgement.similarity,
             yamnet_log_mel=log_mel,
+            ood_score=judgement.ood_score,
         )
 
     def judge(self, vectors: np.ndarray) -> Judgement:

@@ -38,7 +38,7 @@ def by_hand(probabilities):
     """A prediction of these probabilities, without a sound."""
     names = tuple("abcdefgh"[: len(probabilities)])
     classifier = SimpleNamespace(metadata={"themes": {"dog": "Animals", "rain": "Natural soundscapes & water"}})
-    return Prediction(names, np.array(probabilities), None, None, None, (), True, "", None, classifier, None, None)
+    return Prediction(names, np.array(probabilities), None, None, None, (), True, "", None, classifier, None, None, 0.0)
 
 
 # --- the answer
@@ -182,7 +182,7 @@ def test_below_the_threshold_it_is_none_of_the_classes(classifier, score):
     for step, is_known in ((-1e-6, True), (1e-6, False)):
         metadata = classifier.metadata | {"rejection": rule | {"threshold": found + step}}
         prediction = replace(classifier, metadata=metadata).predict("example:rain")
-        assert prediction.is_known == is_known
+        assert (prediction.is_known, prediction.ood_score) == (is_known, pytest.approx(found))
         assert prediction.verdict.startswith("None of the 50 classes") != is_known
 
 
