@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 NO_BROWSER = "no Chromium is here: run `make browser`, or install one"
 SCREENSHOTS_DIR = BUILD_DIR / "screenshots"
 MICROPHONE_EXAMPLE = "siren"  # what the browser's fake microphone hears, again and again
+
+os.environ["ESC50_PROCESSES"] = "1"  # tests replace what other processes would not know of
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by markers

@@ -1,6 +1,7 @@
 """What an experiment is, how experiments are found, and how their runs are made and put together."""
 
 import importlib
+import os
 import pkgutil
 import time
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from esc50.experiments import run_cache
 from esc50.experiments.metrics import classification_metrics
 from esc50.experiments.results import PROBABILITY_COLUMNS, Results, load_results, read_csv, save_results, write_csv
 
+PROCESSES_VARIABLE = "ESC50_PROCESSES"  # how many runs are trained at once; by default one for each core
 FRAMES = 10  # of a clip: patches every 0.48 s
 PROTOCOLS = {
     "official folds": lambda clips, seed: official_splits(clips),
@@ -111,16 +113,15 @@ def take(inputs, rows):
 
 def run_splits(name, splits, *, seeds, settings=None, progress=True):
     """Runs of an experiment by (seed, split's name): the split, and what it gave; finished ones are read back."""
-    from tqdm.auto import tqdm
-
-    experiment, targets, runs = find_experiments()[name], load_clips()["target"].to_numpy(), {}
-    inputs, record = cache(experiment.inputs), cache(experiment.record)  # inputs are read only where a run is missing
+    experiment, record = find_experiments()[name], cache(find_experiments()[name].record)
     todo = [(seed, split) for seed in seeds for split in splits]
-    for seed, split in tqdm(todo, desc=name, unit="run", disable=not progress):
-        how = {"settings": experiment.settings_for(split, settings), "seed": seed, "progress": progress}
-        run = partial(_fit_and_test, experiment, inputs, targets, split, **how)
-        key = experiment.key(split, seed, settings, record=record)
-        made, origin = run_cache.cached(key, run)
+    keys = [experiment.key(split, seed, settings, record=record) for seed, split in todo]
+    missing = [(place, key) for place, key in zip(todo, keys, strict=True) if not run_cache.is_kept(key)]
+    if missing:
+        _make_runs(experiment, missing, settings, progress)
+    runs = {}
+    for (seed, split), key in zip(todo, keys, strict=True):
+        made, origin = run_cache.cached(key, None)
         runs[seed, split.name] = split, made | {"provenance": origin}
     return runs
 
@@ -180,8 +181,38 @@ def protocols_of(name="head_frames", *, retrain=False, settings=None, folder=Non
     return table
 
 
+def _make_runs(experiment, missing, settings, progress):
+    """Make runs, in one process for each core; each is kept as soon as it is finished."""
+    from joblib import Parallel, delayed
+    from tqdm.auto import tqdm
+
+    n_jobs = min(int(os.environ.get(PROCESSES_VARIABLE) or os.cpu_count() or 1), len(missing))
+    inputs, targets = experiment.inputs(), load_clips()["target"].to_numpy()
+    how = {"progress": progress and n_jobs == 1}
+    jobs = [
+        delayed(run_cache.cached)(
+            key,
+            partial(
+                _fit_and_test,
+                experiment,
+                inputs,
+                targets,
+                split,
+                settings=experiment.settings_for(split, settings),
+                seed=seed,
+                **how,
+            ),
+            folder=run_cache.CACHE_DIR,
+        )
+        for (seed, split), key in missing
+    ]
+    finished = Parallel(n_jobs, return_as="generator_unordered")(jobs)
+    for _ in tqdm(finished, desc=experiment.name, total=len(missing), unit="run", disable=not progress):
+        pass
+
+
 def _fit_and_test(experiment, inputs, targets, split, **how):
-    train, test = (take(inputs(), rows) for rows in (split.train, split.test))
+    train, test = (take(inputs, rows) for rows in (split.train, split.test))
     start = time.perf_counter()
     fitted = experiment.fit(train, targets[split.train], held_out=(test, targets[split.test]), **how)
     seconds = time.perf_counter() - start

@@ -20,12 +20,25 @@ def make(key, function):
     return function()
 
 
-def cached(key, function):
+def cached(key, function, *, folder=None):
     """What the function made for this key before, or makes now, and its provenance; `key` is of what JSON can hold."""
+    return kept(key, lambda: (function(), provenance()), folder=folder)
+
+
+def is_kept(key):
+    """Whether a function was called for this key before."""
+    return _memory(None).check_call_in_cache(json.dumps(key, sort_keys=True), None)
+
+
+def kept(key, function, *, folder=None):
+    """The same without provenance, in any folder."""
+    return _memory(folder)(json.dumps(key, sort_keys=True), function)
+
+
+def _memory(folder):
     from joblib import Memory
 
-    memory = Memory(CACHE_DIR, verbose=0).cache(make, ignore=["function"])
-    return memory(json.dumps(key, sort_keys=True), lambda: (function(), provenance()))
+    return Memory(folder or CACHE_DIR, verbose=0).cache(make, ignore=["function"])
 
 
 def distinct(origins):

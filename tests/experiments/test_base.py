@@ -107,6 +107,16 @@ def test_finished_runs_are_read_back_as_they_were(made_up):
     assert one.history.reset_index(drop=True).equals(two.history.reset_index(drop=True))
 
 
+@pytest.mark.slow
+def test_runs_in_two_processes_are_those_of_one(monkeypatch, tmp_path, clips):
+    found = []
+    for n_processes in ("1", "2"):
+        monkeypatch.setenv("ESC50_PROCESSES", n_processes)
+        monkeypatch.setattr(run_cache, "CACHE_DIR", tmp_path / n_processes)
+        found.append(experiments.run_experiment("mfcc_knn", folds=[1, 2], progress=False))
+    assert found[0].out_of_fold["mfcc_knn"].equals(found[1].out_of_fold["mfcc_knn"])
+
+
 def test_a_comment_throws_no_run_away(made_up):
     run(folds=[1])
     add(made_up, "made_up", "# Nothing new.\n" + (made_up / "made_up.py").read_text() + "\n# Nor here.\n")
