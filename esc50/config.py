@@ -66,6 +66,7 @@ FOLDS = (1, 2, 3, 4, 5)
 SEEDS = (0, 1, 2)  # of every network that is reported
 ALL_LAYERS = tuple(range(1, 15))  # of YAMNet; the last is the embedding
 UPPER_LAYERS = tuple(range(7, 15))
+LAYERS_AND_SCORES = (15, *ALL_LAYERS)  # with the scores of AudioSet's classes in front
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,16 @@ class YamnetSettings:
 
 
 @dataclass(frozen=True)
+class LevelSettings:
+    """The level to which a sound is set before YAMNet takes it; chosen on ESC-50 and strangers' recordings: notebook 08."""
+
+    target_rms: float = 0.1  # of the loudest 0.96 s: -20 dB of full scale
+    max_gain: float = 1_000.0  # 60 dB: what is fainter is left faint, so that no noise floor is blown up
+    hop_samples: int = YamnetSettings().hop_samples  # 0.48 s
+    reach_hops: int = 11  # how far the gain looks, before and after: 5.28 s, more than one clip
+
+
+@dataclass(frozen=True)
 class BackboneSettings(YamnetSettings):
     """What our own copy of YAMNet must know beside: features.py and params.py of the same folder."""
 
@@ -147,8 +158,17 @@ class BackboneSettings(YamnetSettings):
 class LayerSettings(BackboneSettings):
     """Activations inside YAMNet, averaged over each patch: of which layers, how often, at which speed of the sound."""
 
-    layers: tuple[int, ...] = ALL_LAYERS
+    layers: tuple[int, ...] = ALL_LAYERS  # 15 stands for the scores of AudioSet's classes, as they are
     speed: float = 1.0  # 1.18 plays 18 % faster and higher; cut or padded to the clip's length
+
+
+@dataclass(frozen=True)
+class LevelledLayerSettings(LayerSettings):
+    """The same of sounds that were set to one level, with the scores of AudioSet's classes in front."""
+
+    layers: tuple[int, ...] = LAYERS_AND_SCORES
+    level: LevelSettings = LevelSettings()
+    degradation: object = None  # a `esc50.dataset.degradation.DegradationSettings` for copies that are degraded
 
 
 def output_path(committed):

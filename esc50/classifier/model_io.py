@@ -10,7 +10,7 @@ from esc50.classifier.head import Head
 from esc50.classifier.ood import OOD_SCORES
 from esc50.classifier.pooling import POOLING_NAMES
 from esc50.config import ResultsError
-from esc50.yamnet.architecture import LAST, layer_sizes
+from esc50.yamnet.architecture import LAST, SCORES, layer_sizes
 from esc50.yamnet.frames import yamnet_fingerprint
 from esc50.yamnet.runtime import read_packaged
 
@@ -25,7 +25,7 @@ LOADERS = "esc50.heads"  # entry points that open heads in other formats, by the
 KEYS = ("class_names", "pooling", "layers", "versions", "yamnet_fingerprint")
 TRUST_KEYS = ("temperature", "rejection")
 REJECTION_KEYS = ("score", "neighbours", "threshold", "kept", "meaning")
-LAYERS_RULE = f"they must be numbers from 1 to {LAST}, each one once, the last {LAST}"
+LAYERS_RULE = f"they must be numbers from 1 to {SCORES}, each one once, the last {LAST}"
 
 
 def load_model(name_or_path: str | os.PathLike | None = None):
@@ -166,7 +166,7 @@ def _trust_faults(metadata):
 
 def are_layers(layers):
     """Whether these are layers of YAMNet, each one once, and frames end in its embedding."""
-    numbers = isinstance(layers, list) and all(type(n) is int and 1 <= n <= LAST for n in layers)
+    numbers = isinstance(layers, list) and all(type(n) is int and 1 <= n <= SCORES for n in layers)
     return numbers and layers[-1:] == [LAST] and len({*layers}) == len(layers)
 
 

@@ -13,6 +13,10 @@ from esc50.yamnet.frames import active_frames
 from esc50.yamnet.runtime import read_packaged
 
 REFERENCE_FILE = "reference.npz"
+SCORE_OFFSET = 0.001  # of AudioSet's scores, before the logarithm
+UNMAPPED = 0.1  # in place of a score that AudioSet does not have
+TYPICAL = 4.0  # times the mean of a score over ESC-50's clips: what says nothing against a known class
+CUT = 4.0  # deviations
 NEIGHBOURS = 5  # by the mean over validation folds, one for all folds: see notebook 06
 
 
@@ -52,6 +56,9 @@ class Evidence:
     probabilities: np.ndarray  # (n_sounds, n_classes) pooled, not calibrated
     similarity: np.ndarray  # (n_sounds, n_reference) cosine to the reference clips
     reference_targets: np.ndarray  # (n_reference,) labels of these
+    audioset: np.ndarray | None = None  # (n_sounds, 521) YAMNet's scores, the largest of the frames
+    matrix: np.ndarray | None = None  # (521, n_classes): which of AudioSet's classes mean which class
+    rule: dict | None = None  # the metadata's rejection; of `combined` typical_scores, mean, deviation, weights
 
 
 def head_vectors(vectors, active, *, pooling):
@@ -84,17 +91,60 @@ def class_neighbours(evidence, *, k=NEIGHBOURS):
     return _mean_of_largest(np.where(of_class, evidence.similarity, -np.inf), k)
 
 
+def class_score(evidence, *, k=NEIGHBOURS):
+    """Logarithm of YAMNet's own scores of the predicted class; where AudioSet has no such class, of one in ten."""
+    sums = evidence.audioset @ evidence.matrix + UNMAPPED * ~evidence.matrix.any(axis=0)  # (n_sounds, n_classes)
+    predicted = evidence.probabilities.argmax(axis=1)
+    return np.log10(sums[np.arange(len(sums)), predicted] + SCORE_OFFSET)
+
+
+def other_score(evidence, *, k=NEIGHBOURS):
+    """Minus the logarithm of YAMNet's largest score of a class that is none of these, above what is typical of it."""
+    others = ~evidence.matrix.any(axis=1)  # (521,)
+    above = evidence.audioset[:, others] - TYPICAL * np.asarray(evidence.rule["typical_scores"])[others]
+    return -np.log10(np.maximum(above, 0).max(axis=1) + SCORE_OFFSET)
+
+
+COMBINED = (neighbours, energy, class_score, other_score)
+
+
+def features(evidence, *, k=NEIGHBOURS):
+    """What `combined` weighs, (n_sounds, 4)."""
+    return np.column_stack([score(evidence, k=k) for score in COMBINED])
+
+
+def expand(values, mean, deviation):
+    """Standardised values (n, 4), cut at 4 deviations, their squares and their products: (n, 14)."""
+    z = np.clip((values - np.asarray(mean)) / np.asarray(deviation), -CUT, CUT)
+    first, second = np.triu_indices(z.shape[1])
+    return np.concatenate([z, z[:, first] * z[:, second]], axis=1)
+
+
+def combined(evidence, *, k=NEIGHBOURS):
+    """Log odds of a known sound, by logistic regression on `features` and their products."""
+    rule = evidence.rule
+    expanded = expand(features(evidence, k=k), rule["mean"], rule["deviation"])  # (n_sounds, 14)
+    return expanded @ np.asarray(rule["weights"]) + rule["intercept"]
+
+
 OOD_SCORES = {
     "max_probability": max_probability,
     "energy": energy,
     "neighbours": neighbours,
     "class_neighbours": class_neighbours,
+    "class_score": class_score,
+    "other_score": other_score,
+    "combined": combined,
 }
+NEED_LOGITS, NEED_AUDIOSET = ("energy", "combined"), ("class_score", "other_score", "combined")
 OOD_SCORE_NAMES = {
     "max_probability": "maximum probability",
     "energy": "energy",
     "neighbours": "similarity to the nearest reference clips",
     "class_neighbours": "similarity to the predicted class's nearest reference clips",
+    "class_score": "YAMNet's own score of the predicted class",
+    "other_score": "YAMNet's largest score of any other sound",
+    "combined": "a combination of neighbours, energy and YAMNet's own scores",
 }
 
 
@@ -106,6 +156,12 @@ def describe_score(score, k):
         "neighbours": f"mean cosine between its embedding and those of the {k} nearest training clips",
         "class_neighbours": (
             f"mean cosine between its embedding and those of the {k} nearest training clips of the likeliest class"
+        ),
+        "class_score": "logarithm of YAMNet's own score of the likeliest class",
+        "other_score": "logarithm of YAMNet's largest score of any other sound, taken negatively",
+        "combined": (
+            f"score that combines similarity to the {k} nearest training clips, the head's energy, YAMNet's own score of "
+            "the likeliest class and its largest score of any other sound"
         ),
     }[score]
 

@@ -2,21 +2,23 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
+from esc50.audio.loudness import set_level
 from esc50.audio.sound import load_sound
 from esc50.audio.streams import Sound
 from esc50.classifier import model_io, ood
+from esc50.classifier.audioset import audioset_matrix
 from esc50.classifier.describe import describe_head, list_faults, say_verdict
 from esc50.classifier.head import ExtendedHead, Head
 from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
 from esc50.classifier.pooling import pool_clips, temper
-from esc50.config import AudioError, AudioSettings, YamnetSettings
-from esc50.yamnet.architecture import LAST, columns_of, layer_sizes
-from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames
+from esc50.config import ALL_LAYERS, AudioError, AudioSettings, YamnetSettings
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, columns_of, layer_sizes
+from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames, check_waveform, equally_long
 from esc50.yamnet.runtime import YamnetRuntime, load_runtime
 
 DECIBEL_PER_NEPER = 20 / np.log(10)
@@ -217,7 +219,26 @@ class SoundClassifier:
         AudioError
             The waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
         """
-        return self._columns(self.yamnet.embed(waveform))
+        check_waveform(waveform)
+        return self.embed_levelled(self.set_level(waveform))
+
+    def set_level(self, waveform: np.ndarray) -> np.ndarray:
+        """The waveform at the level at which the head was trained, as `esc50.audio.loudness` sets it."""
+        return set_level(waveform) if self.is_levelled else waveform
+
+    @property
+    def is_levelled(self) -> bool:
+        """Whether the head takes sounds that were set to one level."""
+        return bool(self.metadata.get("head_settings", {}).get("level"))
+
+    @property
+    def takes_scores(self) -> bool:
+        """Whether the head takes the scores of AudioSet's classes beside the layers."""
+        return SCORES in self.metadata["layers"]
+
+    def embed_levelled(self, waveform: np.ndarray) -> np.ndarray:
+        """What `embed` gives, of a waveform whose level was set before: the blocks of a stream."""
+        return self._columns(self.yamnet.embed(waveform, with_scores=self.takes_scores))
 
     def embed_batch(self, waveforms) -> np.ndarray:
         """Make the vectors of many equally long waveforms.
@@ -237,7 +258,8 @@ class SoundClassifier:
         AudioError
             There is no waveform, or one that `embed` would refuse.
         """
-        return self._columns(self.yamnet.embed_batch(waveforms))
+        levelled = map(self.set_level, equally_long(waveforms))
+        return self._columns(self.yamnet.embed_batch(levelled, with_scores=self.takes_scores))
 
     def predict(self, source, *, sample_rate_hz: float | None = None) -> Prediction:
         """Classify one sound.
@@ -260,7 +282,8 @@ class SoundClassifier:
             The source is not sound; the message says what to do.
         """
         sound = load_sound(source, sample_rate_hz=sample_rate_hz)
-        every, log_mel = self.yamnet.embed_with_log_mel(sound.waveform)
+        levelled = self.set_level(sound.waveform)
+        every, log_mel = self.yamnet.embed_with_log_mel(levelled, with_scores=self.takes_scores)
         vectors = self._columns(every)  # (n_frames, size)
         judgement = self.judge(vectors)
         is_known, names = judgement.is_known and not sound.is_silent, self.class_names
@@ -342,16 +365,24 @@ class SoundClassifier:
     def _columns(self, vectors):
         """Those of the layers that the head takes."""
         layers = list(self.metadata["layers"])
-        if layers == list(range(layers[0], LAST + 1)):
+        every = (SCORES, *ALL_LAYERS) if self.takes_scores else ALL_LAYERS
+        if layers == list(every[-len(layers) :]):
             return vectors[..., -sum(layer_sizes(layers)) :]
-        return vectors[..., columns_of(layers)]
+        return vectors[..., columns_of(layers, among=every)]
+
+    @cached_property
+    def _audioset_matrix(self):
+        return audioset_matrix(self.class_names, self.yamnet.class_names)
 
     def _evidence(self, vectors, active, pooled):
         taken, counted = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
-        needs_logits = self.metadata["rejection"]["score"] == "energy"
-        logits = self.head.logits(taken[0])[np.newaxis] if needs_logits else None
+        rule = self.metadata["rejection"]
+        logits = self.head.logits(taken[0])[np.newaxis] if rule["score"] in ood.NEED_LOGITS else None
         similarity = np.vecdot(self.reference.vectors, clip_vectors(vectors))[np.newaxis]  # no BLAS: threads cost more
-        return Evidence(logits, counted, pooled, similarity, self.reference.targets)
+        evidence = Evidence(logits, counted, pooled, similarity, self.reference.targets, rule=rule)
+        if not self.takes_scores:
+            return evidence
+        return replace(evidence, audioset=taken[..., :N_AUDIOSET_CLASSES].max(axis=1), matrix=self._audioset_matrix)
 
 
 def warm_up(classifier):

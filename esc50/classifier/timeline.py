@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from esc50.audio.loudness import level_blocks
 from esc50.audio.sound import open_sound
 from esc50.audio.streams import SoundFacts
 from esc50.classifier.describe import list_faults
@@ -208,7 +209,8 @@ def detect_events(classifier, source, *, sample_rate_hz=None, settings=None, pro
     """
     settings = settings or settings_for(classifier.metadata["pooling"])
     with tempfile.TemporaryFile() as store, open_sound(source, sample_rate_hz=sample_rate_hz) as stream:
-        blocks = embed_stream(classifier.embed, stream, settings=settings, progress=progress, on_block=on_block)
+        how = {"settings": settings, "progress": progress, "on_block": on_block}
+        blocks = embed_stream(classifier.embed_levelled, stream, level=classifier.is_levelled, **how)
         probabilities, active = _read_frames(classifier, _store_blocks(blocks, store), settings)
         vectors = np.memmap(store, STORED, mode="r").reshape(len(active), -1)  # (n_frames, size)
         return _make_timeline(classifier, probabilities, active, vectors, facts=stream.facts, settings=settings)
@@ -273,9 +275,10 @@ def judge_events(events, vectors, *, classifier, duration_seconds):
     return tuple(judged)
 
 
-def embed_stream(embed, stream, *, settings=TimelineSettings(), progress=False, on_block=None):
+def embed_stream(embed, stream, *, level=False, settings=TimelineSettings(), progress=False, on_block=None):
     """Embed a stream block by block: yields the vectors (n_frames, size) of the whole waveform, in parts."""
     blocks = _show_progress(_limit_length(stream, settings.max_seconds), stream, progress, on_block)
+    blocks = level_blocks(blocks) if level else blocks
     yield from map(embed, overlapping_blocks(blocks, n_frames=settings.frames_per_block))
 
 

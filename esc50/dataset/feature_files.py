@@ -16,6 +16,7 @@ from esc50.config import (
     DatasetError,
     FeatureError,
     LayerSettings,
+    LevelledLayerSettings,
     LogMelSettings,
     StatisticsSettings,
     YamnetSettings,
@@ -23,12 +24,18 @@ from esc50.config import (
 )
 from esc50.dataset import features
 from esc50.dataset.clips import clip_path, find_dataset, load_clips
+from esc50.dataset.degradation import DegradationSettings, degrade
 from esc50.dataset.ood_sounds import OodSoundsSettings, compute_ood_sounds
 
 
 @dataclass(frozen=True)
 class OodSoundsLayerSettings(OodSoundsSettings, LayerSettings):
     """The sounds that are not in ESC-50, and YAMNet's layers, which embed them."""
+
+
+@dataclass(frozen=True)
+class OodSoundsLevelledSettings(OodSoundsSettings, LevelledLayerSettings):
+    """The same, set to one level, with AudioSet's scores in front."""
 
 
 # name -> settings that make the file: it carries them and is refused when they differ
@@ -42,6 +49,10 @@ PARAMETERS = {
     "layers_slow": LayerSettings(speed=0.85),
     "layers_fast": LayerSettings(speed=1.18),
     "ood_sounds_layers": OodSoundsLayerSettings(),
+    "levelled": LevelledLayerSettings(),
+    "degraded": LevelledLayerSettings(degradation=DegradationSettings()),
+    "degraded_anew": LevelledLayerSettings(degradation=DegradationSettings(seed=1)),
+    "ood_sounds_levelled": OodSoundsLevelledSettings(),
 }
 CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # committed, one row a clip
 
@@ -151,7 +162,7 @@ def compute_and_save(name, *, folder=FEATURES_DIR, progress=True):
     which some of the sounds that are not in ESC-50 need.
     """
     if isinstance(PARAMETERS[name], OodSoundsSettings):
-        arrays = compute_ood_sounds(layers=getattr(PARAMETERS[name], "layers", (14,)), progress=progress)
+        arrays = compute_ood_sounds(settings=PARAMETERS[name], progress=progress)
         return save_features(name, arrays, folder=folder)
     arrays = compute_features([name], progress=progress)[name]
     return save_features(name, arrays, load_clips(), folder=folder)
@@ -236,6 +247,10 @@ def _yamnet(waveforms, settings, progress):
 def _layers(waveforms, settings, progress):
     from esc50.yamnet.layers import compute_layers
 
+    if how := getattr(settings, "degradation", None):
+        waveforms = [
+            degrade(waveform, seed=[how.seed, number], settings=how) for number, waveform in enumerate(waveforms)
+        ]
     activations, active = compute_layers(waveforms, settings=settings, progress=progress)
     return {"activations": activations, "active": active}
 
@@ -245,4 +260,5 @@ _COMPUTE = {
     YamnetSettings: _yamnet,
     StatisticsSettings: _clip_statistics,
     LayerSettings: _layers,
+    LevelledLayerSettings: _layers,
 }

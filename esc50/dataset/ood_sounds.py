@@ -78,15 +78,15 @@ def list_ood_sounds(kinds=None):
     return [sound for kind in kinds or KINDS for sound in _ALL if sound.kind == kind]
 
 
-def compute_ood_sounds(kinds=None, *, layers=(14,), progress=True):
+def compute_ood_sounds(kinds=None, *, settings=OodSoundsSettings(), progress=True):
     """Make the sounds and embed them.
 
     Parameters
     ----------
     kinds : sequence of str, optional
         Some of `KINDS`; all by default.
-    layers : sequence of int
-        Of YAMNet, whose activations are joined; the last is 14, YAMNet's embedding.
+    settings : OodSoundsSettings
+        Also a `LayerSettings`, or a `LevelledLayerSettings`, where the layers of YAMNet are wanted.
     progress : bool
         Show a progress bar.
 
@@ -104,12 +104,15 @@ def compute_ood_sounds(kinds=None, *, layers=(14,), progress=True):
     """
     from tqdm.auto import tqdm
 
-    from esc50.yamnet.layers import layer_function
+    from esc50.yamnet.layers import layer_function, prepare
 
-    listed, embed = list_ood_sounds(kinds), layer_function(settings=LayerSettings(layers=tuple(layers)))
+    layers = getattr(settings, "layers", (14,))
+    listed, embed = list_ood_sounds(kinds), layer_function(settings=LayerSettings(layers=layers))
     sounds = [load_sound(each.make(**each.parameters), sample_rate_hz=RATE_HZ) for each in listed]
     bar = tqdm(sounds, desc="sounds outside ESC-50", unit="sound", disable=not progress)
-    frames = [embed(sound.waveform[np.newaxis])[0].astype(np.float16) for sound in bar]  # each (n_frames, size)
+    frames = [
+        embed(prepare(sound.waveform, settings)[np.newaxis])[0].astype(np.float16) for sound in bar
+    ]  # each (n_frames, size)
     return {
         "name": np.array([each.name for each in listed]),
         "kind": np.array([each.kind for each in listed]),

@@ -38,14 +38,14 @@ def prepare(*files):
     return *map(maxima, speeds), *(partial_maxima(each, rng) for _ in range(PARTS) for each in speeds)
 
 
-def fit(tta_views, views, targets, *, settings, seed=0, has_teacher=True, progress=False, **_):
+def fit(tta_views, views, targets, *, settings, n_taught=N_TAUGHT, seed=0, has_teacher=True, progress=False, **_):
     """Train a head to say what kernel ridge regression says of the same training clips, and of blends of two.
 
     "Function matching" (Beyer et al. 2022, arXiv 2106.05237): there is always something new to ask, and only the
     teacher uses the labels. Without a teacher the labels are the clips' own, blended as the vectors are, and all else
     is as it was: the control that tells what the teacher adds.
     """
-    teacher = KernelRidge(views[:N_TAUGHT], targets, settings=settings.teacher)
+    teacher = KernelRidge(views[:n_taught], targets, settings=settings.teacher)
     set_seed(seed)
     rng, rows = np.random.default_rng(seed), np.concatenate(views)
     products = teacher.products_with(rows)  # (n_views * n_clips, n_training)

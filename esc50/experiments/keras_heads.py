@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from esc50 import __version__
+from esc50.classifier.audioset import AudioSetSettings, audioset_prior
 from esc50.classifier.head import ExtendedHead, Head
 from esc50.classifier.model_io import (
     DEFAULT_MODEL,
@@ -26,9 +27,10 @@ from esc50.classifier.pooling import POOLING_NAMES, softmax
 from esc50.config import MODELS_DIR, RESULTS_DIR, AudioSettings, ResultsError, output_path
 from esc50.dataset import THEMES, class_names
 from esc50.experiments.results import write_json
-from esc50.yamnet.architecture import LAST, layer_sizes
+from esc50.yamnet.architecture import LAST, SCORES, layer_sizes
 from esc50.yamnet.backend import quiet_tensorflow
 from esc50.yamnet.frames import yamnet_fingerprint
+from esc50.yamnet.runtime import load_runtime
 
 KERAS_FILES = {
     "multilayer": MODELS_DIR / "audio-classifier.keras",
@@ -77,7 +79,7 @@ def load_keras_head(path, metadata):
         Keras cannot open it, or it does not lead from the metadata's layers to the metadata's classes.
     """
     metadata.setdefault("themes", themes())
-    return KerasHead(load_keras_model(path, metadata))
+    return to_head(load_keras_model(path, metadata), metadata=metadata)
 
 
 def load_keras_model(path, metadata):
@@ -91,7 +93,8 @@ def load_keras_model(path, metadata):
     except UNREADABLE as error:
         versions = f"saved with Keras {metadata['versions'].get('keras')}, this is {keras.__version__}"
         raise ResultsError(f"{path} cannot be opened ({versions}): save it anew with this version") from error
-    expected = sum(layer_sizes(metadata["layers"])), len(metadata["class_names"])
+    inner = [layer for layer in metadata["layers"] if layer != SCORES]  # its scores are added behind the network
+    expected = sum(layer_sizes(inner)), len(metadata["class_names"])
     if (found := (model.input_shape[-1], model.output_shape[-1])) != expected:
         raise ResultsError(
             f"{path} leads from {found[0]} numbers to {found[1]} classes, not from the {expected[0]} numbers of the "
@@ -113,8 +116,10 @@ def to_onnx(model, *, weights="float32", metadata=None):
     dense = [layer.get_weights() for layer in model.layers if type(layer).__name__ == "Dense"]
     texts = {"esc50": json.dumps(metadata, sort_keys=True)} if metadata else {}
     mean, variance = (np.asarray(value).reshape(-1) for value in (standardise.mean, standardise.variance))
-    takes_logarithm = any(type(each).__name__ == "Log1p" for each in model.operations)
-    return head_model(mean, np.sqrt(variance), dense, logarithm=takes_logarithm, weights=weights, metadata=texts)
+    how = {"logarithm": any(type(each).__name__ == "Log1p" for each in model.operations), "weights": weights}
+    if settings := (metadata or {}).get("head_settings", {}).get("audioset"):
+        how["prior"] = audioset_prior(class_names(), load_runtime().class_names, AudioSetSettings(**settings))
+    return head_model(mean, np.sqrt(variance), dense, **how, metadata=texts)
 
 
 def save_classifier(model, *, pooling, cross_validated, settings, layers=EMBEDDING, trust=None, path=None):

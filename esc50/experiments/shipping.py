@@ -1,21 +1,24 @@
 """How each shipped model is made: by an experiment, on all clips; and the heads by which its figures are measured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
 
+from esc50.classifier.audioset import audioset_prior
 from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
-from esc50.config import ALL_LAYERS, RESULTS_DIR
+from esc50.config import LAYERS_AND_SCORES, RESULTS_DIR
+from esc50.dataset import class_names
 from esc50.dataset.clips import load_clips
-from esc50.experiments import distilled, plain
+from esc50.experiments import plain, robust
 from esc50.experiments.base import find_experiments, take
-from esc50.experiments.keras_heads import EMBEDDING, recipe_of, save_classifier
+from esc50.experiments.keras_heads import EMBEDDING, recipe_of, save_classifier, to_head
 from esc50.experiments.kernel_ridge import KernelRidge
 from esc50.experiments.networks import with_logarithm
 from esc50.experiments.results import headline, summarise
+from esc50.yamnet.runtime import load_runtime
 
 
 @dataclass(frozen=True)
@@ -54,22 +57,39 @@ class Recipe:
         fit = find_experiments()[self.experiment].fit
         return self.finish(fit(take(self.inputs, rows), targets, settings=settings or self.settings, **how).head)
 
+    def head(self, rows, *, settings=None, seed=0):
+        """The runtime's head of such a training, with YAMNet's scores where the settings join them."""
+        settings = settings or self.settings
+        model = self.fit(rows, settings=settings, seed=seed)
+        return to_head(model, metadata={"head_settings": asdict(settings)})
+
+    @property
+    def is_levelled(self):
+        """Whether its sounds are set to one level."""
+        return hasattr(self.settings, "level")
+
 
 def fit_teacher(views, targets, settings):
     """Logits of kernel ridge regression, from which the head is distilled: it answers much as the head would."""
-    teacher = KernelRidge(views[: distilled.N_TAUGHT], targets, settings=settings.teacher)
-    scale = settings.teacher.inverse_temperature
-    return lambda vectors: (scale * teacher.outputs(np.log1p(vectors))).astype(np.float32)
+    teacher = KernelRidge(views[: len(robust.FILES)], targets, settings=settings.teacher)
+    matrix, bias, weight = audioset_prior(class_names(), load_runtime().class_names, settings.audioset)
+    scale, n_scores = settings.teacher.inverse_temperature, len(matrix)
+
+    def logits(vectors):
+        outputs = teacher.outputs(np.log1p(vectors[:, n_scores:]))
+        return (scale * outputs + weight * np.log(vectors[:, :n_scores] @ matrix + bias)).astype(np.float32)
+
+    return logits
 
 
 RECIPES = {
     "plain": Recipe("head_frames", plain.FRAME_POOLINGS["head_frames"], EMBEDDING, "yamnet", "ood_sounds"),
     "multilayer": Recipe(
-        "distilled",
+        "robust",
         MAXIMUM_OF_VECTORS,
-        ALL_LAYERS,
-        "layers",
-        "ood_sounds_layers",
+        LAYERS_AND_SCORES,
+        "levelled",
+        "ood_sounds_levelled",
         with_logarithm,
         fit_teacher,
         "its teacher, kernel ridge regression,",

@@ -11,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
+from esc50.audio.loudness import set_level
 from esc50.audio.sound import load_sound
 from esc50.classifier.model_io import DEFAULT_MODEL, command
 from esc50.classifier.timeline import STORED, TimelineSettings, find_events, window_of, windowed_maxima
-from esc50.config import FOLDS, RESULTS_DIR, output_path
+from esc50.config import ALL_LAYERS, FOLDS, RESULTS_DIR, output_path
 from esc50.dataset.clips import class_names, clip_path, find_dataset, load_clips
 from esc50.dataset.soundscapes import SoundscapeSettings, make_soundscape, segment_activity, segment_metrics
 from esc50.dataset.splits import official_splits, validation_split
 from esc50.experiments.results import write_json
 from esc50.experiments.run_cache import provenance
 from esc50.experiments.shipping import RECIPES
-from esc50.yamnet.architecture import columns_of
+from esc50.yamnet.architecture import SCORES, columns_of
 from esc50.yamnet.frames import active_frames
 from esc50.yamnet.runtime import load_runtime
 
@@ -60,7 +61,7 @@ def run_timelines(
     by_fold, activities, validation = [], [], []
     for fold in tqdm(folds, desc="folds", unit="fold", disable=not progress):
         chosen, validated = choose_settings(fold, recordings, model=model, seed=seed)
-        head = RECIPES[model].fit(official_splits(load_clips(), folds=[fold])[0].train, seed=seed)
+        head = RECIPES[model].head(official_splits(load_clips(), folds=[fold])[0].train, seed=seed)
         frames = frames_of(head, recordings[fold], n_frames=chosen.window_frames)
         activities.append(activity(frames, chosen))
         first = activity(frames[:1], chosen)  # a test makes it anew
@@ -79,7 +80,7 @@ def embed_soundscapes(fold, *, model=DEFAULT_MODEL, settings=SoundscapeSettings(
     """Recordings of the clips of one fold, each clip in one of them, in a drawn order; all or the first few."""
     from tqdm.auto import tqdm
 
-    clips, root, columns = load_clips(), find_dataset(), columns_of(RECIPES[model].layers)
+    clips, root, columns = load_clips(), find_dataset(), columns_of(RECIPES[model].layers, among=(SCORES, *ALL_LAYERS))
     clips = clips[clips["fold"] == fold].sample(frac=1, random_state=settings.seed + fold)
     starts = range(0, len(clips), settings.clips_per_recording)[:n_recordings]
     recordings = []
@@ -90,7 +91,8 @@ def embed_soundscapes(fold, *, model=DEFAULT_MODEL, settings=SoundscapeSettings(
         whole = make_soundscape(waveforms, part["category"], seed=seed, settings=settings)
         how = {"duration_seconds": whole.duration_seconds, "segment_seconds": settings.segment_seconds}
         reference = segment_activity(whole.reference, class_names(), **how)
-        vectors = load_runtime().embed(whole.waveform)[:, columns].astype(STORED)
+        waveform = set_level(whole.waveform) if RECIPES[model].is_levelled else whole.waveform
+        vectors = load_runtime().embed(waveform, with_scores=True)[:, columns].astype(STORED)
         recordings.append(Recording(vectors, reference, whole.duration_seconds))
     return recordings
 
@@ -100,7 +102,7 @@ def choose_settings(fold, recordings, *, model=DEFAULT_MODEL, seed=0):
     clips = load_clips()
     split = validation_split(clips, official_splits(clips, folds=[fold])[0])
     (validation_fold,) = set(clips["fold"].to_numpy()[split.test])
-    head, choices = RECIPES[model].fit(split.train, seed=seed), grid(model=model)
+    head, choices = RECIPES[model].head(split.train, seed=seed), grid(model=model)
     windows = {choice.window_frames for choice in choices}
     frames = {n: frames_of(head, recordings[validation_fold], n_frames=n) for n in windows}
     validated = {each: segment_metrics(*activity(frames[each.window_frames], each))["f1"] for each in choices}
@@ -120,7 +122,7 @@ def frames_of(head, recordings, *, n_frames=1):
         vectors = recording.vectors.astype(np.float32)  # (n_frames, size)
         active = active_frames(vectors)
         maxima = windowed_maxima(vectors, active, n_frames=n_frames)
-        frames.append((head.predict(maxima, batch_size=2048, verbose=0), active, recording))
+        frames.append((head(maxima), active, recording))
     return frames
 
 

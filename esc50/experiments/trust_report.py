@@ -1,6 +1,6 @@
 """How far an answer can be trusted: calibration and rejection, measured on held-out classes and OOD sounds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -8,20 +8,27 @@ import numpy as np
 import pandas as pd
 
 from esc50.classifier import ood, pooling
+from esc50.classifier.audioset import audioset_matrix
 from esc50.classifier.model_io import DEFAULT_MODEL, command
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS, POOLINGS, softmax
 from esc50.config import FOLDS, N_CLASSES, RESULTS_DIR, ResultsError, output_path
+from esc50.dataset import class_names
 from esc50.dataset.clips import load_clips
 from esc50.dataset.feature_files import digest, load_features
 from esc50.dataset.splits import Split, official_splits, validation_split
 from esc50.experiments import metrics, run_cache
 from esc50.experiments.base import find_experiments, take
-from esc50.experiments.keras_heads import TRUST_FILES, KerasHead, recipe_of
+from esc50.experiments.keras_heads import TRUST_FILES, recipe_of
 from esc50.experiments.results import read_csv, read_json, write_csv, write_json
 from esc50.experiments.shipping import RECIPES
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES
+from esc50.yamnet.architecture import SCORES as SCORES_LAYER
 from esc50.yamnet.frames import active_frames
+from esc50.yamnet.runtime import load_runtime
 
 SCORES = tuple(ood.OOD_SCORES)
+COMBINED = tuple(score.__name__ for score in ood.COMBINED)
+REGULARISATION = 0.01  # of the logistic regression that combines scores: scikit-learn's C
 KNOWN, HELD_OUT, OOD = "known", "held-out classes", "ood sounds"  # OOD stands for all kinds of these together
 NEIGHBOURS_FILE = "trust_neighbours.csv"  # one for all models: neighbours are looked for among embeddings
 NEIGHBOUR_COUNTS = (1, 3, 5, 10, 20)
@@ -58,18 +65,23 @@ def measure(*, model=DEFAULT_MODEL, settings=None, folds=FOLDS, progress=True):
     recipe = RECIPES[model]
     settings = settings or recipe.settings
     sounds, probabilities, origins = _score_all(model, settings, folds, progress)
+    if {*COMBINED} <= {*sounds}:
+        sounds["combined"] = combine(sounds)
     clips = ((sounds["held_out_group"] == 0) & (sounds["kind"] == KNOWN)).to_numpy()
     targets, fold, known = *(sounds.loc[clips, key].to_numpy() for key in ("target", "fold")), probabilities[clips]
     temperatures = {k: metrics.fit_temperature(targets[fold != k], known[fold != k]) for k in folds}
     tempered = pooling.temper(probabilities, sounds["fold"].map(temperatures).to_numpy()[:, None])
     sounds.insert(len(FIRST_COLUMNS), "calibrated", tempered.max(axis=1))
     summary, score = summarise(sounds), choose_score(sounds)
+    rule = _rule(score, sounds[clips], summary, who=recipe.surrogate_name)
+    if score == "combined":
+        rule |= fit_combination(sounds) | {"typical_scores": typical_scores(_read_clips(recipe).scores)}
     likelihoods = {"before": known, "after": tempered[clips]}
     report = {
         "model": model,
         "recipe": recipe_of(recipe.pooling, settings, recipe.layers),
         "temperature": round(metrics.fit_temperature(targets, known), 4),
-        "rejection": _rule(score, sounds[clips], summary, who=recipe.surrogate_name),
+        "rejection": rule,
         "temperature_without_fold": {str(k): round(t, 4) for k, t in temperatures.items()},
         "score_without_fold": {str(k): choose_score(sounds[sounds["fold"] != k]) for k in folds},
         "negative_log_likelihood": {
@@ -102,9 +114,44 @@ def summarise(sounds):
     rows = [
         {"unknown": name, "score": score, **_tell_apart(table[table["kind"].isin([KNOWN, *of])], score)}
         for name, (table, of) in parts.items()
-        for score in SCORES
+        for score in _scores_in(sounds)
     ]
     return pd.DataFrame(rows)
+
+
+def _scores_in(sounds):
+    return [score for score in SCORES if score in sounds]
+
+
+def combine(sounds):
+    """Score ``combined`` of each row, by regressions that saw neither its fold nor its group of held-out classes.
+
+    They are fitted on clips of ESC-50 alone, of known and of held-out classes: sounds from elsewhere are new to them.
+    """
+    found = pd.Series(0.0, index=sounds.index)
+    for (group, fold), rows in sounds.groupby(["held_out_group", "fold"]):
+        rule = fit_combination(sounds[(sounds["fold"] != fold) & (sounds["held_out_group"] != group)])
+        values = ood.expand(rows[list(COMBINED)].to_numpy(), rule["mean"], rule["deviation"])
+        found[rows.index] = values @ np.array(rule["weights"]) + rule["intercept"]
+    return found
+
+
+def fit_combination(sounds):
+    """Mean, deviation, weights and intercept of the logistic regression that tells known from held-out classes."""
+    from sklearn.linear_model import LogisticRegression
+
+    rows = sounds[sounds["kind"].isin([KNOWN, HELD_OUT]) & (sounds["held_out_group"] > 0) & ~sounds["silent"]]
+    values, known = rows[list(COMBINED)].to_numpy(), rows["kind"] == KNOWN
+    mean, deviation = values.mean(axis=0).round(4), values.std(axis=0).round(4)
+    how = {"C": REGULARISATION, "class_weight": "balanced", "max_iter": 1_000}
+    regression = LogisticRegression(**how).fit(ood.expand(values, mean, deviation), known)
+    rule = {"mean": mean, "deviation": deviation, "weights": regression.coef_[0].round(5)}
+    return {key: each.tolist() for key, each in rule.items()} | {"intercept": round(float(regression.intercept_[0]), 5)}
+
+
+def typical_scores(scores):
+    """Mean of AudioSet's scores (n_clips, 521) over clips of known classes."""
+    return np.round(scores.mean(axis=0, dtype=np.float64), 4).tolist()
 
 
 def choose_score(sounds):
@@ -115,7 +162,7 @@ def choose_score(sounds):
     """
     active = sounds[~sounds["silent"]]
     parts = active[active["held_out_group"] > 0], active[active["held_out_group"] == 0]
-    return max(SCORES, key=lambda score: sum(_mean_auroc(part, score) for part in parts))
+    return max(_scores_in(sounds), key=lambda score: sum(_mean_auroc(part, score) for part in parts))
 
 
 def accepted(sounds, score):
@@ -177,15 +224,19 @@ class _Sounds:
     vectors: np.ndarray  # (n_sounds, n_vectors, size) float32, as heads take them: of all frames, or one a sound
     active: np.ndarray  # (n_sounds, n_vectors)
     embeddings: np.ndarray  # (n_sounds, 1024): see esc50.classifier.ood.clip_vectors
+    scores: np.ndarray  # (n_sounds, 521) AudioSet's, the largest of the frames; (n_sounds, 0) where heads take none
     about: pd.DataFrame  # name, kind, target, silent
 
     def __getitem__(self, rows):
-        return _Sounds(*take((self.vectors, self.active, self.embeddings), rows), self.about.iloc[rows])
+        arrays = self.vectors, self.active, self.embeddings, self.scores
+        return _Sounds(*take(arrays, rows), self.about.iloc[rows])
 
 
 def _make_sounds(vectors, recipe, **about):
     taken, active = ood.head_vectors(vectors, active_frames(vectors), pooling=recipe.pooling)
-    return _Sounds(taken.astype(np.float32, copy=False), active, ood.clip_vectors(vectors), pd.DataFrame(about))
+    taken = taken.astype(np.float32, copy=False)
+    n_scores = N_AUDIOSET_CLASSES if SCORES_LAYER in recipe.layers else 0
+    return _Sounds(taken, active, ood.clip_vectors(vectors), taken[..., :n_scores].max(axis=1), pd.DataFrame(about))
 
 
 def _read(name):
@@ -228,7 +279,8 @@ def _score_all(model, settings, folds, progress):
         for table, probabilities in map(judge, tested, logits):
             tables.append(table.assign(held_out_group=number, fold=fold))
             found.append(probabilities)
-    return pd.concat(tables, ignore_index=True)[[*FIRST_COLUMNS, *SCORES]], np.concatenate(found), origins
+    joined = pd.concat(tables, ignore_index=True)
+    return joined[[*FIRST_COLUMNS, *_scores_in(joined)]], np.concatenate(found), origins
 
 
 def fit_logits(recipe, rows, tested, settings, seed):
@@ -237,7 +289,7 @@ def fit_logits(recipe, rows, tested, settings, seed):
     if recipe.surrogate_fit and len(np.unique(targets)) < N_CLASSES:
         logits_of = recipe.surrogate_fit(take(recipe.inputs, rows), targets, settings)
     else:
-        logits_of = KerasHead(recipe.fit(rows, settings=settings, seed=seed)).logits
+        logits_of = recipe.head(rows, settings=settings, seed=seed).logits
     flat = [sounds.vectors.reshape(-1, sounds.vectors.shape[-1]) for sounds in tested]
     parts = np.split(logits_of(np.concatenate(flat)), np.cumsum([len(part) for part in flat])[:-1])
     return [part.reshape(*sounds.vectors.shape[:2], -1) for part, sounds in zip(parts, tested, strict=True)]
@@ -252,7 +304,13 @@ def _judge(reference, held_out, pooling_name, k, sounds, logits):
     similarity = sounds.embeddings @ reference.embeddings.T  # (n_sounds, n_reference)
     labels = np.searchsorted(known, reference.about["target"])
     evidence = ood.Evidence(logits[..., known], sounds.active, pooled, similarity, labels)
-    scores = {name: score(evidence, k=k) for name, score in ood.OOD_SCORES.items()}
+    usable = [name for name in SCORES if name not in ood.NEED_AUDIOSET]
+    if sounds.scores.shape[1]:
+        matrix = audioset_matrix([class_names()[label] for label in known], load_runtime().class_names)
+        rule = {"typical_scores": typical_scores(reference.scores)}
+        evidence = replace(evidence, audioset=sounds.scores, matrix=matrix, rule=rule)
+        usable = [name for name in SCORES if name != "combined"]
+    scores = {name: ood.OOD_SCORES[name](evidence, k=k) for name in usable}
     probabilities = np.zeros((len(pooled), N_CLASSES))
     probabilities[:, known] = pooled
     kind = sounds.about["kind"].mask(sounds.about["target"].isin(held_out), HELD_OUT)

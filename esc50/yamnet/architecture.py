@@ -18,16 +18,18 @@ LAYERS = (
     ("separable", 1, 1024),
 )
 LAST = len(LAYERS)  # its activations are YAMNet's embedding
+SCORES = LAST + 1  # the dense layer behind it: scores of AudioSet's classes
+N_AUDIOSET_CLASSES = 521
 BATCH_NORM_EPSILON = 1e-4
 
 
 def layer_sizes(layers):
-    """Filters of some layers, numbered from 1."""
-    return [LAYERS[number - 1][2] for number in layers]
+    """Filters of some layers, numbered from 1; of `SCORES` the number of AudioSet's classes."""
+    return [N_AUDIOSET_CLASSES if number == SCORES else LAYERS[number - 1][2] for number in layers]
 
 
 def columns_of(layers, *, among=range(1, LAST + 1)):
     """Columns of some layers' activations where those of the layers `among` are joined, in order."""
     among, sizes = list(among), layer_sizes(among)
     starts = {layer: sum(sizes[:i]) for i, layer in enumerate(among)}
-    return [starts[n] + i for n in layers for i in range(LAYERS[n - 1][2])]
+    return [starts[n] + i for n in layers for i in range(layer_sizes([n])[0])]

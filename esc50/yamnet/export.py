@@ -115,7 +115,7 @@ def yamnet_model(hub_weights, *, weights="float32", metadata=None):
     return graph.model("yamnet", {"waveforms": ["batch", "n_samples"]}, outputs, metadata or {})
 
 
-def head_model(mean, deviation, layers, *, logarithm, weights="float32", metadata=None):
+def head_model(mean, deviation, layers, *, logarithm, prior=None, weights="float32", metadata=None):
     """A dense head as an ONNX model.
 
     Parameters
@@ -126,6 +126,9 @@ def head_model(mean, deviation, layers, *, logarithm, weights="float32", metadat
         Kernel (n_in, n_out) and bias (n_out,) of each dense layer; ReLU between them.
     logarithm : bool
         Whether the logarithm of 1 plus the input is taken first.
+    prior : tuple of (np.ndarray, np.ndarray, float), optional
+        Matrix (n_scores, n_classes), bias (n_classes,) and weight of scores that the vectors begin with: the logits
+        gain the weight times the logarithm of their sums by the matrix plus the bias.
     weights : str
         One of `WEIGHT_FORMATS`.
     metadata : dict of str to str, optional
@@ -137,7 +140,10 @@ def head_model(mean, deviation, layers, *, logarithm, weights="float32", metadat
         From ``vectors`` (n, size) to ``activations`` (n, n_units) of the last hidden layer, ``logits`` and
         ``probabilities`` (n, n_classes).
     """
-    graph, x = Graph(weights), "vectors"
+    graph, x, n_scores = Graph(weights), "vectors", len(prior[0]) if prior else 0
+    if prior:
+        scores = graph.op("Slice", x, *_ints(graph, "scores", [0], [n_scores], [1]))
+        x = graph.op("Slice", x, *_ints(graph, "activations", [n_scores], [n_scores + len(mean)], [1]))
     if logarithm:
         x = graph.op("Log", graph.op("Add", x, graph.constant("one", np.float32(1))))
     x = graph.op("Sub", x, graph.constant("mean", mean.astype(np.float32)))
@@ -145,13 +151,19 @@ def head_model(mean, deviation, layers, *, logarithm, weights="float32", metadat
     for number, (kernel, bias) in enumerate(layers, start=1):
         is_last = number == len(layers)
         kernel = graph.weight(f"dense{number}.kernel", kernel, axis=1)
-        x = graph.op("Gemm", x, kernel, graph.constant(f"dense{number}.bias", bias), output="logits" * is_last)
+        output = "logits" if is_last and not prior else None
+        x = graph.op("Gemm", x, kernel, graph.constant(f"dense{number}.bias", bias), output=output)
         if not is_last:
             x = graph.op("Relu", x, output="activations" if number == len(layers) - 1 else None)
+    if prior:
+        matrix, offset = (graph.constant(f"prior.{i}", np.float32(each)) for i, each in enumerate(prior[:2]))
+        logarithm = graph.op("Log", graph.op("Add", graph.op("MatMul", scores, matrix), offset))
+        weighted = graph.op("Mul", logarithm, graph.constant("prior.weight", np.float32(prior[2])))
+        x = graph.op("Add", x, weighted, output="logits")
     graph.op("Softmax", x, axis=1, output="probabilities")
     n_classes, n_units = len(layers[-1][1]), layers[-1][0].shape[0]
     outputs = {"activations": ["n", n_units], "logits": ["n", n_classes], "probabilities": ["n", n_classes]}
-    return graph.model("head", {"vectors": ["n", len(mean)]}, outputs, metadata or {})
+    return graph.model("head", {"vectors": ["n", n_scores + len(mean)]}, outputs, metadata or {})
 
 
 def tflite_model(hub_weights, *, weights="float16"):

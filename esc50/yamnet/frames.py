@@ -70,23 +70,23 @@ def active_frames(embeddings: np.ndarray) -> np.ndarray:
     return embeddings @ silent <= SILENCE_LIKENESS * lengths
 
 
-def check_waveform(waveform: np.ndarray, *, name: str = "the waveform") -> None:
-    """Refuse, by an `AudioError`, what is not mono float32 in [-1, 1], or is empty or not finite."""
+def check_waveform(waveform: np.ndarray, *, name: str = "the waveform", peak: float = 1.0) -> None:
+    """Refuse, by an `AudioError`, what is not mono float32 up to a peak, or is empty or not finite."""
     advice = "read sound with esc50.audio.sound.load_sound"
     if not isinstance(waveform, np.ndarray) or waveform.dtype != np.float32:
         raise AudioError(f"{name} is {getattr(waveform, 'dtype', type(waveform))}, not a float32 array: {advice}")
     if waveform.ndim != 1 or len(waveform) == 0:
         raise AudioError(f"{name} has shape {waveform.shape}, not (n_samples,): {advice}")
-    peak = np.abs(waveform).max()
-    if not peak <= 1:  # written so that NaN fails
-        raise AudioError(f"{name} has the peak {peak}, not within [-1, 1]: {advice}")
+    found = np.abs(waveform).max()
+    if not found <= peak or np.isinf(found):  # written so that NaN fails
+        raise AudioError(f"{name} has the peak {found}, not within [-1, 1]: {advice}")
 
 
-def equally_long(waveforms: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def equally_long(waveforms: Iterable[np.ndarray], *, peak: float = 1.0) -> Iterator[np.ndarray]:
     """Yield clips as they come; an `AudioError` for a bad one, one of another length than the first, and none."""
     first_length = None
     for index, waveform in enumerate(waveforms):
-        check_waveform(waveform, name=f"clip {index}")
+        check_waveform(waveform, name=f"clip {index}", peak=peak)
         first_length = first_length or len(waveform)
         if len(waveform) != first_length:
             raise AudioError(

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from esc50.config import BackboneSettings
-from esc50.yamnet.architecture import BATCH_NORM_EPSILON, LAST, LAYERS
+from esc50.yamnet.architecture import BATCH_NORM_EPSILON, LAST, LAYERS, N_AUDIOSET_CLASSES, SCORES
 from esc50.yamnet.backend import import_tensorflow
 
 SETTINGS = BackboneSettings()
@@ -25,7 +25,7 @@ def build_backbone(*, layers=(LAST,), trainable_from=1):
     ----------
     layers : sequence of int
         Layers, 1 to 14, whose activations are averaged over time and frequency and joined in this order.
-        Layer 14 alone is YAMNet's embedding.
+        Layer 14 alone is YAMNet's embedding; 15 are the scores of AudioSet's classes, in [0, 1].
     trainable_from : int
         First layer whose convolutions may be trained; 15 for none. Normalisation stays as AudioSet left it.
 
@@ -43,6 +43,9 @@ def build_backbone(*, layers=(LAST,), trainable_from=1):
     for number, (kind, stride, filters) in enumerate(LAYERS[: max(layers)], start=1):
         x = _add_layer(x, kind, stride, filters, name=f"layer{number}", trainable=number >= trainable_from)
         pooled[number] = ops.mean(x, axis=(1, 2))  # (batch, filters)
+    if SCORES in layers:
+        dense = keras_layers.Dense(N_AUDIOSET_CLASSES, activation="sigmoid", trainable=False, name="dense")
+        pooled[SCORES] = dense(pooled[LAST])  # (batch, 521)
     chosen = [pooled[number] for number in layers]
     outputs = keras_layers.Concatenate()(chosen) if len(chosen) > 1 else chosen[0]
     return Model(patches, outputs, name="backbone")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from esc50.audio.effects import change_speed
+from esc50.audio.loudness import set_level
 from esc50.config import LayerSettings
 from esc50.yamnet import keras_model
 from esc50.yamnet.backend import import_tensorflow, on_cpu
@@ -36,12 +37,18 @@ def compute_layers(waveforms, *, settings=LayerSettings(), progress=False):
     embed, activations, active = layer_function(settings=settings), [], []
     with tqdm(total=len(waveforms), desc="YAMNet's layers", unit="clip", disable=not progress) as bar:
         for first in range(0, len(waveforms), CLIPS_PER_CALL):
-            batch = np.stack([change_speed(w, settings.speed) for w in waveforms[first : first + CLIPS_PER_CALL]])
+            batch = np.stack([prepare(w, settings) for w in waveforms[first : first + CLIPS_PER_CALL]])
             found = embed(batch)  # (batch, n_frames, size)
             activations.append(found.astype(np.float16))
             active.append(active_frames(found))
             bar.update(len(batch))
     return np.concatenate(activations), np.concatenate(active)
+
+
+def prepare(waveform, settings):
+    """A waveform at the speed and the level of the settings."""
+    played = change_speed(waveform, getattr(settings, "speed", 1.0))
+    return set_level(played, settings=settings.level) if hasattr(settings, "level") else played
 
 
 def layer_function(*, settings=LayerSettings()):

@@ -68,7 +68,7 @@ class YamnetRuntime:
         Parameters
         ----------
         waveform : np.ndarray, shape (n_samples,)
-            Mono float32 in [-1, 1] at 16 kHz.
+            Mono float32 at 16 kHz.
 
         Returns
         -------
@@ -78,30 +78,29 @@ class YamnetRuntime:
         Raises
         ------
         AudioError
-            The waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
+            The waveform is not 1-D float32, or is empty or not finite.
         """
-        check_waveform(waveform)
+        check_waveform(waveform, peak=np.inf)
         vectors, scores, log_mel = self._run(waveform[np.newaxis], "vectors", "scores", "log_mel")
         return Analysis(vectors[0], scores[0], log_mel[0])
 
-    def embed(self, waveform: np.ndarray) -> np.ndarray:
-        """Vectors of one waveform, (n_frames, 5984): `analyse` without the rest."""
-        check_waveform(waveform)
-        (vectors,) = self._run(waveform[np.newaxis], "vectors")
-        return vectors[0]
+    def embed(self, waveform: np.ndarray, *, with_scores: bool = False) -> np.ndarray:
+        """Vectors of one waveform, (n_frames, 5984); with the 521 scores in front where they are wanted."""
+        check_waveform(waveform, peak=np.inf)
+        return _join(self._run(waveform[np.newaxis], *_names(with_scores)))[0]
 
-    def embed_batch(self, waveforms) -> np.ndarray:
-        """Vectors of many equally long waveforms, (n_clips, n_frames, 5984); the cores take them in turn."""
-        clips = np.stack(list(equally_long(waveforms)))[:, np.newaxis]  # (n_clips, 1, n_samples)
+    def embed_batch(self, waveforms, *, with_scores: bool = False) -> np.ndarray:
+        """The same of many equally long waveforms, (n_clips, n_frames, ...); the cores take them in turn."""
+        clips = np.stack(list(equally_long(waveforms, peak=np.inf)))[:, np.newaxis]  # (n_clips, 1, n_samples)
         if n_patches(clips.shape[-1]) > FRAMES_PER_CALL:
-            return np.stack([self._run(clip, "vectors")[0][0] for clip in clips])
-        return np.concatenate([vectors for (vectors,) in _workers().map(self._run_part(["vectors"]), clips)])
+            return np.concatenate([_join(self._run(clip, *_names(with_scores))) for clip in clips])
+        return np.concatenate([*map(_join, _workers().map(self._run_part(_names(with_scores)), clips))])
 
-    def embed_with_log_mel(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors (n_frames, 5984) and log-mel (n_windows, 64) of one waveform."""
-        check_waveform(waveform)
-        vectors, log_mel = self._run(waveform[np.newaxis], "vectors", "log_mel")
-        return vectors[0], log_mel[0]
+    def embed_with_log_mel(self, waveform: np.ndarray, *, with_scores=False) -> tuple[np.ndarray, np.ndarray]:
+        """What `embed` gives, and the log-mel (n_windows, 64), of one waveform."""
+        check_waveform(waveform, peak=np.inf)
+        *parts, log_mel = self._run(waveform[np.newaxis], *_names(with_scores), "log_mel")
+        return _join(parts)[0], log_mel[0]
 
     def _run(self, waveforms, *outputs):
         """Outputs of waveforms (n, n_samples), cut where patches start; each core takes a part at a time."""
@@ -118,6 +117,14 @@ class YamnetRuntime:
 
     def _run_part(self, outputs):
         return lambda waveforms: self._session.run(outputs, {"waveforms": waveforms})
+
+
+def _names(with_scores):
+    return ("scores", "vectors") if with_scores else ("vectors",)  # a vector ends in YAMNet's embedding
+
+
+def _join(parts):
+    return np.concatenate(parts, axis=-1)
 
 
 @functools.cache

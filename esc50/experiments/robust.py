@@ -1,0 +1,63 @@
+"""The distilled head for recordings of strangers: one level, degraded copies, and YAMNet's own scores beside it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from esc50.audio.loudness import LEVEL
+from esc50.classifier.audioset import AUDIOSET, AudioSetSettings, audioset_prior
+from esc50.classifier.pooling import maximum_of_vectors
+from esc50.config import LAYERS_AND_SCORES, SEEDS, LevelSettings
+from esc50.dataset import class_names
+from esc50.experiments import distilled, multilayer
+from esc50.experiments.base import Experiment, Fitted, Model
+from esc50.experiments.distilled import PARTS, DistillationSettings
+from esc50.experiments.kernel_ridge import maxima, partial_maxima
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES
+from esc50.yamnet.runtime import load_runtime
+
+FILES = ("levelled", "degraded", "degraded_anew")
+
+
+@dataclass(frozen=True)
+class RobustSettings(DistillationSettings):
+    """The distilled head, the level of its sounds, and the weight of YAMNet's scores beside it: see notebook 08."""
+
+    level: LevelSettings = LEVEL
+    audioset: AudioSetSettings = AUDIOSET
+
+
+def prepare(*files):
+    """Views of the clips, each (n_clips, size), and last the largest score of each AudioSet class, (n_clips, 521)."""
+    copies, rng = multilayer.prepare(*files, names=FILES), np.random.default_rng(0)
+    scores = files[0]["activations"][..., :N_AUDIOSET_CLASSES]
+    views = *map(maxima, copies), *(partial_maxima(each, rng) for _ in range(PARTS) for each in copies)
+    return *views, maximum_of_vectors(scores, files[0]["active"]).astype(np.float32)
+
+
+def fit(inputs, targets, *, settings, **how):
+    """Distil as `distilled.fit` does; the scores join the answer, not the training."""
+    *views, _ = inputs
+    fitted = distilled.fit({"robust": (0,)}, views, targets, settings=settings, n_taught=len(FILES), **how)
+
+    def predict(test):
+        *views, scores = test
+        (found,) = fitted.predict(views).values()
+        return {"robust": add_scores(found, scores, settings.audioset)}
+
+    return Fitted(predict, fitted.history, fitted.head)
+
+
+def add_scores(probabilities, scores, settings):
+    """Probabilities (n, 50) once YAMNet's scores (n, 521) have joined their logarithms."""
+    matrix, bias, weight = audioset_prior(class_names(), load_runtime().class_names, settings)
+    joined = probabilities * (scores @ matrix + bias) ** weight
+    return (joined / joined.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+SETTINGS = RobustSettings()
+TITLE = "**the distilled head at one level, with degraded copies and YAMNet's own scores** (the shipped model)"
+IDEA = "the same at one level, with degraded copies and YAMNet's own scores"
+N_VIEWS = len(FILES) * (1 + PARTS)
+MODELS = {"robust": Model(TITLE, IDEA, "distilled", LAYERS_AND_SCORES, n_frames=N_VIEWS)}
+EXPERIMENTS = [Experiment("robust", FILES, prepare, fit, MODELS, SETTINGS, SEEDS)]
