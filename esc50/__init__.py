@@ -17,6 +17,7 @@ _PUBLIC = {
     "audio": "esc50",
     "dataset": "esc50",
     "detect_events": "esc50.classifier.timeline",
+    "evaluate": "esc50.experiments.evaluation",
     "explain": "esc50.classifier.explanation",
     "load_clips": "esc50.dataset",
     "load_sound": "esc50.audio",

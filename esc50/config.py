@@ -24,6 +24,10 @@ class TooLongError(AudioError):
     """A sound is longer than what is taken; a timeline takes longer ones."""
 
 
+class LabelsError(Esc50Error, ValueError):
+    """A table or a folder of labelled recordings cannot be used."""
+
+
 class LeakError(Esc50Error, ValueError):
     """A split would put takes of one recording on both sides."""
 

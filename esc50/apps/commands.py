@@ -155,7 +155,7 @@ def embed(ctx, files, output):
 @click.option("--share", is_flag=True, help="Ask Gradio for a public address, by a tunnel through its servers.")
 def app(**options):
     """Serve the app for the browser: upload or record a sound and see what it is."""
-    from esc50.apps.web import serve
+    from esc50.apps.serve import serve
 
     serve(**options)
 

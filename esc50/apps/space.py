@@ -10,7 +10,6 @@ from esc50.config import BUILD_DIR, PROJECT_DIR, ResultsError
 SPACE_DIR = BUILD_DIR / "space"
 FILES = ("main.py", "LICENSE", "LICENSES", "NOTICE", "esc50")
 REQUIREMENTS = "requirements-app.txt"  # without hashes: a Space is built by a pip call that names other packages too
-SYSTEM_PACKAGES = "ffmpeg\n"  # for m4a and webm
 LARGE_FILES = "*.npz filter=lfs diff=lfs merge=lfs -text\n*.onnx filter=lfs diff=lfs merge=lfs -text\n"
 # https://huggingface.co/docs/hub/spaces-config-reference
 README = """---
@@ -65,7 +64,6 @@ def _fill(folder):
     texts = {
         "README.md": README.format(gradio=re.search(r"^gradio==(\S+)", requirements, flags=re.M)[1]),
         "requirements.txt": requirements,
-        "packages.txt": SYSTEM_PACKAGES,
         ".gitattributes": LARGE_FILES,
     }
     for name, text in texts.items():

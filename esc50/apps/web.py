@@ -4,23 +4,24 @@ import base64
 import html
 import io
 import os
-import signal
-import tempfile
+import socket
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import gradio as gr
+import httpx
 import soundfile
 from gradio.components.plot import PlotData
+from gradio.utils import get_upload_folder
 from matplotlib.figure import Figure
 
 from esc50.apps.commands import AppSettings
+from esc50.apps.guard import GONE, GuardedBlocks, GuardSettings, Uploads, server_options
 from esc50.audio import synthesis
 from esc50.classifier import formats
 from esc50.classifier.describe import class_label, describe_sound, event_label
 from esc50.classifier.explanation import explain
-from esc50.classifier.predict import SoundClassifier, warm_up
 from esc50.classifier.timeline import Timeline, detect_events, settings_for, timeline_of
 from esc50.config import AudioError, AudioSettings, Esc50Error, TooLongError
 from esc50.reporting import plots
@@ -32,7 +33,6 @@ WELCOME = "Upload a sound, record one, or choose an example."
 NO_SOUND = "There is no sound yet: upload a file, record one with the microphone, or choose an example."
 LONG = "A long recording: here is which sounds occur when."
 TOP, FORCED = "Most probable of the 50 classes", "If it had to be one of the 50 classes"
-GONE = "The sound has been deleted from the app meanwhile: give it again."
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
 CSS = Path(__file__).with_name("web.css")
 DPI = 160
@@ -45,45 +45,39 @@ NEIGHBOUR = (
 )
 
 
-def serve(*, model=None, host=SETTINGS.host, port=SETTINGS.port, share=False):
-    """Load the classifier and serve the app until it is stopped; then delete whatever was uploaded to it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop, as Ctrl-C
-    with tempfile.TemporaryDirectory(prefix="esc50-app-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        app = launch(warm_up(SoundClassifier.load(model)), host=host, port=port, share=share)
-        print(f"The app runs at {app.share_url or app.local_url} (stop it with Ctrl-C).", flush=True)
-        app.block_thread()
-
-
-def launch(classifier, *, host=SETTINGS.host, port=SETTINGS.port, share=False, settings=SETTINGS):
+def launch(classifier, *, host=SETTINGS.host, port=SETTINGS.port, share=False, settings=SETTINGS, limits=None):
     """Start to serve the app in a thread of its own; ``local_url`` of what it returns is the address.
 
-    Port None is a free one from 7860 on. One that is taken raises `Esc50Error`.
+    Port None is a free one from 7860 on. One that is taken raises `Esc50Error`, as does a host that is not here.
     """
-    app = build_app(classifier, settings=settings).queue(max_size=settings.max_waiting)
+    _check_address(host, port)
+    limits = limits or limits_of(settings)
+    app = build_app(classifier, settings=settings, limits=limits).queue(max_size=settings.max_waiting, api_open=False)
     try:
         app.launch(
-            server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True, inbrowser=False,
-            max_file_size=f"{settings.max_file_megabytes}mb", theme=gr.themes.Soft(**FONTS), css_paths=CSS,
-            footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,
+            server_name=f"[{host}]" if ":" in host else host, server_port=port, share=share,
+            prevent_thread_lock=True, quiet=True, inbrowser=False, max_file_size=limits.max_file_bytes,
+            theme=gr.themes.Soft(**FONTS), css_paths=CSS, footer_links=[], run_history=False, enable_monitoring=False,
+            ssr_mode=False, pwa=False, mcp_server=False, num_workers=0, app_kwargs=server_options(app.uploads),
         )  # fmt: skip
     except OSError as error:
-        raise Esc50Error(f"the app cannot listen at port {port} of {host}: choose another with --port") from error
+        raise _no_address(host, port, "another program is there") from error
+    httpx.get(f"{app.local_api_url}info", trust_env=False)  # kept for all with the host that the first to ask names
     return app
 
 
-def build_app(classifier, *, settings=SETTINGS):
+def build_app(classifier, *, settings=SETTINGS, limits=None):
     """Lay the page out and connect it with a classifier.
 
     Scripts send a file to ``/predict`` or ``/timeline`` and get what the command line gives as JSON; the first adds
     ``probabilities``, of all classes by name.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # else a table is made at each request
-    cache = (settings.sweep_seconds, settings.keep_files_seconds)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=cache) as app:
-        page = Page(classifier, settings)
+    uploads = Uploads(get_upload_folder(), limits or limits_of(settings))
+    with GuardedBlocks(uploads, title=TITLE, analytics_enabled=False) as app:
+        page = Page(classifier, uploads, settings)
         limit = {"concurrency_limit": settings.predictions_at_once, "concurrency_id": "classifier"}
-        explain_it = partial(_or_refuse, page.draw_why)
+        explain_it = partial(page.answer_script, page.draw_why)
         why = page.ask_why.click(explain_it, page.sound, page.why, api_visibility="private", **limit)
         private = {"api_visibility": "private", "show_progress_on": page.verdict}
         for event, none in ((page.sound.change, WELCOME), (page.ask.click, NO_SOUND)):
@@ -91,31 +85,53 @@ def build_app(classifier, *, settings=SETTINGS):
             event(respond, page.sound, page.outputs, cancels=why, **private, **limit)  # else it could come after this
 
         def predict(sound: gr.FileData) -> dict:
-            return _or_refuse(page.record, sound["path"])
+            return page.answer_script(page.record, sound)
 
         def timeline(sound: gr.FileData) -> dict:
-            return _or_refuse(page.timeline_record, sound["path"])
+            return page.answer_script(page.timeline_record, sound)
 
         gr.api(predict, api_name="predict", api_description="Classify one sound file.", **limit)
         gr.api(timeline, api_name="timeline", api_description="Say which sounds occur when in a file.", **limit)
     return app
 
 
+def limits_of(settings):
+    """What the server takes, by the app's settings."""
+    return GuardSettings(settings.max_file_megabytes * 2**20, settings.keep_files_seconds, settings.sweep_seconds)
+
+
 class Page:
     """The parts of the page, and what an answer fills them with; made inside of `gradio.Blocks`."""
 
-    def __init__(self, classifier, settings=SETTINGS):
-        self.classifier, self.settings = classifier, settings
+    def __init__(self, classifier, uploads, settings=SETTINGS):
+        self.classifier, self.uploads, self.settings = classifier, uploads, settings
         gr.Markdown(f"# {TITLE}\n{ABOUT}", elem_id="title")
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self.sound = gr.Audio(type="filepath", sources=["upload", "microphone"], label="sound", buttons=[])
                 self.ask = gr.Button("What is it?", variant="primary")
-                _offer_examples(self.sound)
+                self._offer_examples()
             with gr.Column(scale=3, min_width=300):
                 self._lay_out_answer()
                 self._lay_out_timeline()
         gr.Markdown(f"{_limits(settings)} {classifier.description}", elem_id="limits")
+
+    def answer(self, function, path):
+        """What a function says of a file that was given to the app; of any other, and where it fails, `AudioError`."""
+        if path in self.uploads:
+            try:
+                return function(path)
+            except AudioError as error:
+                if Path(path).is_file():  # still
+                    raise AudioError(_without_place(str(error), path)) from error
+        raise AudioError(GONE)
+
+    def answer_script(self, function, file):
+        """The same for what a script sends as a file; the error is one for Gradio."""
+        try:
+            return self.answer(function, file.get("path") if isinstance(file, dict) else file)
+        except AudioError as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
     @property
     def outputs(self):
@@ -128,7 +144,7 @@ class Page:
         if not path:
             return self._without_answer(_panel("start" if none == WELCOME else "wrong", none))
         try:
-            prediction, timeline = _name_file(self.predict, path)
+            prediction, timeline = self.answer(self.predict, path)
         except AudioError as error:
             return self._without_answer(_panel("wrong", str(error)))
         return self._show_timeline(timeline, path) | self._show_answer(prediction, timeline)
@@ -161,6 +177,12 @@ class Page:
     def timeline_record(self, path):
         """The timeline for a script, in plain types."""
         return formats.timeline_record(Path(path).name, self._detect(path))
+
+    def _offer_examples(self):
+        files = write_examples(self.uploads.own_folder)
+        self.uploads.own.update(map(str, files.values()))
+        paths, about = [[str(path)] for path in files.values()], "examples, made by code"
+        gr.Examples(paths, self.sound, example_labels=list(files), label=about, api_visibility="private")
 
     def _lay_out_answer(self):
         self.verdict = gr.HTML(_panel("start", WELCOME), elem_classes="bare")
@@ -212,8 +234,12 @@ class Page:
             self.timeline: gr.Column(visible=True),
             self.events: _encode(plots.blend_in(figure)),
             self.table: _table(timeline.events),
-            **dict(zip(self.downloads, _export(timeline, self.sound.GRADIO_CACHE, Path(path).stem), strict=True)),
+            **dict(zip(self.downloads, self._export(timeline, Path(path).stem), strict=True)),
         }
+
+    def _export(self, timeline, stem):
+        folder = self.uploads.new_folder()
+        return [write(timeline, folder / f"{stem}_timeline.{ending}") for ending, write in EXPORTS.items()]
 
     def _without_answer(self, panel):
         return {self.verdict: panel, self.details: gr.Column(visible=False), self.timeline: gr.Column(visible=False)}
@@ -228,17 +254,22 @@ def write_examples(folder):
     return files
 
 
+def _check_address(host, port):
+    """Raise where the app could not listen: Gradio would take seconds to find out, and not say why."""
+    try:
+        for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            socket.create_server(address[:2], family=family).close()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no such name"
+        raise _no_address(host, port, reason.partition(" (")[0]) from error  # Python adds the address
+
+
+def _no_address(host, port, reason):
+    return Esc50Error(f"the app cannot listen at port {port} of {host} ({reason}): choose another --port or --host")
+
+
 def _heading(text):
     return gr.Markdown(f"### {text}", elem_classes="heading")
-
-
-def _offer_examples(sound):
-    folder = Path(sound.GRADIO_CACHE) / "examples"
-    folder.mkdir(parents=True, exist_ok=True)
-    gr.set_static_paths([folder])  # else they would be swept as what users upload is
-    files = write_examples(folder)
-    paths = [[str(path)] for path in files.values()]
-    gr.Examples(paths, sound, example_labels=list(files), label="examples, made by code", api_visibility="private")
 
 
 def _limits(settings):
@@ -250,21 +281,10 @@ def _limits(settings):
     )
 
 
-def _name_file(answer, path):
-    """Answer to a file; an error names it as its owner does, not by its place on the server."""
-    if not Path(path).exists():
-        raise AudioError(GONE)
-    try:
-        return answer(path)
-    except AudioError as error:
-        raise AudioError(str(error).replace(str(path), Path(path).name)) from error
-
-
-def _or_refuse(answer, path):
-    try:
-        return _name_file(answer, path)
-    except AudioError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+def _without_place(message, path):
+    """Name a file as its owner does, not by its place on the server."""
+    name = Path(path).name
+    return message.replace(repr(path), name).replace(path, name)  # a message escapes what cannot be printed
 
 
 def _figure(height):
@@ -287,13 +307,6 @@ def _cells(event):
     times = (formats.clock(seconds) for seconds in (event.start_seconds, event.end_seconds))
     name = class_label(event_label(event.class_name, is_known=event.is_known))
     return [*times, name, f"{100 * event.confidence:.0f} %"]
-
-
-def _export(timeline, cache, stem):
-    """Write the files to download into a folder of their own in Gradio's cache, which is swept."""
-    Path(cache).mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=cache))
-    return [write(timeline, folder / f"{stem}_timeline.{ending}") for ending, write in EXPORTS.items()]
 
 
 def _answer(prediction, meaning):

@@ -1,36 +1,53 @@
-"""Decode sound files block by block."""
+"""Decode sound files: by FFmpeg's libraries, which PyAV brings, and by libsndfile what those lack."""
 
 import os
-import re
-import tempfile
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import numpy as np
-import soundfile
-
-from esc50.audio.streams import BLOCK_SAMPLES, SoundStream, check_sample_rate, mix_to_mono, scale_integers
+from esc50.audio.ffmpeg import (
+    NOT_AMONG_THEM,
+    FFmpegError,
+    NamelessFile,
+    decode_links,
+    decode_track,
+    is_container,
+    length_of,
+    open_container,
+)
+from esc50.audio.headers import compare_with_header, compare_with_last_page, mend_sizes
+from esc50.audio.streams import BLOCK_SAMPLES, Findings, SoundStream, check_sample_rate
 from esc50.config import AudioError
 
-UNKNOWN_LENGTH = (1 << 63) - 1  # libsndfile's count for a stream whose header states none
-# libsndfile's own words on a WAV, AIFF or AU file that ends before its header says (`SoundFile.extra_info`).
-CUT_OFF = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-OPEN_END_BYTES = 0x7FFF0000  # programs that write into a pipe declare this and more: they cannot know the length
-NOT_SOUND = "{name} is not sound, or damaged: give wav, flac, ogg, mp3 or aiff (m4a and webm need ffmpeg)"
+HEADERLESS = (  # endings of names
+    *(".raw", ".pcm", ".al", ".alaw", ".la", ".ul", ".ulaw", ".mulaw", ".lu", ".sb", ".s8", ".ub", ".u8", ".sw"),
+    *(".s16", ".s16le", ".s16be", ".uw", ".u16", ".s24", ".s24le", ".u24", ".sl", ".s32", ".s32le", ".u32", ".f32"),
+    *(".f32le", ".f64", ".f64le", ".sln", ".gsm", ".vox", ".lpc", ".cvs", ".vms", ".g722", ".g723", ".g726", ".g729"),
+)
+MPEG_STARTS = (b"\xff", b"ID3")  # FFmpeg knows them all, and libsndfile complains of bad ones on the terminal
+KNOWN = "give wav, flac, ogg, mp3, m4a, webm or aiff"
+NOT_SOUND = "{name} is not sound, or damaged: " + KNOWN
+OTHER_CONTENT = "{name} is no sound file (a playlist, a picture, a text?), or damaged: " + KNOWN
+NO_HEADER = "{name} has no header: read it with numpy.fromfile and give the array and its rate"
+NO_INDEX = "{name} has no index: its recording was not finished, or not copied whole: record or copy it again"
+NO_TRACK = "{name} has no audio track: it is {kind} with {content}: give a file with sound"
+NO_DECODER = "{name} holds sound of a kind that cannot be decoded: export it again as wav, flac or mp3"
+DAMAGED = "{name} is damaged: nothing in it can be decoded: copy or export it again"
+NO_SAMPLES = "{name} holds no samples (0 s), or is cut off: record or copy it again"
 
 
 @contextmanager
-def on_disk(source):
-    """Yield the path of a sound file, made for the moment where bytes were given, and its name for messages."""
-    if isinstance(source, str | os.PathLike):
-        _check_file(Path(source))
-        yield str(source), _printable(source)
+def open_source(source: Any) -> Iterator[tuple[IO[bytes], str]]:
+    """Yield a path or bytes as a binary file, and its name for messages."""
+    if not isinstance(source, str | os.PathLike):
+        yield BytesIO(_read_bytes(source)), "the given recording"
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "recording"
-        path.write_bytes(_read_bytes(source))
-        yield str(path), "the given recording"
+    _check_file(Path(source))
+    with Path(source).open("rb") as file:
+        yield file, _printable(source)
 
 
 def _read_bytes(source):
@@ -64,86 +81,92 @@ def _check_file(path):
         raise AudioError(f"{name} is a folder or a device: give a sound file")
 
 
-class _StraightThrough(soundfile.SoundFile):
-    """Read without the seek after each block that soundfile makes, which fails in a FLAC of unknown length."""
-
-    def seekable(self):
-        return False
-
-
 @contextmanager
-def open_file(path, name):
-    """Yield a `SoundStream` of a file, by soundfile or what else can read it; `name` stands in messages."""
-    if Path(path).stat().st_size == 0:
+def open_file(file: IO[bytes], name: str) -> Iterator[SoundStream]:
+    """Yield a `SoundStream` of a binary file; `name` stands in messages."""
+    if not file.seek(0, os.SEEK_END):
         raise AudioError(f"{name} is empty (0 bytes): record or copy it again")
-    if path.lower().endswith(".raw"):
-        raise AudioError(f"{name} has no header: read it with numpy.fromfile and give the array and its rate")
-    file: Any = os.fsencode(path) if os.name == "posix" else path  # no name need be UTF-8
+    findings = Findings()
+    with closing(_decode(file, name, findings)) as chunks:
+        rate, samples = first = next(chunks)
+        rate = check_sample_rate(rate, name)
+        yield SoundStream(rate, samples.shape[1], chain([first], chunks), findings=findings, name=name)
+
+
+def _decode(file, name, findings):
+    """Yield (sample rate, samples of (n_samples, n_channels)), as they come."""
+    refusal = yield from _decode_by_ffmpeg(NamelessFile(file), name, findings)
+    if not findings.seconds and (mended := mend_sizes(file)):
+        yield from _decode_by_ffmpeg(mended, name, findings)
+        findings.states_no_length = findings.seconds > 0
+    if not findings.seconds:
+        yield from _decode_by_soundfile(NamelessFile(file), findings)
+    if not findings.seconds:
+        raise AudioError(refusal.format(name=name))
+
+
+def _decode_by_ffmpeg(file, name, findings):
+    """Yield what FFmpeg decodes; return why it may be nothing."""
     try:
-        sound = _StraightThrough(file)
-    except soundfile.LibsndfileError:
-        with _open_with_audioread(path, name) as stream:
-            yield stream
+        container = open_container(file)
+    except FFmpegError as error:
+        return _explain(error, file, name)
+    with container:
+        track = _choose_track(container, name)
+        if track.codec_context is None:
+            return NO_DECODER
+        findings.expected_seconds = length_of(container, track)
+        yield from decode_track(container, track, findings)
+        yield from _finish(file, container, track, findings)
+    return DAMAGED if findings.n_damaged else NO_SAMPLES
+
+
+def _finish(file, container, track, findings):
+    """Yield the links of chained Ogg that are left, and compare the end with what the file says of it."""
+    seconds = findings.seconds
+    if container.format.name == "ogg":
+        yield from decode_links(file, findings)
+        if findings.seconds == seconds:
+            compare_with_last_page(findings)
+    elif seconds:
+        compare_with_header(file, container, track, findings)
+    findings.n_damaged += findings.ends_in_damage and findings.declared_seconds is None
+
+
+def _explain(error, file, name):
+    """Say why FFmpeg did not open a file, as far as the kinds of its errors tell."""
+    if Path(name.rstrip("'")).suffix.lower() in HEADERLESS:
+        return NO_HEADER
+    if isinstance(error, NOT_AMONG_THEM):
+        return OTHER_CONTENT
+    return NO_INDEX if is_container(file, "mov") else NOT_SOUND
+
+
+def _choose_track(container, name):
+    """Take the first audio track that can be decoded."""
+    tracks = [stream for stream in container.streams if stream.type == "audio"]
+    if not tracks:
+        n_videos = sum(stream.type == "video" for stream in container.streams)
+        content = f"{n_videos} video track{'s' if n_videos > 1 else ''}" if n_videos else "nothing in it"
+        kind = container.format.long_name.replace(" / ", " or ")
+        raise AudioError(NO_TRACK.format(name=name, kind=kind, content=content))
+    return next((track for track in tracks if track.codec_context is not None), tracks[0])
+
+
+def _decode_by_soundfile(file, findings):
+    """Yield what libsndfile makes of forms that FFmpeg does not know (MATLAB, HTK, SDS ...)."""
+    import soundfile
+
+    is_mpeg = file.read(3).startswith(MPEG_STARTS)
+    file.seek(0)
+    if is_mpeg:
         return
-    with sound:
-        if sound.format == "RAW":  # libsndfile took the ending of the name for a headerless format
-            raise AudioError(NOT_SOUND.format(name=name))
-        rate = check_sample_rate(sound.samplerate, name)
-        expected = sound.frames / rate if sound.frames < UNKNOWN_LENGTH else None
-        declared = _declared_seconds(sound)
-        yield SoundStream(rate, sound.channels, _soundfile_blocks(sound, name), expected, declared, name)
-
-
-def _declared_seconds(sound):
-    """Length that the header states, where libsndfile found the file to end before it; else None."""
-    found = CUT_OFF.search(sound.extra_info)
-    declared_bytes, present_bytes = map(int, found.groups()) if found else (0, 0)
-    if not present_bytes < declared_bytes < OPEN_END_BYTES:
-        return None
-    return sound.frames / sound.samplerate * declared_bytes / max(1, present_bytes)
-
-
-def _soundfile_blocks(sound, name):
-    """Read block by block, so that a header that declares too much cannot claim the memory for it."""
-    n_samples = 0
     try:
+        sound = soundfile.SoundFile(file)
+    except soundfile.LibsndfileError:
+        return
+    with sound, suppress(soundfile.LibsndfileError):
+        findings.expected_seconds = sound.frames / max(1, sound.samplerate)
         while len(block := sound.read(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)):
-            yield mix_to_mono(block, name)  # (n_samples, n_channels) -> (n_samples,)
-            n_samples += len(block)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(_describe_damage(name, n_samples, sound)) from error
-    if n_samples < sound.frames < UNKNOWN_LENGTH:
-        raise AudioError(_describe_damage(name, n_samples, sound))
-
-
-def _describe_damage(name, n_samples, sound):
-    seconds, declared = n_samples / sound.samplerate, sound.frames / sound.samplerate
-    return f"{name} is damaged or cut off after {seconds:.2f} of {declared:.2f} s: copy or export it again"
-
-
-@contextmanager
-def _open_with_audioread(path, name):
-    """Open what soundfile cannot, by the back ends that know other formats."""
-    import audioread
-    from audioread.rawread import RawAudioFile  # wav, aiff and au only: soundfile has refused those by now
-
-    backends = [backend for backend in audioread.available_backends() if backend is not RawAudioFile]
-    try:
-        with audioread.audio_open(path, backends) as sound:
-            if not sound.samplerate or not sound.channels:  # what ffmpeg says of bytes that only begin like sound
-                raise AudioError(NOT_SOUND.format(name=name))
-            rate = check_sample_rate(sound.samplerate, name)
-            yield SoundStream(rate, sound.channels, _audioread_blocks(sound, name), name=name)
-    except audioread.DecodeError as error:
-        raise AudioError(NOT_SOUND.format(name=name)) from error
-
-
-def _audioread_blocks(sound, name):
-    """Whole sample frames of 16 bits, wherever the back end cuts its buffers."""
-    rest, frame_bytes = b"", 2 * sound.channels
-    for buffer in sound:
-        data = rest + buffer
-        whole = len(data) - len(data) % frame_bytes
-        rest = data[whole:]
-        samples = np.frombuffer(data[:whole], "<i2").reshape(-1, sound.channels)
-        yield mix_to_mono(scale_integers(samples), name)
+            findings.seconds += len(block) / sound.samplerate
+            yield sound.samplerate, block

@@ -7,8 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from esc50.audio.decode import on_disk, open_file
-from esc50.audio.streams import AUDIO, BLOCK_SAMPLES, Sound, SoundStream, check_sample_rate, mix_to_mono, scale_integers
+from esc50.audio.streams import AUDIO, Findings, Sound, SoundStream, check_sample_rate
 from esc50.config import AudioError, TooLongError
 
 EXAMPLE_PREFIX = "example:"  # "example:siren" names a sound of esc50.audio.synthesis where a file could be named
@@ -21,17 +20,19 @@ def load_sound(
 ) -> Sound:
     """Bring a file or an array to mono float32 in [-1, 1] at 16 kHz.
 
-    Channels are averaged and other rates resampled (soxr HQ). Integers are divided by their full scale, so
-    that a mono 16-bit file at 16 kHz keeps its exact values. Floats are taken as they are: a peak up to 2.0,
-    the overshoot of lossy codecs, is cut back to [-1, 1] and shows in `Sound.peak`; a higher one is an error,
-    since any rescaling would be a guess.
+    Channels are averaged, except where they cancel: there the loudest one is taken. Other rates are resampled (soxr
+    HQ). Integers are divided by their full scale, so that a mono 16-bit file at 16 kHz keeps its exact values. Floats
+    are taken as they are; where they go beyond [-1, 1], the gain follows the highest peak so far down to that range.
+    Whatever was done or found shows in the attributes of `Sound`: nothing is clipped, and what of a file can be
+    decoded is taken, up to where its data end, whatever its header says.
 
     Parameters
     ----------
     source : str, os.PathLike, bytes, binary file object or np.ndarray
-        A sound file that soundfile reads (wav, flac, ogg, mp3, aiff ...) or audioread does (m4a, aac, webm,
-        where ffmpeg is installed); or its bytes; or samples of shape (n_samples,), (n_samples, n_channels) as
-        soundfile gives, or (n_channels, n_samples) as librosa gives: the smaller axis holds the channels.
+        A sound file, or a video with sound: what FFmpeg's libraries read and has a header (wav, flac, ogg, mp3, m4a,
+        webm, aiff, wma, mp4 ...), by its content, not its name; or its bytes; or samples of shape (n_samples,),
+        (n_samples, n_channels) as soundfile gives, or (n_channels, n_samples) as librosa gives: the smaller axis
+        holds the channels.
         Arrays may be uint8 (128 is silence), int8, int16, int32 or any float. Or ``example:siren`` for a sound
         of `esc50.audio.synthesis.EXAMPLES` (write ``./example:siren`` for a file of that name).
     sample_rate_hz : float, optional
@@ -47,9 +48,9 @@ def load_sound(
     Raises
     ------
     AudioError
-        If there is no such file or example; if it is not sound, damaged or empty; if it holds NaN or infinity; if it is
-        longer than `max_seconds`; or if no recording can have its sample rate or the array's dtype, shape or
-        scale.
+        If there is no such file or example; if it is not sound, is empty, or nothing of it can be decoded; if it holds
+        NaN or infinity; if it is longer than `max_seconds`; or if no recording can have its sample rate or the array's
+        dtype or shape.
     """
     with open_sound(source, sample_rate_hz=sample_rate_hz) as stream:
         waveform = np.concatenate(list(_limit(max_seconds, stream)))  # (n_samples,)
@@ -86,7 +87,9 @@ def open_sound(source: SoundSource, *, sample_rate_hz: float | None = None) -> I
         return
     if sample_rate_hz is not None:
         raise AudioError(f"sample_rate_hz={sample_rate_hz} beside a file, which states its own: leave it out")
-    with on_disk(source) as (path, name), open_file(path, name) as stream:
+    from esc50.audio.decode import open_file, open_source  # FFmpeg takes 0.1 s, which arrays do without
+
+    with open_source(source) as (file, name), open_file(file, name) as stream:
         yield stream
 
 
@@ -97,9 +100,8 @@ def _open_array(samples, sample_rate_hz):
         raise AudioError(f"the array is empty (shape {samples.shape}): nothing was recorded")
     rate = check_sample_rate(sample_rate_hz, "the array")
     samples = _channels_last(samples)  # (n_samples, n_channels)
-    blocks = (samples[start : start + BLOCK_SAMPLES] for start in range(0, len(samples), BLOCK_SAMPLES))
-    mono = (mix_to_mono(scale_integers(block), "the array") for block in blocks)
-    return SoundStream(rate, samples.shape[1], mono, len(samples) / rate)
+    findings = Findings(expected_seconds=len(samples) / rate)
+    return SoundStream(rate, samples.shape[1], [(rate, samples)], findings)
 
 
 def _channels_last(samples):

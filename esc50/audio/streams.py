@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import reduce
+from itertools import groupby
 from math import isfinite
 from numbers import Real
 from typing import Any, ClassVar
@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import soxr
 
+from esc50.audio.mixing import Mixer
 from esc50.config import AudioError, AudioSettings, YamnetSettings
 
 AUDIO = AudioSettings()
@@ -17,7 +18,9 @@ YAMNET = YamnetSettings()
 FULL_SCALE = 32767 / 32768  # the highest 16-bit sample
 CLIPPED_FRACTION = 0.01  # a slow sine at full scale has 0.5 % of its samples in flat tops, a clipped one far more
 OVERSHOOT_PEAK = 2.0  # lossy codecs overshoot 1 a little; +6 dB and more is another scale, not overshoot
-BLOCK_SAMPLES = 1 << 18
+QUIET_PEAK = 10 ** (-40 / 20)  # a peak below -40 dB of full scale is very quiet
+MAX_PEAK = 1e30  # float32 ends at 3e38, and sums need room
+BLOCK_SAMPLES = 1 << 17  # of all channels together
 INTEGERS = ("uint8", "int8", "int16", "int32")  # as in a WAV file, where 128 is the silence of uint8
 
 
@@ -34,11 +37,17 @@ class SoundFacts:
     duration_seconds : float
         Length of the source.
     peak : float
-        Largest absolute sample of the 16 kHz mono mix; above 1 where overshoot was cut back to [-1, 1].
+        Largest absolute sample of the 16 kHz mono mix; above 1 where the gain was lowered to keep it within [-1, 1].
     clipped_fraction : float
         Share of the source's samples, mixed to mono, in flat tops: at full scale, and so is the next one.
     declared_seconds : float or None
         Length that the header states, where the file ends before it: a recording cut off.
+    states_no_length : bool
+        Whether the header, which should state the length, states none or one that cannot be.
+    n_damaged : int
+        Places at which sound is missing or could not be decoded: they are left out.
+    is_opposite_phase : bool
+        Whether somewhere the channels cancelled in their mean, so that the loudest was taken.
     """
 
     source_sample_rate_hz: float
@@ -47,6 +56,9 @@ class SoundFacts:
     peak: float
     clipped_fraction: float
     declared_seconds: float | None = None
+    states_no_length: bool = False
+    n_damaged: int = 0
+    is_opposite_phase: bool = False
     sample_rate_hz: ClassVar[int] = AUDIO.sample_rate_hz  # of every waveform here: 16,000 Hz
 
     @property
@@ -64,6 +76,16 @@ class SoundFacts:
         """Whether over 1 % of the samples are in flat tops: the recording was too loud."""
         return self.clipped_fraction > CLIPPED_FRACTION
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the peak stays under -40 dB of full scale, with something to hear all the same."""
+        return self.peak < QUIET_PEAK and not self.is_silent
+
+    @property
+    def is_beyond_scale(self) -> bool:
+        """Whether the peak is above 2: no codec's overshoot, but samples of another scale."""
+        return self.peak > OVERSHOOT_PEAK
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sound(SoundFacts):
@@ -79,6 +101,21 @@ class Sound(SoundFacts):
 
 
 @dataclass(eq=False)
+class Findings:
+    """What decoding brings to light, bit by bit: see `SoundFacts` and `SoundStream`."""
+
+    seconds: float = 0.0  # decoded so far
+    missing_seconds: float = 0.0  # between what was decoded
+    bytes_per_second: int = 0  # of what was decoded last
+    position: int = 0  # of the last packet, in bytes
+    expected_seconds: float | None = None
+    declared_seconds: float | None = None
+    states_no_length: bool = False
+    n_damaged: int = 0
+    ends_in_damage: bool = False  # which is not counted: it may be where the file was cut off
+
+
+@dataclass(eq=False)
 class SoundStream:
     """A sound that is read block by block, so that an hour takes no more memory than a minute.
 
@@ -91,84 +128,109 @@ class SoundStream:
         Sample rate before resampling.
     source_channels : int
         Number of channels before mixing.
-    expected_seconds : float or None
-        Length of the source where its header states it; headers may be wrong.
-    declared_seconds : float or None
-        The same, only where the file is known to end before it.
     name : str
         Of the source, for messages.
     """
 
     source_sample_rate_hz: float
     source_channels: int
-    blocks: Iterable[np.ndarray] = field(repr=False)  # mono (n_samples,) at the source's rate
-    expected_seconds: float | None = None
-    declared_seconds: float | None = None
+    chunks: Iterable[tuple[float, np.ndarray]] = field(repr=False)  # (sample rate, samples (n_samples, n_channels))
+    findings: Findings = field(default_factory=Findings, repr=False)
     name: str = "the array"
+    _mixer: Mixer = field(default_factory=Mixer, init=False, repr=False)
     _peak: float = field(default=0.0, init=False, repr=False)
+    _seconds: float = field(default=0.0, init=False, repr=False)
     _n_read: int = field(default=0, init=False, repr=False)
     _n_clipped: int = field(default=0, init=False, repr=False)
 
     @property
+    def expected_seconds(self) -> float | None:
+        """Length of the source where its header states it or its size tells; either may be wrong."""
+        return self.findings.expected_seconds
+
+    @property
     def facts(self) -> SoundFacts:
         """What is known from the blocks read so far: of the whole sound after the last."""
+        is_beyond_scale = self._peak > OVERSHOOT_PEAK  # full scale is no limit there
         return SoundFacts(
             source_sample_rate_hz=float(self.source_sample_rate_hz),
             source_channels=self.source_channels,
-            duration_seconds=self._n_read / self.source_sample_rate_hz,
+            duration_seconds=self._seconds,
             peak=self._peak,
-            clipped_fraction=self._n_clipped / max(1, self._n_read),
-            declared_seconds=self.declared_seconds,
+            clipped_fraction=0.0 if is_beyond_scale else self._n_clipped / max(1, self._n_read),
+            declared_seconds=self.findings.declared_seconds,
+            states_no_length=self.findings.states_no_length,
+            n_damaged=self.findings.n_damaged,
+            is_opposite_phase=self._mixer.has_cancelled,
         )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the blocks, (n_samples,) each, and count what they hold."""
         n_out = 0
-        for waveform in _resample(self._count(), self.source_sample_rate_hz):
+        for waveform in self._bring_to_rate():
             self._peak = max(self._peak, float(np.abs(waveform).max(initial=0)))
             n_out += len(waveform)
-            yield np.clip(waveform, -1.0, 1.0)
+            yield waveform / np.float32(max(1.0, self._peak))  # the gain follows the highest peak so far
         if not self._n_read:
             raise AudioError(f"{self.name} holds no samples (0 s), or is cut off: record or copy it again")
         if not n_out:
             seconds = self.facts.duration_seconds
             raise AudioError(f"{self.name} lasts {seconds:.6f} s, less than one sample at 16 kHz: record a longer one")
 
-    def _count(self):
-        was_full = np.zeros(1, bool)
-        for mono in self.blocks:
+    def _bring_to_rate(self):
+        """Yield mono blocks at 16 kHz; joined files may change their rate, channels or numbers on the way."""
+        for (rate, n_channels, _), part in groupby(self.chunks, key=_describe_form):
+            blocks = _regroup((samples for _, samples in part), max(1, BLOCK_SAMPLES // n_channels))
+            mono = (self._mixer.mix(to_float32(block, self.name)) for block in blocks)
+            yield from _resample(self._count(mono, rate), rate)
+
+    def _count(self, blocks, rate):
+        seconds_before, n_read, was_full = self._seconds, 0, np.zeros(1, bool)
+        for mono in blocks:
             is_full = np.concatenate([was_full, np.abs(mono) >= FULL_SCALE])
             self._n_clipped += int(np.count_nonzero(is_full[1:] & is_full[:-1]))
-            self._n_read += len(mono)
-            was_full = is_full[-1:]
+            n_read, was_full = n_read + len(mono), is_full[-1:]
+            self._seconds = seconds_before + n_read / rate
             yield mono
+        self._n_read += n_read
 
 
-def scale_integers(samples: np.ndarray) -> np.ndarray:
-    """Bring integers to [-1, 1) by their full scale and leave floats as they are."""
+def _describe_form(chunk):
+    rate, samples = chunk
+    return rate, samples.shape[1], samples.dtype
+
+
+def _regroup(chunks, n_rows):
+    """Join and cut arrays to `n_rows` each, the last as long as it comes: what is decided by block is then the same."""
+    held, n_held = [], 0
+    for chunk in chunks:
+        while n_held + len(chunk) >= n_rows:
+            yield np.concatenate([*held, chunk[: n_rows - n_held]])
+            chunk, held, n_held = chunk[n_rows - n_held :], [], 0
+        held, n_held = [*held, chunk], n_held + len(chunk)
+    if n_held:
+        yield np.concatenate(held)
+
+
+def to_float32(samples: np.ndarray, name: str) -> np.ndarray:
+    """Divide integers by their full scale, which is exact but for the last bits of 32; leave floats as they are."""
     if samples.dtype.kind == "f":
-        return samples
+        _check_values(samples, name)
+        return samples.astype(np.float32, copy=False)
     if samples.dtype.name not in INTEGERS:
         known = ", ".join(INTEGERS)
         raise AudioError(f"samples of dtype {samples.dtype} have no known scale: convert to {known} or float32")
     silence = 128 if samples.dtype == np.uint8 else 0
-    return (samples.astype(np.float64) - silence) / 2 ** (8 * samples.itemsize - 1)
+    return (samples.astype(np.float32) - np.float32(silence)) / np.float32(2 ** (8 * samples.itemsize - 1))
 
 
-def mix_to_mono(samples: np.ndarray, name: str) -> np.ndarray:
-    """Average (n_samples, n_channels) to mono float32 (n_samples,), once the values are known to be sound."""
+def _check_values(samples, name):
     peak = np.maximum(samples.max(initial=0), -samples.min(initial=0))  # NaN wins
     if not np.isfinite(peak):
-        raise AudioError(
-            f"{name} has samples that are {samples[~np.isfinite(samples)][0]}: repair or remove them first"
-        )
-    if peak > OVERSHOOT_PEAK:
-        raise AudioError(
-            f"{name} reaches {peak:g} where full scale is 1: divide it by its full scale (32768 for 16 bits)"
-        )
-    samples = samples.astype(np.result_type(samples, np.float32), copy=False)
-    total = reduce(np.add, samples.T)  # many times as fast as `mean` along so short an axis
-    return (total / samples.shape[1]).astype(np.float32)
+        value = samples[~np.isfinite(samples)][0]
+        raise AudioError(f"{name} has samples that are {value}: repair or remove them first")
+    if float(peak) > MAX_PEAK:
+        raise AudioError(f"{name} reaches {peak:g}, which is no sound: divide it by its full scale, or repair it")
 
 
 def check_sample_rate(rate: Any, name: str) -> float:

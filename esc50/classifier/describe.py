@@ -75,20 +75,28 @@ def class_label(name):
 
 
 def list_faults(sound):
-    """Sentences about what makes a sound (an `esc50.audio.SoundFacts`) hard to classify."""
+    """Sentences about what makes a sound (an `esc50.audio.SoundFacts`) hard to classify, or was done to it."""
+    found = f"{sound.duration_seconds:.2f} s"
     if sound.declared_seconds is not None:
-        yield (
-            f"The recording was cut off: it ends after {sound.duration_seconds:.2f} of the "
-            f"{sound.declared_seconds:.2f} s that its header states."
-        )
+        yield f"The recording is cut off: it ends after {found} where its header says {sound.declared_seconds:.2f} s."
+    if sound.states_no_length:
+        yield f"The header states no true length, as when a recorder is stopped by force: {found} were found."
+    if sound.n_damaged:
+        places = f"{sound.n_damaged} places" if sound.n_damaged > 1 else "one place"
+        yield f"The recording is damaged at {places}: what cannot be decoded is left out."
     if sound.is_silent:
         yield "The sound is silent: its probabilities mean nothing."
     if sound.is_short:
-        needed = YamnetSettings().min_waveform_seconds
-        yield f"The sound lasts only {sound.duration_seconds:.2f} s: silence was added, up to {needed} s."
+        yield f"The sound lasts only {found}: silence was added, up to {YamnetSettings().min_waveform_seconds} s."
     if sound.is_clipped:
-        yield f"The recording was too loud: {100 * sound.clipped_fraction:.1f} % of its samples are clipped."
+        clipped = f"{100 * sound.clipped_fraction:.1f} %"
+        yield f"The recording was too loud: {clipped} of its samples are clipped, or over full scale."
+    if sound.is_beyond_scale:
+        yield f"The sound reaches {sound.peak:.3g} times full scale: it is played at a lower level."
+    if sound.is_quiet:
+        yield f"The sound is very quiet: it stays {-20 * np.log10(sound.peak):.0f} dB below full scale."
+    if sound.is_opposite_phase:
+        yield "Its channels are in opposite phase: the loudest one is used."
     rate = sound.source_sample_rate_hz
-    if rate != sound.sample_rate_hz:
-        lost = f", so nothing above {rate / 2:g} Hz is in it" if rate < sound.sample_rate_hz else ""
-        yield f"The sound was resampled from {rate:g} to {sound.sample_rate_hz} Hz{lost}."
+    if rate < sound.sample_rate_hz:
+        yield f"Nothing above {rate / 2:g} Hz is in the sound: it was sampled at {rate:g} Hz."

@@ -42,7 +42,7 @@ class Prediction:
     sound : esc50.audio.Sound
         The sound as it was classified.
     warnings : tuple of str
-        Sentences about a sound that is silent, too short, clipped or resampled.
+        Sentences about a sound that is silent, short, quiet, clipped, damaged, cut off ...
     is_known : bool
         False where the sound is none of the classes, by the model's rejection score and threshold, or silent.
     verdict : str

@@ -2,7 +2,7 @@
 
 Experiments: classical, cnn, plain, multilayer, kernel_ridge, distilled, finetuned. What they run on: base, run_cache,
 training, networks, metrics, results. What is made of them: nested_cv, ablation, shipping, trust_report, timelines,
-teaching.
+teaching. How the shipped model does on recordings of any kind: labels, evaluation.
 """
 
 from esc50.experiments.base import (

@@ -3,7 +3,6 @@
 from threading import Event
 
 import pytest
-from gradio.route_utils import delete_files_created_by_app
 
 from esc50.apps import web
 from esc50.classifier.explanation import explain
@@ -183,8 +182,7 @@ def test_what_the_microphone_hears_is_answered(page, screenshots):
 def test_files_are_swept_but_the_examples_stay(served, cache, sounds, page):
     upload(page, sounds["8 bit.wav"])
     assert list(cache.rglob("8 bit.wav"))
-    assert served.delete_cache == (300, 1800)
-    delete_files_created_by_app(served, age=0)
+    served.uploads.sweep(keep_seconds=0)
     assert not list(cache.rglob("8 bit.wav"))
     page.get_by_role("button", name="rain", exact=True).click()
     page.locator(".esc50-panel.known").wait_for()
@@ -193,7 +191,7 @@ def test_files_are_swept_but_the_examples_stay(served, cache, sounds, page):
 
 def test_a_sound_that_was_swept_is_asked_for_again(served, page, sounds):
     upload(page, sounds["24 bit.wav"])
-    delete_files_created_by_app(served, age=0)
+    served.uploads.sweep(keep_seconds=0)
     page.get_by_role("button", name="Why?").click()
     page.get_by_test_id("toast-body").get_by_text("give it again").wait_for()
     page.get_by_role("button", name="What is it?").click()

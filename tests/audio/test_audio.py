@@ -4,13 +4,12 @@ import io
 import subprocess
 import sys
 
-import audioread
 import numpy as np
 import pytest
 import soundfile
 import soxr
 
-from esc50.audio import decode, sound, synthesis
+from esc50.audio import streams, synthesis
 from esc50.audio.sound import load_sound, open_sound
 from esc50.config import AudioError, Esc50Error
 
@@ -174,7 +173,7 @@ def test_16_bit_at_16_khz_is_exact(tmp_path):
 
 
 def test_a_file_longer_than_one_block_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(decode, "BLOCK_SAMPLES", 1_000)
+    monkeypatch.setattr(streams, "BLOCK_SAMPLES", 1_000)
     noise = synthesis.white_noise(seconds=1.0)
     waveform = load_sound(written(tmp_path / "noise.wav", noise, RATE, subtype="FLOAT")).waveform
     np.testing.assert_array_equal(waveform, noise)
@@ -203,35 +202,6 @@ def test_a_flac_that_does_not_state_its_length_is_read_whole(tmp_path):
     assert load_sound(bytes(data)).duration_seconds == 1.0
 
 
-class OtherBackend:
-    """Stands for ffmpeg: audioread's back ends give blocks of 16-bit samples, channels side by side."""
-
-    samplerate, channels = 44_100, 2
-
-    def __init__(self, path):
-        self.samples = (32_768 * tone(self.samplerate, n_channels=self.channels)).astype("<i2")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def __iter__(self):
-        data = self.samples.tobytes()
-        return (data[start : start + 4_098] for start in range(0, len(data), 4_098))
-
-
-def test_what_soundfile_cannot_read_goes_to_audioread(tmp_path, monkeypatch):
-    monkeypatch.setattr(audioread, "available_backends", lambda: [OtherBackend])
-    path = tmp_path / "tone.m4a"
-    path.write_bytes(b"\0\0\0\x20ftypM4A only ffmpeg knows")
-    for source in (path, path.read_bytes()):
-        sound = load_sound(source)
-        assert_is_tone(sound)
-        assert (sound.source_sample_rate_hz, sound.source_channels) == (44_100, 2)
-
-
 # Blocks
 
 
@@ -239,7 +209,7 @@ def test_what_soundfile_cannot_read_goes_to_audioread(tmp_path, monkeypatch):
     ("ending", "rate", "n_channels"), [("wav", 44_100, 2), ("flac", 48_000, 1), ("mp3", 22_050, 2), ("wav", RATE, 6)]
 )
 def test_blocks_joined_are_the_whole_resampled_at_once(tmp_path, monkeypatch, ending, rate, n_channels):
-    monkeypatch.setattr(decode, "BLOCK_SAMPLES", 20_000)
+    monkeypatch.setattr(streams, "BLOCK_SAMPLES", 20_000)
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3 * rate, n_channels))
     path = written(tmp_path / f"noise.{ending}", noise, rate)
     with open_sound(path) as stream:
@@ -247,7 +217,7 @@ def test_blocks_joined_are_the_whole_resampled_at_once(tmp_path, monkeypatch, en
     samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
     whole = soxr.resample(samples.mean(axis=1), rate, RATE)
     assert len(blocks) > 5
-    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-5)
     assert (stream.facts.source_sample_rate_hz, stream.facts.source_channels) == (rate, n_channels)
     assert stream.expected_seconds == pytest.approx(stream.facts.duration_seconds) == pytest.approx(3.0, abs=0.1)
 
@@ -255,20 +225,8 @@ def test_blocks_joined_are_the_whole_resampled_at_once(tmp_path, monkeypatch, en
 def test_flat_tops_are_counted_across_blocks(monkeypatch):
     samples = np.clip(2 * synthesis.sine(100, amplitude=1.0), -1, 1)
     whole = load_sound(samples, sample_rate_hz=RATE).clipped_fraction
-    monkeypatch.setattr(sound, "BLOCK_SAMPLES", 50)
+    monkeypatch.setattr(streams, "BLOCK_SAMPLES", 50)
     assert load_sound(samples, sample_rate_hz=RATE).clipped_fraction == whole > 0.5
-
-
-def test_blocks_of_audioread_may_end_within_a_sample(tmp_path, monkeypatch):
-    class OddBuffers(OtherBackend):
-        def __iter__(self):
-            data = self.samples.tobytes()
-            return (data[start : start + 4_097] for start in range(0, len(data), 4_097))
-
-    path = tmp_path / "tone.m4a"
-    path.write_bytes(b"\0\0\0\x20ftypM4A only ffmpeg knows")
-    monkeypatch.setattr(audioread, "available_backends", lambda: [OddBuffers])
-    assert_is_tone(load_sound(path))
 
 
 def test_what_is_too_long_for_memory_is_refused_as_it_is_read(tmp_path):
@@ -325,11 +283,44 @@ def test_one_channel_with_an_axis_of_its_own_is_mono(shape):
     assert (sound.source_channels, len(sound.waveform)) == (1, RATE)
 
 
-def test_a_small_overshoot_is_cut_back_and_shows_in_the_peak():
+def test_an_overshoot_is_turned_down_and_shows_in_the_peak():
     sound = load_sound(tone(RATE, amplitude=1.2), sample_rate_hz=RATE)
     assert sound.peak == pytest.approx(1.2, abs=1e-3)
-    assert np.abs(sound.waveform).max() == 1.0
-    assert sound.is_clipped
+    np.testing.assert_allclose(sound.waveform, tone(RATE) * 2 * 1.2 / sound.peak, atol=1e-6)
+    assert sound.is_clipped and not sound.is_beyond_scale
+
+
+@pytest.mark.parametrize("peak", [2.1, 8.0, 32_767.0, 1e29])
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+def test_floats_far_above_full_scale_are_turned_down(tmp_path, peak, rate):
+    samples = tone(rate, amplitude=peak).astype(np.float32)
+    sound = load_sound(samples, sample_rate_hz=rate)
+    assert_is_tone(sound, amplitude=1.0)
+    assert np.abs(sound.waveform).max() == 1
+    assert sound.peak == pytest.approx(peak, rel=1e-2)
+    assert sound.is_beyond_scale and not sound.is_clipped
+    path = written(tmp_path / "loud.wav", samples, rate, subtype="FLOAT")
+    np.testing.assert_array_equal(load_sound(path).waveform, sound.waveform)
+
+
+def test_the_gain_follows_the_highest_peak_so_far(monkeypatch):
+    monkeypatch.setattr(streams, "BLOCK_SAMPLES", 1_000)
+    samples = np.repeat(np.float32([0.5, 4, 2, 8, 1]), 1_000)
+    waveform = load_sound(samples, sample_rate_hz=RATE).waveform
+    np.testing.assert_array_equal(waveform[::1_000], np.float32([0.5, 1, 0.5, 1, 0.125]))
+
+
+@pytest.mark.parametrize("peak", [2e30, 1e300])
+def test_values_that_no_sound_has(peak):
+    with pytest.raises(AudioError, match=r"the array reaches .*e\+3?0?0.*, which is no sound: divide it"):
+        load_sound(tone(RATE, amplitude=peak), sample_rate_hz=RATE)
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "is_quiet"), [(0.5, False), (0.011, False), (0.009, True), (2e-4, True), (9e-5, False)]
+)
+def test_very_quiet_is_a_peak_below_minus_40_decibel_and_not_silence(amplitude, is_quiet):
+    assert load_sound(synthesis.sine(440, amplitude=amplitude), sample_rate_hz=RATE).is_quiet == is_quiet
 
 
 def test_the_array_given_is_left_as_it_was():
@@ -356,8 +347,7 @@ def test_the_array_given_is_left_as_it_was():
         ("samples.raw", bytes(5_000), "has no header: read it with numpy.fromfile"),
     ],
 )
-def test_files_that_are_not_sound(tmp_path, monkeypatch, name, content, message):
-    monkeypatch.setattr(audioread, "available_backends", list)
+def test_files_that_are_not_sound(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(AudioError, match=message):
@@ -397,38 +387,6 @@ def test_a_file_with_no_samples(tmp_path):
         load_sound(path)
 
 
-@pytest.mark.parametrize("ending", ["flac", "mp3"])
-def test_a_file_that_is_cut_off(tmp_path, ending):
-    path = written(tmp_path / f"tone.{ending}", tone(RATE, seconds=5.0), RATE)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(AudioError, match=r"damaged or cut off after \d\.\d\d of 5\.\d\d s"):
-        load_sound(path)
-
-
-@pytest.mark.parametrize("ending", ["wav", "aiff", "au"])
-def test_a_plain_recording_that_is_cut_off_is_heard_and_says_what_is_missing(tmp_path, ending):
-    path = written(tmp_path / f"tone.{ending}", tone(RATE, seconds=5.0), RATE)
-    assert load_sound(path).declared_seconds is None
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 5])
-    sound = load_sound(path)
-    assert sound.duration_seconds == pytest.approx(2.0, abs=0.01)
-    assert sound.declared_seconds == pytest.approx(5.0, abs=0.01)
-
-
-@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
-def test_a_wav_that_was_written_into_a_pipe_is_not_cut_off(wav_bytes, size):
-    place = wav_bytes.index(b"data") + 4
-    sound = load_sound(wav_bytes[:place] + size.to_bytes(4, "little") + wav_bytes[place + 4 :])
-    assert (sound.duration_seconds, sound.declared_seconds) == (1.0, None)
-
-
-def test_a_header_that_declares_a_huge_length_claims_no_memory(tmp_path):
-    data = bytearray(written(tmp_path / "tone.flac", tone(RATE), RATE).read_bytes())
-    data[22:26] = b"\xff" * 4
-    with pytest.raises(AudioError, match=r"damaged or cut off after 1\.00 of 268435"):
-        load_sound(bytes(data))
-
-
 @pytest.mark.parametrize(("rate", "message"), [(0, "is not sound"), (1, "sample rate of 1 Hz")])
 def test_a_file_with_an_absurd_sample_rate(wav_bytes, rate, message):
     data = bytearray(wav_bytes)
@@ -446,12 +404,6 @@ def test_nan_and_infinity(tmp_path, value):
     path = written(tmp_path / "hole.wav", samples, RATE, subtype="FLOAT")
     with pytest.raises(AudioError, match=f"hole.wav has samples that are {value}"):
         load_sound(path)
-
-
-@pytest.mark.parametrize("peak", [2.1, 32_767.0, 1e300])
-def test_floats_far_above_full_scale(peak):
-    with pytest.raises(AudioError, match="where full scale is 1: divide"):
-        load_sound(tone(RATE, amplitude=peak), sample_rate_hz=RATE)
 
 
 @pytest.mark.parametrize(
@@ -531,10 +483,9 @@ def test_errors_are_of_the_two_kinds_that_callers_catch():
     assert issubclass(AudioError, ValueError)
 
 
-def test_damaged_bytes_end_in_sound_or_in_an_audio_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(audioread, "available_backends", list)  # ffmpeg would be started for each
+def test_damaged_bytes_end_in_sound_or_in_an_audio_error(tmp_path):
     rng = np.random.default_rng(0)
-    for ending in ("wav", "flac", "ogg", "aiff", "caf", "w64"):
+    for ending in ("wav", "flac", "ogg", "aiff", "caf", "w64", "mp3"):
         intact = written(tmp_path / f"noise.{ending}", tone(RATE, seconds=0.2), RATE).read_bytes()
         for _ in range(20):
             damaged = bytearray(intact)
@@ -546,7 +497,9 @@ def test_damaged_bytes_end_in_sound_or_in_an_audio_error(tmp_path, monkeypatch):
                 assert str(error)
 
 
-def test_neither_tensorflow_nor_librosa_is_imported():
-    code = "import sys, esc50.audio.sound; print({'tensorflow', 'librosa', 'keras'} & set(sys.modules))"
+def test_what_arrays_do_without_is_not_imported():
+    code = (
+        "import sys, esc50.audio.sound; print({'tensorflow', 'librosa', 'keras', 'av', 'soundfile'} & set(sys.modules))"
+    )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "set()"

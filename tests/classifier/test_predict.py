@@ -142,10 +142,13 @@ def test_the_top_classes_come_in_order_and_ties_in_label_order():
         (synthesis.sine(500), RATE, []),
         (synthesis.silence(), RATE, ["silent"]),
         (synthesis.sine(500, seconds=0.5), RATE, ["lasts only 0.50 s: silence was added, up to 0.975 s"]),
-        (np.clip(4 * synthesis.sine(500), -1, 1), RATE, ["too loud: 62.5 % of its samples are clipped"]),
-        (synthesis.sine(500), 44_100, ["resampled from 44100 to 16000 Hz."]),
-        (synthesis.sine(500), 8_000, ["8000 to 16000 Hz, so nothing above 4000 Hz is in it"]),
-        (synthesis.silence(seconds=0.1), 22_050, ["silent", "lasts only 0.07 s", "resampled"]),
+        (np.clip(4 * synthesis.sine(500), -1, 1), RATE, ["too loud: 62.5 % of its samples are clipped, or over"]),
+        (synthesis.sine(500), 44_100, []),
+        (synthesis.sine(500), 8_000, ["Nothing above 4000 Hz is in the sound: it was sampled at 8000 Hz."]),
+        (synthesis.silence(seconds=0.1), 22_050, ["silent", "lasts only 0.07 s"]),
+        (8 * synthesis.sine(500), RATE, ["reaches 4 times full scale: it is played at a lower level"]),
+        (synthesis.sine(500, amplitude=0.005), RATE, ["very quiet: it stays 46 dB below full scale"]),
+        (synthesis.sine(500)[:, np.newaxis] * np.float32([1, -1]), RATE, ["opposite phase: the loudest one is used"]),
     ],
 )
 def test_warnings(classifier, waveform, rate, warnings):

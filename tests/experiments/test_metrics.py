@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from esc50.experiments import metrics
 
@@ -92,3 +92,11 @@ def test_holm_is_that_of_a_worked_example():
     found = metrics.holm([np.nan, 0.01, 0.04, 0.03, 0.005])
     np.testing.assert_allclose(found, [np.nan, 0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(metrics.holm([0.9, 0.8]), [1, 1])
+
+
+def test_the_weighted_roc_is_that_of_repeated_clips(rng):
+    positive, scores, weights = rng.random(80) < 0.4, np.round(rng.normal(size=80), 1), rng.integers(0, 4, size=80)
+    fpr, tpr = metrics.weighted_roc(positive, scores, weights)
+    expected = roc_auc_score(np.repeat(positive, weights), np.repeat(scores, weights))
+    assert np.trapezoid(tpr, fpr) == pytest.approx(expected)
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)

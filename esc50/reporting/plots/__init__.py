@@ -7,6 +7,7 @@ from importlib import import_module
 
 _NAMES = {
     "events": "plot_events",
+    "evaluation": "plot_evaluation",
     "explanation": "plot_explanation",
     "maps": "plot_guesses plot_map plot_map_names plot_map_part plot_map_values",
     "metrics": "plot_ablation plot_confusion plot_model_comparison plot_per_class plot_protocols plot_training_curves",

@@ -95,7 +95,7 @@ def plot_per_class(values, names, themes, *, label, ax=None):
     """Draw one bar a class, coloured by theme, the highest on top."""
     ax = ax or plt.gca()
     order = np.argsort(values, kind="stable")
-    colors = [THEME_PALETTE[themes[i]] for i in order]
+    colors = [THEME_PALETTE.get(themes[i], "0.6") for i in order]
     ax.barh(np.arange(len(order)), np.asarray(values)[order], color=colors, height=0.75)
     ax.set_yticks(np.arange(len(order)), [class_label(names[i]) for i in order], fontsize=8)
     ax.set(xlabel=label, ylim=(-0.6, len(order) - 0.4))

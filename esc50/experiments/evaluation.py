@@ -1,0 +1,373 @@
+"""How well the classifier does on any labelled recordings: what ``esc50 evaluate`` measures."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import esc50
+from esc50.audio.sound import load_sound
+from esc50.classifier.model_io import DEFAULT_MODEL
+from esc50.classifier.predict import SoundClassifier
+from esc50.config import META_DIR, AudioError, LabelsError
+from esc50.experiments import metrics, run_cache
+from esc50.experiments.labels import NONE, read_labels
+
+N_RESAMPLES = 1000
+LEVEL = 0.95  # of the intervals
+TPR = 0.95  # where the share of accepted sounds of no class is read off
+N_WORST = 10
+PROBABILITY = "p_"  # and a class: a column of its probabilities in a table
+ALONE = "a recording of its own: "
+RUNTIME = ("config.py", "audio", "classifier", "models", "yamnet")  # parts of the package that determine an answer
+PACKAGES = ("av", "numpy", "onnxruntime", "soundfile", "soxr")
+DEFINITIONS = {
+    "accuracy": "share of the files of a class whose most probable class is theirs, accepted or not",
+    "top3_accuracy": "share of the files of a class whose class is among the three most probable",
+    "macro_recall": "mean over the classes present of the share of their files that is right",
+    "macro_f1": "mean over the classes present of F1, counted on the files of a class",
+    "ece": f"expected calibration error of the files of a class, {metrics.RELIABILITY_BINS} bins; without an interval",
+    "right_refused": 'share of the right answers that are refused as "none of these"',
+    "none_accepted": "share of the files of no class that are given one",
+    "accepted_right": "share of the accepted answers, to files of every kind, that are right",
+    "auroc": "area under the ROC curve of the rejection score: right answers against files of no class",
+    "fpr_at_95_tpr": "share of the files of no class that pass at the score that 95 % of the right answers reach",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was measured on labelled recordings.
+
+    Attributes
+    ----------
+    predictions : pandas.DataFrame
+        A row for each recording: the columns of the labels, then ``predicted``, ``probability``, ``is_known``,
+        ``ood_score``, ``is_silent`` and ``error``, the reason why a file could not be read.
+    probabilities : pandas.DataFrame
+        Of the same rows, a column for each class; NaN for files that could not be read.
+    report : dict
+        The figures in plain types, as ``esc50 evaluate --format json`` writes them; what cannot be computed is not
+        there.
+    """
+
+    predictions: pd.DataFrame
+    probabilities: pd.DataFrame
+    report: dict
+
+
+def evaluate(labels, *, model=None, audio=None, gain_decibels=0.0, resume=True, progress=False, seed=0) -> Evaluation:
+    """Measure the classifier on labelled recordings.
+
+    Parameters
+    ----------
+    labels : path-like
+        A CSV file with the columns ``filename`` and ``category``, a class or "none"; ``source`` and ``recording`` are
+        used where they are there, others are kept. Or a folder in which each class has a folder of recordings.
+    model : str, path-like or SoundClassifier, optional
+        What `SoundClassifier.load` takes, or a classifier that is loaded; of such a one no answer is kept.
+    audio : path-like, optional
+        Folder from which filenames count; by default that of the CSV file.
+    gain_decibels : float
+        How much louder each recording is made before it is classified; cut off at full scale.
+    resume : bool
+        Take answers from earlier calls that had the same file, model and code, and keep those of this one.
+    progress : bool
+        Show a progress bar on stderr.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Evaluation
+        Predictions and a report with figures, their definitions and 95 % intervals, for which whole recordings are
+        drawn (percentile bootstrap), since clips of one recording are right or wrong together.
+
+    Raises
+    ------
+    LabelsError
+        The labels cannot be used, or no recording can be read.
+    ResultsError
+        There is no such model.
+    """
+    is_loaded = hasattr(model, "predict")
+    classifier = model if is_loaded else SoundClassifier.load(model)
+    found = read_labels(labels, classifier.class_names, audio=audio)
+    folder, notes = _cache_folder() if resume and not is_loaded else (None, [])
+    made_by = {"answers": _runtime_digest(model), "gain": gain_decibels} if folder else None
+    answers = _answer_all(classifier, found.paths, gain_decibels, folder, made_by, progress)
+    predictions, probabilities = _tabulate(found.table, answers, classifier.class_names)
+    about = {
+        "labels": os.fspath(labels),
+        "model": "given" if is_loaded else os.fspath(model or DEFAULT_MODEL),
+        "esc50": esc50.__version__,
+        "gain_decibels": gain_decibels,
+        "rejection_threshold": classifier.metadata["rejection"]["threshold"],
+    }
+    report = about | measure(predictions, probabilities, seed=seed)
+    return Evaluation(predictions, probabilities, report | {"notes": [*found.notes, *notes, *report["notes"]]})
+
+
+def measure(predictions, probabilities, *, seed=0, n_resamples=N_RESAMPLES):
+    """The report on predictions of any origin: the tables of an `Evaluation`."""
+    is_read = predictions["error"] == ""
+    if not is_read.any():
+        raise LabelsError(f"no recording could be read: {predictions['error'].iloc[0]}")
+    names = list(probabilities)
+    answers = _compare(predictions[is_read], probabilities[is_read])
+    known = answers[answers["target"] >= 0]
+    reliability = metrics.reliability_table(known["right"], known["probability"]) if len(known) else pd.DataFrame()
+    sources = dict(iter(answers.groupby("source")))
+    unreadable = predictions.loc[~is_read, ["filename", "error"]]
+    return {
+        "n_files": len(answers),
+        "n_known": len(known),
+        "n_none": len(answers) - len(known),
+        "n_classes": known["target"].nunique(),
+        "n_recordings": answers["group"].nunique(),
+        "n_silent": int(answers["silent"].sum()),
+        "n_unreadable": len(unreadable),
+        "metrics": _with_intervals(answers, seed, n_resamples),
+        "definitions": DEFINITIONS,
+        "bootstrap": {"resamples": n_resamples, "level": LEVEL, "seed": seed},
+        "per_class": _plain(_describe_classes(answers, names)),
+        "per_source": _plain(
+            {"source": name or "(not named)", **_describe_source(rows)}
+            for name, rows in sources.items()
+            if {*sources} != {""}
+        ),
+        "reliability": _plain(reliability.to_dict("records")),
+        "worst_mistakes": _plain(_worst_mistakes(predictions[is_read]).to_dict("records")),
+        "unreadable": unreadable.to_dict("records"),
+        "notes": [*_notes(answers)],
+    }
+
+
+def _runtime_digest(model):
+    """Of all that determines an answer beside the file: code and models of the runtime, and what decodes."""
+    package, own = Path(esc50.__file__).parent, Path(os.fspath(model or DEFAULT_MODEL))
+    files = [path for part in RUNTIME for path in (package / part, *sorted((package / part).rglob("*")))]
+    files += [own, own.with_suffix(".json")]
+    digest = hashlib.sha256(f"{own} {[version(name) for name in PACKAGES]}".encode())
+    for path in files:
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _cache_folder():
+    """Where answers are kept, in a checkout with all else that takes long; or none, and a sentence why."""
+    folder = run_cache.CACHE_DIR
+    if not META_DIR.exists():
+        import pooch
+
+        folder = Path(pooch.os_cache("esc50"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return None, [f"answers are not kept for the next call: {folder} cannot be made ({error.strerror})"]
+    return folder, []
+
+
+def _answer_all(classifier, paths, gain_decibels, folder, made_by, progress):
+    """What the classifier says of each file, as a dict, or the `AudioError` that says why nothing."""
+    from tqdm.auto import tqdm
+
+    found = []
+    for path in tqdm(paths, desc="evaluating", unit="file", disable=not progress):
+        answer = partial(_answer, classifier, path, gain_decibels)
+        content = made_by and _file_digest(path)
+        key = {**(made_by or {}), "file": content, "suffix": path.suffix}
+        try:
+            found.append(run_cache.kept(key, answer, folder=folder) if content else answer())
+        except AudioError as error:
+            found.append(error)
+    return found
+
+
+def _file_digest(path):
+    """Of the bytes of a file, whatever its name; None where it cannot be opened, of which the classifier says why."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def _answer(classifier, path, gain_decibels):
+    source = {"source": path}
+    if gain_decibels:
+        sound = load_sound(path)
+        louder = np.clip(10 ** (gain_decibels / 20) * sound.waveform, -1, 1).astype(np.float32)
+        source = {"source": louder, "sample_rate_hz": sound.sample_rate_hz}
+    prediction = classifier.predict(**source)
+    return {
+        "probabilities": prediction.probabilities,
+        "is_known": bool(prediction.is_known),
+        "ood_score": float(prediction.ood_score),
+        "is_silent": prediction.sound.is_silent,
+    }
+
+
+def _tabulate(table, answers, class_names):
+    """The labels with what was predicted, and the probabilities (n_files, n_classes)."""
+    nothing = np.full(len(class_names), np.nan)
+    values = np.stack([nothing if isinstance(each, AudioError) else each["probabilities"] for each in answers])
+    columns = [_columns_of(each, class_names) for each in answers]
+    predicted = pd.DataFrame(columns, index=table.index).astype({"is_known": "boolean", "is_silent": "boolean"})
+    earlier = [*predicted, *(f"{PROBABILITY}{name}" for name in class_names)]
+    kept = table.drop(columns=earlier, errors="ignore")
+    return kept.join(predicted), pd.DataFrame(values, columns=class_names, index=table.index)
+
+
+def _columns_of(answer, class_names):
+    if isinstance(answer, AudioError):
+        empty = {"predicted": "", "probability": np.nan, "is_known": None, "ood_score": np.nan, "is_silent": None}
+        return {**empty, "error": str(answer)}
+    best = int(answer["probabilities"].argmax())
+    found = {"predicted": class_names[best], "probability": float(answer["probabilities"][best])}
+    return found | {key: answer[key] for key in ("is_known", "ood_score", "is_silent")} | {"error": ""}
+
+
+def _compare(predictions, probabilities):
+    """What the figures are computed from: labels in numbers, -1 for a sound of no class."""
+    names, values = pd.Index(probabilities.columns), probabilities.to_numpy()
+    target = names.get_indexer(predictions["category"])  # (n_files,)
+    own = np.where(target < 0, np.nan, values[np.arange(len(target)), target])
+    silent, score = predictions["is_silent"].astype(bool), predictions["ood_score"]
+    return pd.DataFrame(
+        {
+            "target": target,
+            "predicted": values.argmax(axis=1),
+            "right": values.argmax(axis=1) == target,
+            "in_top3": (values > own[:, np.newaxis]).sum(axis=1) < 3,
+            "probability": predictions["probability"],
+            "accepted": predictions["is_known"].astype(bool),
+            "score": score.mask(silent, score.min() - 1),  # silence is refused whatever its score
+            "silent": silent,
+            "source": predictions["source"].str.strip() if "source" in predictions else "",
+            "group": _groups(predictions),
+        }
+    )
+
+
+def _groups(predictions):
+    """The recording of each file; one that is not named is a recording of its own."""
+    recording = predictions.get("recording", pd.Series("", index=predictions.index)).str.strip()
+    return recording.mask(recording == "", ALONE + predictions["filename"])
+
+
+def compute_metrics(answers, weights):
+    """Every figure but the calibration error, of files that count several times; those that cannot be are left out."""
+    target, predicted, right, accepted = (
+        answers[key].to_numpy() for key in ("target", "predicted", "right", "accepted")
+    )
+    known, found = target >= 0, {}
+    if weights[known].any():
+        found |= _classification(target[known], predicted[known], weights[known], answers["in_top3"].to_numpy()[known])
+    shares = {
+        "right_refused": (right, ~accepted),
+        "none_accepted": (~known, accepted),
+        "accepted_right": (accepted, right),
+    }
+    for name, (of, hit) in shares.items():
+        if weights[of].any():
+            found[name] = np.average(hit[of], weights=weights[of])
+    if weights[right].any() and weights[~known].any():
+        found |= _separation(
+            right[right | ~known], answers["score"].to_numpy()[right | ~known], weights[right | ~known]
+        )
+    return found
+
+
+def _classification(target, predicted, weights, in_top3):
+    n_classes = max(target.max(), predicted.max()) + 1
+    hit, true, said = metrics.count_by_class(target, predicted, weights, n_classes=n_classes)
+    present = true > 0
+    return {
+        "accuracy": hit.sum() / true.sum(),
+        "top3_accuracy": np.average(in_top3, weights=weights),
+        "macro_recall": (hit / true.clip(1))[present].mean(),
+        "macro_f1": (2 * hit / (true + said).clip(1))[present].mean(),
+    }
+
+
+def _separation(right, scores, weights):
+    """How well the score tells right answers from sounds of no class."""
+    fpr, tpr = metrics.weighted_roc(right, scores, weights)
+    return {"auroc": np.trapezoid(tpr, fpr), "fpr_at_95_tpr": fpr[tpr >= TPR][0]}
+
+
+def _with_intervals(answers, seed, n_resamples):
+    """Each figure with its value and, where resampling moves it, the ends of its interval."""
+    group, names = pd.factorize(answers["group"])  # (n_files,)
+    values, known = compute_metrics(answers, np.ones(len(answers))), answers["target"] >= 0
+    if known.any():
+        values["ece"] = metrics.expected_calibration_error(answers["right"][known], answers["probability"][known])
+    rng, draws = np.random.default_rng(seed), []
+    for _ in range(n_resamples):
+        times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        draws.append(compute_metrics(answers, times[group]))
+    ends = pd.DataFrame(draws).quantile([(1 - LEVEL) / 2, (1 + LEVEL) / 2])  # (2, n_metrics)
+    found = {}
+    for name in (name for name in DEFINITIONS if name in values):
+        low, high = ends.get(name, (0, 0))  # the calibration error has none: resampling inflates it
+        interval = {"low": low, "high": high} if low < high else {}
+        [found[name]] = _plain([{"value": values[name], **interval}])
+    return found
+
+
+def _describe_classes(answers, names):
+    """Of each class that is present, the one with the fewest right answers first, and last of the files of none."""
+    known = answers[answers["target"] >= 0]
+    hit, true, said = metrics.count_by_class(
+        known["target"], known["predicted"], np.ones(len(known)), n_classes=len(names)
+    )
+    rows = []
+    for label, files in known.groupby("target"):
+        f1 = 2 * hit[label] / (true[label] + said[label])
+        shares = {"recall": files["right"].mean(), "top3_accuracy": files["in_top3"].mean(), "f1": f1}
+        rows.append(_describe_files(names[label], files, ~files["right"], names) | shares)
+    rows.sort(key=lambda row: (row["recall"], -row["n_files"]))
+    none = answers[answers["target"] < 0]
+    return [*rows, _describe_files(NONE, none, none["accepted"], names)] if len(none) else rows
+
+
+def _describe_files(name, files, wrong, names):
+    mistaken = files.loc[wrong, "predicted"].value_counts()
+    worst = {"mistaken_for": names[mistaken.index[0]], "n_mistaken": int(mistaken.iloc[0])} if len(mistaken) else {}
+    return {"class_name": name, "n_files": len(files), "accepted": files["accepted"].mean(), **worst}
+
+
+def _describe_source(answers):
+    n_known = int((answers["target"] >= 0).sum())
+    counts = {"n_known": n_known, "n_none": len(answers) - n_known}
+    return counts | compute_metrics(answers, np.ones(len(answers)))
+
+
+def _worst_mistakes(predictions):
+    """Accepted answers that are wrong, the surest first."""
+    wrong = predictions[(predictions["predicted"] != predictions["category"]) & predictions["is_known"]]
+    worst = wrong.sort_values("probability", ascending=False, kind="stable").head(N_WORST)
+    return worst[["filename", "category", "predicted", "probability"]]
+
+
+def _notes(answers):
+    if n_alone := int((answers["group"].str.startswith(ALONE)).sum()):
+        yield f"{n_alone} of {len(answers)} files name no recording: each counts as one, which makes intervals narrow"
+    if n_silent := int(answers["silent"].sum()):
+        yield f"{n_silent} of {len(answers)} files are silent: refused, whatever their score"
+
+
+def _plain(rows):
+    """Dicts of values that JSON can hold, without what is missing."""
+    return [{key: _round(value) for key, value in row.items() if not pd.isna(value)} for row in rows]
+
+
+def _round(value):
+    return round(float(value), 4) if isinstance(value, float) else value
