@@ -80,6 +80,7 @@ def test_deep_samples_keep_the_precision_of_float32(codec):
 # MP3 without a header of its own, and joined files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", MP3_RATES)
 @pytest.mark.parametrize("quality", [None, 0, 9])
 @pytest.mark.parametrize("form", ["mp3", "wav", "matroska", "avi"])
