@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -218,35 +217,33 @@ def open_stream(stream, mode, **how):
 @contextmanager
 def _beside(path):
     target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        _create(beside, like=target)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+        beside = Path(folder) / path.name  # which some formats hold
+        if target.exists():
+            target.open("ab").close()  # refuses what this user may not write
+            _create(beside, like=target)
         yield beside
         _sync(beside)
         beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @contextmanager
 def _before(path):
     with tempfile.TemporaryDirectory() as folder:
-        beside = Path(folder) / f"output{path.suffix}"
+        beside = Path(folder) / path.name
         yield beside
         with beside.open("rb") as source, open_stream(find_stream(path), "wb") as sink:
             shutil.copyfileobj(source, sink)
 
 
 def _create(beside, *, like):
-    """Make an empty file: with the owner, permissions and attributes of an old one, where there is one."""
-    beside.touch(mode=0o600 if like.exists() else 0o666, exist_ok=False)
-    if like.exists():
-        like.open("ab").close()  # refuses what this user may not write
-        if hasattr(os, "chown"):
-            with suppress(PermissionError):
-                os.chown(beside, like.stat().st_uid, like.stat().st_gid)
-        shutil.copystat(like, beside)
+    """Make an empty file with the owner, the permissions and the attributes of another."""
+    beside.touch()
+    if hasattr(os, "chown"):
+        with suppress(PermissionError):
+            os.chown(beside, like.stat().st_uid, like.stat().st_gid)
+    shutil.copystat(like, beside)
 
 
 def _sync(path):

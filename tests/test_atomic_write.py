@@ -40,8 +40,9 @@ def test_a_file_and_its_folder_are_made(tmp_path):
     assert (tmp_path / "a" / "b" / "made.txt").read_text() == "new"
 
 
-def test_libraries_see_the_ending(tmp_path):
+def test_libraries_see_the_name(tmp_path):
     with atomic_write(tmp_path / "arrays.npz") as beside:
+        assert beside.name == "arrays.npz"
         np.savez(beside, a=np.arange(3))
     assert names(tmp_path) == ["arrays.npz"]
     assert np.load(tmp_path / "arrays.npz")["a"].tolist() == [0, 1, 2]
@@ -73,12 +74,12 @@ def test_a_new_file_has_the_mode_that_others_have(tmp_path):
 
 @posix
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o666, 0o755])
-def test_an_old_file_keeps_its_mode_and_nobody_else_reads_it_meanwhile(tmp_path, mode):
+def test_an_old_file_keeps_its_mode_and_nobody_else_reads_the_new_one_meanwhile(tmp_path, mode):
     path = tmp_path / "file.txt"
     path.write_text("old")
     path.chmod(mode)
     with atomic_write(path) as beside:
-        assert mode_of(beside) == mode
+        assert (mode_of(beside), mode_of(beside.parent)) == (mode, 0o700)
         beside.write_text("new")
     assert (mode_of(path), path.read_text()) == (mode, "new")
 
