@@ -1,6 +1,6 @@
 """``python -m esc50``: the same as the command ``esc50``."""
 
-from esc50.apps.cli import main
+from esc50.apps.start import main
 
 if __name__ == "__main__":
     main()

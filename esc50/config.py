@@ -1,8 +1,10 @@
 """Paths and shared settings, and the small things that every room needs: errors, atomic_write."""
 
+import errno
 import os
+import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -48,6 +50,10 @@ class NotebookError(Esc50Error):
     """No notebook, or more than one, has the name that was given."""
 
 
+class OutputError(Esc50Error, ValueError):
+    """What is there must not be overwritten, or cannot be."""
+
+
 class TeachingError(Esc50Error, ValueError):
     """A new class cannot be taught from what was given."""
 
@@ -71,6 +77,8 @@ SEEDS = (0, 1, 2)  # of every network that is reported
 ALL_LAYERS = tuple(range(1, 15))  # of YAMNet; the last is the embedding
 UPPER_LAYERS = tuple(range(7, 15))
 LAYERS_AND_SCORES = (15, *ALL_LAYERS)  # with the scores of AudioSet's classes in front
+OPEN_FILES = ("/dev/fd", "/proc/self/fd")  # names of the files that this process has open, by their numbers
+MAX_LINKS = 40  # of a chain, as Linux has it
 
 
 @dataclass(frozen=True)
@@ -185,6 +193,9 @@ def output_path(committed):
 def atomic_write(path):
     """Write a file beside its place and rename it when all is well; otherwise the old one stays.
 
+    An old file's permissions are kept. Where the path is a link, what it points to is replaced. A device, a pipe or
+    ``/dev/stdout`` cannot be replaced: it is written to when all is well.
+
     Parameters
     ----------
     path : Path
@@ -195,8 +206,67 @@ def atomic_write(path):
     context manager
         Gives the path to write to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
-        beside = Path(scratch) / path.name
+    path = Path(path)
+    with _beside(path) if find_stream(path) is None else _before(path) as beside:
         yield beside
-        beside.replace(path)
+
+
+def find_stream(path):
+    """Find what cannot be replaced, only written to, as `open` takes it; None for plain files.
+
+    A device, a pipe, or the number of a file that is open already: ``/dev/stdout``, what bash makes of ``>(program)``.
+    """
+    link = Path(path).absolute()
+    for _ in range(MAX_LINKS):
+        if str(link.parent) in OPEN_FILES and link.name.isdecimal():
+            return int(link.name)
+        if not link.is_symlink():
+            break
+        link = link.parent / link.readlink()
+    else:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    path = Path(path)
+    return path if path.exists() and not (path.is_file() or path.is_dir()) else None
+
+
+def open_stream(stream, mode, **how):
+    """Open what `find_stream` has found; a file that was open before stays open."""
+    return open(stream, mode, closefd=not isinstance(stream, int), **how)
+
+
+@contextmanager
+def _beside(path):
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+        beside = Path(folder) / path.name  # which some formats hold
+        if target.exists():
+            target.open("ab").close()  # refuses what this user may not write
+            _create(beside, like=target)
+        yield beside
+        _sync(beside)
+        beside.replace(target)
+
+
+@contextmanager
+def _before(path):
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder) / path.name
+        yield beside
+        with beside.open("rb") as source, open_stream(find_stream(path), "wb") as sink:
+            shutil.copyfileobj(source, sink)
+
+
+def _create(beside, *, like):
+    """Make an empty file with the owner, the permissions and the attributes of another."""
+    beside.touch()
+    if hasattr(os, "chown"):
+        with suppress(PermissionError):
+            os.chown(beside, like.stat().st_uid, like.stat().st_gid)
+    shutil.copystat(like, beside)
+
+
+def _sync(path):
+    """Wait until the disk holds a file, which is when the last of its errors come."""
+    with path.open("ab") as file:
+        os.fsync(file.fileno())

@@ -1,11 +1,12 @@
 """The command line: ``esc50``, or ``python -m esc50``."""
 
+import sys
 from pathlib import Path
 
 import click
 
 from esc50 import __version__
-from esc50.apps import commands
+from esc50.apps import commands, evaluate, start
 from esc50.apps.commands import MODEL, Esc50Command
 from esc50.config import BUILD_DIR, RAW_DIR
 
@@ -16,6 +17,12 @@ class Esc50Group(click.Group):
     """All commands; the help lists those that anyone can use before those of the study."""
 
     command_class = Esc50Command
+
+    def main(self, *args, **kwargs):
+        """Run; what the encoding of the standard output lacks is written as an escape."""
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
 
     def format_commands(self, ctx, formatter):
         """Write a section of the help for each of the two."""
@@ -34,7 +41,9 @@ def cli():
 cli.add_command(commands.predict)
 cli.add_command(commands.embed)
 cli.add_command(commands.app)
-main = cli  # the console command
+cli.add_command(evaluate.evaluate)
+cli.add_command(evaluate.classes)
+main = start.main  # the console command
 
 
 @cli.command(short_help="Download the recordings (646 MB).")

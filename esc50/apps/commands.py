@@ -2,19 +2,20 @@
 
 import os
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 
 import click
 
-from esc50.config import META_DIR, N_CLASSES, AudioError, Esc50Error, YamnetSettings, atomic_write
+from esc50.apps.outputs import STANDARD, TEXT, open_output
+from esc50.config import META_DIR, N_CLASSES, AudioError, Esc50Error, YamnetSettings
 
 MODELS = ("multilayer", "plain")  # esc50.classifier.model_io's, which would load ONNX Runtime for a help text
 FORMATS = ("table", "json", "csv", "audacity")
-OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
+OUTPUT = click.Path(path_type=Path)  # `open_output` says what is wrong with it, in one line
 NOTICE_SECONDS = 1.0  # a command that takes longer says that it is at work
 NEEDS_CHECKOUT = (
     "`esc50 {}` needs a checkout of the project, whose data/ is not part of the wheel, and the packages of the extra: "
@@ -85,13 +86,13 @@ MODEL = click.option(
 @click.option("--top", default=5, type=click.IntRange(1, N_CLASSES), help="Classes shown of each.")
 @click.option("--timeline", is_flag=True, help="Show which sounds occur when, in recordings of any length.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table")
-@click.option("--output", type=OUTPUT, help="File to write instead of the terminal.")
+@click.option("--output", type=OUTPUT, help="File to write, whole or not at all.")
 @MODEL
 @click.pass_context
 def predict(ctx, files, top, timeline, form, output, model):
     """Classify sounds, or show which sounds occur when in long recordings.
 
-    FILES are wav, flac, ogg, mp3, aiff and the like (m4a and webm with ffmpeg), "-" for standard input, or
+    FILES are wav, flac, ogg, mp3, m4a, webm, aiff and the like, videos with sound, "-" for standard input, or
     example:siren and other sounds that the package makes itself.
 
     A file that is not sound is named on stderr and does not stop the rest; the exit code is then 1.
@@ -103,19 +104,18 @@ def predict(ctx, files, top, timeline, form, output, model):
       esc50 predict --timeline garden.flac
       esc50 predict --timeline --format audacity --output labels.txt garden.flac
     """  # noqa: D301  (click's \b keeps the lines of the examples)
-    from esc50.classifier import formats
-
     _check_format(form, timeline, files)
     if timeline and ctx.get_parameter_source("top") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("a timeline tells one class at a time: leave out --top or --timeline")
-    columns = formats.EVENT_COLUMNS if timeline else formats.TOP_COLUMNS
-    write = partial(formats.as_csv, columns=columns) if form == "csv" else getattr(formats, f"as_{form}")
-    is_apart = timeline or output is not None or not sys.stdout.isatty()  # so that no bar runs through the answers
-    records = _records(files, model, top=None if timeline else top, progress=is_apart and sys.stderr.isatty())
+    is_apart = timeline or output is not None or not _is_terminal(sys.stdout)  # so that no bar runs through the answers
+    records = _records(files, model, top=None if timeline else top, progress=is_apart and _is_terminal(sys.stderr))
     failed = []
-    with _replacing(output, "w", encoding="utf-8", newline="") if output else nullcontext(sys.stdout) as out:
-        for text in write(_report_errors(records, failed, ctx.obj)):
-            click.echo(_escape(text, out.encoding or "utf-8"), file=out, nl=False)
+    with open_output(output, files, **TEXT) as out:
+        for text in _writer(form, timeline, out.encoding)(_report_errors(records, failed, ctx.obj)):
+            out.write(text)
+            out.flush()
+        if len(failed) == len(files):
+            ctx.exit(1)  # no answer: an old file stays as it is
     ctx.exit(1 if failed else 0)
 
 
@@ -135,16 +135,17 @@ def embed(ctx, files, output):
     import numpy as np
 
     failed, parts = [], []
-    for name, rows in _embeddings(files):
-        if isinstance(rows, AudioError):
-            _report(rows, failed)
-        else:
-            starts = np.arange(len(rows)) * YamnetSettings.patch_hop_seconds
-            parts.append((rows, np.full(len(rows), name), starts))
-    if parts:
+    with open_output(output, files, mode="wb") as file, closing(_embeddings(files)) as answers:
+        for name, rows in answers:
+            if isinstance(rows, AudioError):
+                _report(rows, failed)
+            else:
+                starts = np.arange(len(rows)) * YamnetSettings.patch_hop_seconds
+                parts.append((rows, np.full(len(rows), name), starts))
+        if not parts:
+            ctx.exit(1)
         embeddings, filename, starts = map(np.concatenate, zip(*parts, strict=True))
-        with _replacing(output, "wb") as file:
-            np.savez_compressed(file, embeddings=embeddings, filename=filename, start_seconds=starts)
+        np.savez_compressed(file, embeddings=embeddings, filename=filename, start_seconds=starts)
     ctx.exit(1 if failed else 0)
 
 
@@ -165,6 +166,17 @@ def _check_format(form, timeline, files):
         raise click.UsageError("a label track is made of a timeline: add --timeline")
     if form == "audacity" and len(files) > 1:
         raise click.UsageError("a label track belongs to one recording: give one file")
+
+
+def _writer(form, timeline, encoding):
+    """Function that makes text of records."""
+    from esc50.classifier import formats
+
+    if form == "csv":
+        return partial(formats.as_csv, columns=formats.EVENT_COLUMNS if timeline else formats.TOP_COLUMNS)
+    if form == "audacity":
+        return formats.as_audacity
+    return partial(formats.as_json if form == "json" else formats.as_table, encoding=encoding)
 
 
 def _records(files, model, *, top, progress):
@@ -197,28 +209,40 @@ def _embeddings(files):
     from esc50.classifier.timeline import embed_stream
     from esc50.yamnet.runtime import load_runtime
 
-    runtime, size, is_watched = load_runtime(), YamnetSettings.embedding_size, sys.stderr.isatty()
+    runtime, size, is_watched = load_runtime(), YamnetSettings.embedding_size, _is_terminal(sys.stderr)
+    is_over = Event()
 
-    def embed_file(name):
+    def end_early(*_):
+        if is_over.is_set():
+            raise AudioError("stopped")
+
+    def embed_file(source):
         try:
-            with open_sound(_source(name)) as stream:
-                parts = embed_stream(runtime.embed, stream, progress=is_watched and len(files) == 1)
+            with open_sound(source) as stream:
+                parts = embed_stream(runtime.embed, stream, progress=is_watched and len(files) == 1, on_block=end_early)
                 return np.concatenate([part[:, -size:].copy() for part in parts])  # not a view, which keeps the rest
         except AudioError as error:
             return error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        bar = {"total": len(files), "unit": "sound", "disable": not is_watched or len(files) == 1}
-        yield from zip(files, tqdm(pool.map(embed_file, files), **bar), strict=True)
+    pool, bar = ThreadPoolExecutor(os.cpu_count()), {"total": len(files), "unit": "sound"}
+    try:
+        parts = tqdm(pool.map(embed_file, map(_source, files)), **bar, disable=not is_watched or len(files) == 1)
+        yield from zip(files, parts, strict=True)
+    finally:
+        is_over.set()
+        pool.shutdown(cancel_futures=True)
 
 
 def _source(name):
-    return sys.stdin.buffer.read() if name == "-" else name
+    if name != STANDARD:
+        return name
+    if sys.stdin is None:
+        raise AudioError("the standard input is closed: give the name of a file")
+    return sys.stdin.buffer.read()
 
 
-def _escape(text, encoding):
-    """As the output can hold it: what it has no character for becomes an escape, which JSON reads as that character."""
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+def _is_terminal(stream):
+    return stream is not None and stream.isatty()
 
 
 def _report_errors(records, failed, notice):
@@ -230,7 +254,8 @@ def _report_errors(records, failed, notice):
 
 
 def _report(error, failed):
-    click.echo(f"Error: {error}", err=True)
+    with suppress(OSError):  # where stderr cannot be written, the rest is answered all the same
+        click.echo(f"Error: {error}", err=True)
     failed.append(error)
 
 
@@ -244,13 +269,3 @@ def _notice(text):
         yield timer
     finally:
         timer.cancel()
-
-
-@contextmanager
-def _replacing(output, mode, **how):
-    """Open a file that appears under its name only when all is written."""
-    try:
-        with atomic_write(output) as beside, beside.open(mode, **how) as file:
-            yield file
-    except OSError as error:
-        raise click.ClickException(f"{output} cannot be written ({error.strerror}): choose another place") from error

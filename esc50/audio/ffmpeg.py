@@ -15,14 +15,30 @@ from av.stream import Discard
 # concat, sdp ...), what is a picture or a text, and what has no header (s16le, alaw, gsm ...).
 CONTAINERS = (
     *("aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "avr", "caf", "dsf", "dss", "dts", "dtshd", "eac3"),
-    *("epaf", "flac", "flv", "iff", "ircam", "loas", "matroska", "mlp", "mov", "mp3", "mpc", "mpc8", "mpeg", "mpegts"),
+    *(
+        "epaf",
+        "flac",
+        "flv",
+        "hcom",
+        "iff",
+        "ircam",
+        "loas",
+        "matroska",
+        "mlp",
+        "mov",
+        "mp3",
+        "mpc",
+        "mpc8",
+        "mpeg",
+        "mpegts",
+    ),
     *("mxf", "nistsphere", "nut", "ogg", "oma", "pvf", "qcp", "qoa", "rm", "shn", "sox", "tak", "truehd", "tta", "voc"),
     *("vqf", "w64", "wav", "wsd", "wtv", "wv", "wve", "xwma"),
 )
 NOT_AMONG_THEM = ArgumentError  # FFmpeg's answer to content of another kind that it knows
 MISSING_SECONDS = 0.1  # a shorter gap, or a shorter end that is missing, is not worth a word
 MAX_BAD_START = 1_000  # packets in vain before the first that decodes
-TAGS = (b"ID3", b"TAG", b"APETAGEX")  # between files that were joined: no sound, and no damage either
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"Xing", b"Info")  # between MP3s that were joined: no sound, and no damage either
 LOSSLESS_FLOATS = ("pcm_", "wavpack")  # codecs whose samples may have any scale
 LOSSY_PEAK = 1.5  # of the others: a sound at full scale overshoots less
 OGG_START = b"OggS\0\2"  # of the first page of a link (RFC 3533)
@@ -90,9 +106,10 @@ def decode_track(container, track, findings, *, start=0):
     """
     if container.format.name == "caf":  # the last frame knows its length: FFmpeg takes the padding off once more
         track.codec_context.flags2 |= Flags2.skip_manual
-    n_failed, end = 0, None  # packets since the last that decoded, and the time at which it ended
+    n_failed, end, before = 0, None, b""  # packets since the last that decoded, when it ended, bytes of the one before
     for packet in _demux(container, track):
-        frames = _decode_packet(packet, track)
+        frames = _decode_packet(packet, track, before)
+        before = bytes(packet or b"")
         if packet is not None and packet.pos is not None:
             findings.position = start + packet.pos
         n_failed += frames is None
@@ -133,14 +150,15 @@ def _demux(container, track):
                 yield None
 
 
-def _decode_packet(packet, track):
+def _decode_packet(packet, track, before):
     """Frames of a packet; None where it is damaged."""
     if packet is None:
         return None
     try:
         return track.codec_context.decode(packet)
     except FFmpegError:
-        return [] if bytes(packet).startswith(TAGS) else None
+        is_tag = any(tag in before + bytes(packet) for tag in TAGS)  # the parser may have cut it
+        return [] if is_tag else None
 
 
 def _read_frames(frames, track, findings):

@@ -180,6 +180,9 @@ class SoundStream:
     def _bring_to_rate(self):
         """Yield mono blocks at 16 kHz; joined files may change their rate, channels or numbers on the way."""
         for (rate, n_channels, _), part in groupby(self.chunks, key=_describe_form):
+            if not AUDIO.min_sample_rate_hz <= rate <= AUDIO.max_sample_rate_hz:  # no join, but damage
+                self.findings.n_damaged += 1
+                continue
             blocks = _regroup((samples for _, samples in part), max(1, BLOCK_SAMPLES // n_channels))
             mono = (self._mixer.mix(to_float32(block, self.name)) for block in blocks)
             yield from _resample(self._count(mono, rate), rate)

@@ -3,12 +3,22 @@
 import csv
 import io
 import json
+from pathlib import Path
 
+from esc50.audio.sound import open_sound
 from esc50.classifier.describe import class_label, event_label
+from esc50.config import AudioError, OutputError
 
 TOP_COLUMNS = ("file", "rank", "class_name", "probability", "is_known")
 EVENT_COLUMNS = ("file", "start_seconds", "end_seconds", "class_name", "confidence", "is_known")
 BAR_CELLS = 20
+PLAIN = {ord("█"): "#", ord("–"): "-"}  # for outputs whose encoding lacks them
+SOUND_ENDINGS = (  # over such a file nothing is written, even where it cannot be read as sound
+    *(".3gp", ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".avi", ".caf", ".flac", ".gsm", ".m4a", ".m4b", ".mka"),
+    *(".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".pcm", ".raw", ".rf64", ".snd", ".voc", ".w64"),
+    *(".wav", ".wave", ".webm", ".wma"),
+)
+NAME_OUTPUT = "name another file for what is written, as in `--output answers.csv *.wav`"
 
 
 def prediction_record(name, prediction, *, top=5):
@@ -51,11 +61,45 @@ def error_record(name, error):
     return {"file": name, "error": str(error)}
 
 
-def as_json(records):
-    """One JSON array, each record on a line as soon as it is known."""
+def check_output(path):
+    """Refuse to overwrite a recording, or what no file can replace.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where something is to be written.
+
+    Raises
+    ------
+    OutputError
+        It is a sound by its content or, if it is there, by the ending of its name; or it is a folder or a disk.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"{printable(path)} is a folder: name a file in it")
+    if path.is_block_device():
+        raise OutputError(f"{printable(path)} is a disk, and all on it would be lost: name a file")
+    if path.is_file() and is_recording(path.resolve()):  # of /dev/stdout, too
+        raise OutputError(f"{printable(path)} is a recording and would be overwritten: {NAME_OUTPUT}")
+
+
+def is_recording(path):
+    """Whether a file is a sound, by its name or by its content."""
+    if path.suffix.lower() in SOUND_ENDINGS:
+        return True
+    try:
+        with open_sound(path):
+            return True
+    except AudioError:
+        return False
+
+
+def as_json(records, *, encoding="utf-8"):
+    """One JSON array, each record on a line as soon as it is known; in ASCII where the encoding lacks a character."""
     mark = "["
     for record in records:
-        yield f"{mark}\n{json.dumps(record, ensure_ascii=False)}"
+        text = json.dumps(record, ensure_ascii=False)
+        yield f"{mark}\n{text if _fits(text, encoding) else json.dumps(record)}"
         mark = ","
     yield "[\n]\n" if mark == "[" else "\n]\n"
 
@@ -67,12 +111,13 @@ def as_csv(records, *, columns):
         yield csv_lines([row[column] for column in columns] for row in _rows(record))
 
 
-def as_table(records):
+def as_table(records, *, encoding="utf-8"):
     """For people: verdict, bars or events, and warnings of each file."""
     for record in records:
         if "error" not in record:
             lines = _event_lines(record) if "events" in record else _top_lines(record)
-            yield "\n".join([*lines, *(f"  note: {warning}" for warning in record["warnings"]), "\n"])
+            text = "\n".join([*lines, *(f"  note: {warning}" for warning in record["warnings"]), "\n"])
+            yield text if _fits(text, encoding) else text.translate(PLAIN)
 
 
 def as_audacity(records):
@@ -95,11 +140,24 @@ def clock(seconds):
     return f"{start}:{rest // 10:02d}.{rest % 10}"
 
 
+def printable(name):
+    """A file's name on one line, whatever bytes it is made of."""
+    return str(name) if str(name).isprintable() else repr(str(name))
+
+
 def csv_lines(rows):
     """Rows as lines of CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def _fits(text, encoding):
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _rows(record):
@@ -110,7 +168,7 @@ def _rows(record):
 
 
 def _top_lines(record):
-    yield f"{record['file']} ({clock(record['duration_seconds'])}): {record['verdict']}"
+    yield f"{printable(record['file'])} ({clock(record['duration_seconds'])}): {record['verdict']}"
     for entry in record["top"]:
         name, share = class_label(entry["class_name"]), entry["probability"]
         yield f"  {name:<17}{100 * share:6.1f} %  {'█' * round(BAR_CELLS * share)}".rstrip()
@@ -119,7 +177,7 @@ def _top_lines(record):
 def _event_lines(record):
     events = record["events"]
     count = f"{len(events)} event{'' if len(events) == 1 else 's'}"
-    yield f"{record['file']} ({clock(record['duration_seconds'])}): {count}"
+    yield f"{printable(record['file'])} ({clock(record['duration_seconds'])}): {count}"
     for event in events:
         name, span = class_label(event["class_name"]), (event["start_seconds"], event["end_seconds"])
         doubt = "" if event["is_known"] else "  none of these?"

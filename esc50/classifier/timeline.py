@@ -13,7 +13,7 @@ from esc50.audio.loudness import level_blocks
 from esc50.audio.sound import open_sound
 from esc50.audio.streams import SoundFacts
 from esc50.classifier.describe import list_faults
-from esc50.classifier.formats import EVENT_COLUMNS, audacity_line, csv_lines
+from esc50.classifier.formats import EVENT_COLUMNS, audacity_line, check_output, csv_lines
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
 from esc50.config import AudioError, TooLongError, YamnetSettings, atomic_write
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames
@@ -104,7 +104,7 @@ class Timeline:
 
     @property
     def warnings(self) -> tuple:
-        """Sentences about a recording that is silent, too short, clipped, resampled or cut off."""
+        """Sentences about a recording that is silent, short, quiet, clipped, damaged, cut off ..."""
         return tuple(list_faults(self.facts))
 
     def records(self):
@@ -127,7 +127,7 @@ class Timeline:
         }
 
     def to_csv(self, path):
-        """Write the events as CSV with a header, whole or not at all.
+        """Write the events as CSV with a header, whole or not at all; an `OutputError` where a recording lies there.
 
         Parameters
         ----------
@@ -143,7 +143,7 @@ class Timeline:
         return _write(path, csv_lines([columns, *([row[key] for key in columns] for row in self.records())]))
 
     def to_json(self, path):
-        """Write `to_dict` as JSON, whole or not at all.
+        """Write `to_dict` as JSON, whole or not at all; an `OutputError` where a recording lies there.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class Timeline:
     def to_audacity(self, path):
         """Write the events as a label track, which Audacity opens by File, Import, Labels.
 
-        One line an event: start, end and class, between tabs.
+        One line an event: start, end and class, between tabs. An `OutputError` where a recording lies there.
 
         Parameters
         ----------
@@ -425,6 +425,7 @@ def _round_numbers(event):
 
 
 def _write(path, text):
+    check_output(path)
     with atomic_write(Path(path)) as beside:
         beside.write_text(text, encoding="utf-8", newline="")
     return Path(path)

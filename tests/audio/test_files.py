@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from odd_sounds import MP3_RATES, MUXED, PLAYLISTS, TAGS, bare_mp3, encoded, half, muxed, sound, with_fields, with_hole
 
-from esc50.audio import headers, load_sound
+from esc50.audio import headers, load_sound, streams
 from esc50.audio.sound import open_sound
 from esc50.classifier.describe import list_faults
 from esc50.config import AudioError
@@ -80,6 +80,7 @@ def test_deep_samples_keep_the_precision_of_float32(codec):
 # MP3 without a header of its own, and joined files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", MP3_RATES)
 @pytest.mark.parametrize("quality", [None, 0, 9])
 @pytest.mark.parametrize("form", ["mp3", "wav", "matroska", "avi"])
@@ -308,6 +309,13 @@ def test_damaged_places_are_counted():
     assert damaged.n_damaged == 3
     assert notes(damaged)[0] == "The recording is damaged at 3 places: what cannot be decoded is left out."
     assert damaged.peak < 3
+
+
+def test_a_part_of_an_absurd_rate_is_damage():
+    samples = np.full((4_000, 1), 0.5, np.float32)
+    stream = streams.SoundStream(16_000, 1, [(16_000, samples), (1, samples), (16_000, samples)])
+    assert sum(map(len, stream)) == 8_000
+    assert stream.facts.n_damaged == 1
 
 
 # What is no sound
