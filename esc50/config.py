@@ -149,7 +149,7 @@ class YamnetSettings:
 
 @dataclass(frozen=True)
 class LevelSettings:
-    """The level to which a sound is set before YAMNet takes it; chosen on ESC-50 and strangers' recordings: notebook 08."""
+    """The level to which a sound is set before YAMNet takes it."""
 
     target_rms: float = 0.1  # of the loudest 0.96 s: -20 dB of full scale
     max_gain: float = 1_000.0  # 60 dB: what is fainter is left faint, so that no noise floor is blown up

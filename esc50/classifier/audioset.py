@@ -43,6 +43,6 @@ def audioset_matrix(class_names, audioset_classes) -> np.ndarray:
 
 
 def audioset_prior(class_names, audioset_classes, settings=AUDIOSET):
-    """Matrix (n_audioset_classes, n_classes), bias (n_classes,) and weight, as `esc50.yamnet.export.head_model` takes."""
+    """Matrix (n_audioset_classes, n_classes), bias (n_classes,) and weight for `esc50.yamnet.export.head_model`."""
     matrix = audioset_matrix(class_names, audioset_classes)
     return matrix, settings.offset + settings.unmapped * ~matrix.any(axis=0), settings.weight

@@ -160,8 +160,8 @@ def describe_score(score, k):
         "class_score": "logarithm of YAMNet's own score of the likeliest class",
         "other_score": "logarithm of YAMNet's largest score of any other sound, taken negatively",
         "combined": (
-            f"score that combines similarity to the {k} nearest training clips, the head's energy, YAMNet's own score of "
-            "the likeliest class and its largest score of any other sound"
+            f"score that combines similarity to the {k} nearest training clips, the head's energy, YAMNet's own score "
+            "of the likeliest class and its largest score of any other sound"
         ),
     }[score]
 

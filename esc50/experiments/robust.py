@@ -21,7 +21,7 @@ FILES = ("levelled", "degraded", "degraded_anew")
 
 @dataclass(frozen=True)
 class RobustSettings(DistillationSettings):
-    """The distilled head, the level of its sounds, and the weight of YAMNet's scores beside it: see notebook 08."""
+    """The distilled head, the level of its sounds, and the weight of YAMNet's scores beside it."""
 
     level: LevelSettings = LEVEL
     audioset: AudioSetSettings = AUDIOSET
@@ -56,8 +56,5 @@ def add_scores(probabilities, scores, settings):
 
 
 SETTINGS = RobustSettings()
-TITLE = "**the distilled head at one level, with degraded copies and YAMNet's own scores** (the shipped model)"
-IDEA = "the same at one level, with degraded copies and YAMNet's own scores"
-N_VIEWS = len(FILES) * (1 + PARTS)
-MODELS = {"robust": Model(TITLE, IDEA, "distilled", LAYERS_AND_SCORES, n_frames=N_VIEWS)}
+MODELS = {"robust": Model(over="distilled", layers=LAYERS_AND_SCORES, n_frames=len(FILES) * (1 + PARTS))}
 EXPERIMENTS = [Experiment("robust", FILES, prepare, fit, MODELS, SETTINGS, SEEDS)]

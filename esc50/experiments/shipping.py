@@ -6,19 +6,16 @@ from functools import cached_property
 
 import numpy as np
 
-from esc50.classifier.audioset import audioset_prior
 from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
-from esc50.config import LAYERS_AND_SCORES, RESULTS_DIR
-from esc50.dataset import class_names
+from esc50.config import ALL_LAYERS, RESULTS_DIR
 from esc50.dataset.clips import load_clips
-from esc50.experiments import plain, robust
+from esc50.experiments import distilled, plain
 from esc50.experiments.base import find_experiments, take
 from esc50.experiments.keras_heads import EMBEDDING, recipe_of, save_classifier, to_head
 from esc50.experiments.kernel_ridge import KernelRidge
 from esc50.experiments.networks import with_logarithm
 from esc50.experiments.results import headline, summarise
-from esc50.yamnet.runtime import load_runtime
 
 
 @dataclass(frozen=True)
@@ -71,25 +68,19 @@ class Recipe:
 
 def fit_teacher(views, targets, settings):
     """Logits of kernel ridge regression, from which the head is distilled: it answers much as the head would."""
-    teacher = KernelRidge(views[: len(robust.FILES)], targets, settings=settings.teacher)
-    matrix, bias, weight = audioset_prior(class_names(), load_runtime().class_names, settings.audioset)
-    scale, n_scores = settings.teacher.inverse_temperature, len(matrix)
-
-    def logits(vectors):
-        outputs = teacher.outputs(np.log1p(vectors[:, n_scores:]))
-        return (scale * outputs + weight * np.log(vectors[:, :n_scores] @ matrix + bias)).astype(np.float32)
-
-    return logits
+    teacher = KernelRidge(views[: distilled.N_TAUGHT], targets, settings=settings.teacher)
+    scale = settings.teacher.inverse_temperature
+    return lambda vectors: (scale * teacher.outputs(np.log1p(vectors))).astype(np.float32)
 
 
 RECIPES = {
     "plain": Recipe("head_frames", plain.FRAME_POOLINGS["head_frames"], EMBEDDING, "yamnet", "ood_sounds"),
     "multilayer": Recipe(
-        "robust",
+        "distilled",
         MAXIMUM_OF_VECTORS,
-        LAYERS_AND_SCORES,
-        "levelled",
-        "ood_sounds_levelled",
+        ALL_LAYERS,
+        "layers",
+        "ood_sounds_layers",
         with_logarithm,
         fit_teacher,
         "its teacher, kernel ridge regression,",

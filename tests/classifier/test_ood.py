@@ -36,6 +36,41 @@ def test_scores_by_hand(evidence, score, expected):
     assert ood.describe_score(score, 7)
 
 
+@pytest.fixture
+def audioset_evidence(evidence):
+    """Four classes of AudioSet: the first two mean the first class, the third the second one, the last none."""
+    return replace(
+        evidence,
+        audioset=np.array([[0.3, 0.2, 0.0, 0.9], [0.1, 0.0, 0.499, 0.0]]),
+        matrix=np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32),
+        rule={"typical_scores": [0.5, 0.5, 0.5, 0.1], "mean": [0.0] * 4, "deviation": [1.0] * 4, "intercept": 0.5},
+    )
+
+
+def test_yamnet_s_own_scores_by_hand(audioset_evidence):
+    np.testing.assert_allclose(ood.class_score(audioset_evidence), np.log10([0.501, 0.5]))
+    np.testing.assert_allclose(ood.other_score(audioset_evidence), -np.log10([0.501, 0.001]), rtol=1e-6)
+    third = replace(audioset_evidence, probabilities=np.array([[0.0, 0.0, 1.0]] * 2))
+    np.testing.assert_allclose(ood.class_score(third), np.log10(ood.UNMAPPED + ood.SCORE_OFFSET))
+
+
+def test_the_combined_score_weighs_each_and_their_products(audioset_evidence):
+    values = ood.features(audioset_evidence, k=2)
+    assert values.shape == (2, 4)
+    np.testing.assert_allclose(values[:, 0], [0.8, 0.5])
+    for number, expected in ((0, values[:, 0]), (4, values[:, 0] ** 2), (13, np.clip(values[:, 3], -4, 4) ** 2)):
+        weights = np.eye(14)[number].tolist()
+        rule = audioset_evidence.rule | {"weights": weights}
+        found = ood.combined(replace(audioset_evidence, rule=rule), k=2)
+        np.testing.assert_allclose(found, expected + 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("score", sorted(ood.NEED_AUDIOSET))
+def test_every_score_has_a_name_and_is_described(score):
+    assert score in ood.OOD_SCORE_NAMES
+    assert ood.describe_score(score, 7)
+
+
 def test_a_class_with_few_clips_is_judged_by_those_it_has(evidence):
     np.testing.assert_allclose(ood.class_neighbours(evidence, k=3), [0.8, 0.45])
     unheard = replace(evidence, reference_targets=np.array([0, 2, 2, 0]))
