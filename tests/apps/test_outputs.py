@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import resource
 import signal
 import stat
 import subprocess
@@ -177,6 +176,8 @@ def test_a_full_disk_under_the_standard_output(monkeypatch, unbuffered):
 
 @pytest.mark.parametrize("command", ["predict --format json", "embed"])
 def test_a_disk_that_fills_up_leaves_the_old_file(folder, command):
+    import resource
+
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
 
