@@ -70,6 +70,7 @@ def folder(tmp_path, monkeypatch, siren):
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     """The temporary folder and the caches of a process."""
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)  # which this process has set for itself
     for name in ("TMPDIR", "XDG_CACHE_HOME", "HOME"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
