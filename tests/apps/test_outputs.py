@@ -35,8 +35,20 @@ def slowly(*values):
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="/dev/full, /proc and bash"),
-    pytest.mark.usefixtures("folder"),
+    pytest.mark.usefixtures("default_signals", "folder"),
 ]
+
+
+@pytest.fixture
+def default_signals():
+    """Commands take the signals that they get also where these tests run in the background, with some ignored."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    ignored = [number for number in numbers if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="module")
