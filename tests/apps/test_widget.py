@@ -232,7 +232,7 @@ def test_a_class_is_taught_from_uploads_and_recordings_and_forgotten(panel):
     panel.name.value = "bell"
     panel.learn.click()
     assert [c.class_names for c in panel.taken] == [["dog", "bell"]]
-    for words in ("100.0 % were named rightly before and 0.0 % now", "&lt;b&gt;.wav was taken for dog", "sea waves"):
+    for words in ("100.0 % were named rightly before and 0.0 % now", "&lt;b&gt;.wav was predicted as dog", "sea waves"):
         assert words in panel.status.value
     assert "measured before the lesson, without “bell”" in panel.status.value
     assert PUPIL in panel.status.value
