@@ -16,7 +16,7 @@ EACH_MODEL = [
     DEFAULT_MODEL,
     *(pytest.param(name, marks=pytest.mark.slow) for name in MODEL_REGISTRY if name != DEFAULT_MODEL),
 ]
-SLOW_FIXTURES = {"small_head", "small_wide_head", "client", "served"}  # of Keras, and of the app
+SLOW_FIXTURES = {"small_head", "small_wide_head", "client", "http", "served"}  # of Keras, and of the app
 NO_RECORDINGS = f"the ESC-50 recordings are not here: run `make data` or set {DATASET_VARIABLE}"
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

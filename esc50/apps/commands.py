@@ -15,7 +15,7 @@ from esc50.config import META_DIR, N_CLASSES, AudioError, Esc50Error, YamnetSett
 
 MODELS = ("multilayer", "plain")  # esc50.classifier.model_io's, which would load ONNX Runtime for a help text
 FORMATS = ("table", "json", "csv", "audacity")
-OUTPUT = click.Path(path_type=Path)  # `open_output` says what is wrong with it, in one line
+OUTPUT = click.Path(readable=False, path_type=Path)  # `open_output` says what is wrong with it, in one line
 NOTICE_SECONDS = 1.0  # a command that takes longer says that it is at work
 NEEDS_CHECKOUT = (
     "`esc50 {}` needs a checkout of the project, whose data/ is not part of the wheel, and the packages of the extra: "
@@ -230,7 +230,7 @@ def _embeddings(files):
         yield from zip(files, parts, strict=True)
     finally:
         is_over.set()
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _source(name):

@@ -45,11 +45,15 @@ def write_space(folder=SPACE_DIR):
         raise ResultsError(f"{folder} is there and is not a Space: choose another --output")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".space-") as scratch:
-        beside = Path(scratch) / folder.name
+        beside, old = Path(scratch) / folder.name, Path(scratch) / "old"
         _fill(beside)
-        if folder.exists():
-            folder.replace(Path(scratch) / "old")
-        beside.replace(folder)
+        try:
+            if folder.exists():
+                folder.replace(old)
+            beside.replace(folder)
+        finally:
+            if old.exists() and not folder.exists():
+                old.replace(folder)  # stopped in between
     return folder
 
 

@@ -12,7 +12,8 @@ SIGNALS = tuple(  # those that the system has
 )
 CAN_ASK_AGAIN = hasattr(signal, "setitimer")
 PATIENCE_SECONDS = 2.0  # who sends a second signal sooner means the same; later, the process ends at once
-AGAIN_SECONDS = 0.1  # until it ends: the exception may have had to wait, or got lost
+MAX_SECONDS = 10.0  # after the first signal
+AGAIN_SECONDS = 0.01  # until it ends: the exception may have had to wait, or got lost
 
 
 def main(*arguments, **options):
@@ -45,9 +46,9 @@ class _Stop:
 
     def __call__(self, number, frame):
         """Take a signal."""
-        is_late = self.since is not None and time.monotonic() - self.since > PATIENCE_SECONDS
-        if is_late and (self.is_over or number in self.taken):  # something hangs, as a thread that was just starting
-            os._exit(128 + (self.number or number))
+        patience = PATIENCE_SECONDS if self.is_over or number in self.taken else MAX_SECONDS
+        if self.since is not None and time.monotonic() - self.since > patience:
+            os._exit(128 + (self.number or number))  # something hangs, as a thread whose lock was never released
         if self.is_over or _is_unwinding():
             return
         if self.number is None:

@@ -316,7 +316,7 @@ def _summarise_lesson(taught):
     table = taught.costs().rename(columns=lambda name: name.replace("_", " ")).rename(index=class_label)
     changed = table.rename_axis("class").reset_index().to_html(index=False, border=0) if len(table) else ""
     missed = taught.cross_validated[~taught.cross_validated["recognised"]]
-    missed = [f"Held out, {clip} was taken for {class_label(found)}." for clip, found, _ in missed.to_numpy()]
+    missed = [f"Held out, {clip} was predicted as {class_label(found)}." for clip, found, _ in missed.to_numpy()]
     measured = "Measured on a fold of ESC-50 with a head that was trained on the other four and the new clips."
     closing = f"It took {taught.seconds:.0f} s. It now answers with {len(taught.classifier.class_names)} classes."
     return _panel("known", learnt, cost, minor=[*missed, measured, calibration, pupil, closing], table=changed)

@@ -13,28 +13,11 @@ from av.stream import Discard
 
 # FFmpeg's names of the containers that may be opened. Not among them: what names other files or addresses (hls, dash,
 # concat, sdp ...), what is a picture or a text, and what has no header (s16le, alaw, gsm ...).
-CONTAINERS = (
-    *("aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "avr", "caf", "dsf", "dss", "dts", "dtshd", "eac3"),
-    *(
-        "epaf",
-        "flac",
-        "flv",
-        "hcom",
-        "iff",
-        "ircam",
-        "loas",
-        "matroska",
-        "mlp",
-        "mov",
-        "mp3",
-        "mpc",
-        "mpc8",
-        "mpeg",
-        "mpegts",
-    ),
-    *("mxf", "nistsphere", "nut", "ogg", "oma", "pvf", "qcp", "qoa", "rm", "shn", "sox", "tak", "truehd", "tta", "voc"),
-    *("vqf", "w64", "wav", "wsd", "wtv", "wv", "wve", "xwma"),
-)
+CONTAINERS = """
+    aac ac3 aiff amr ape asf au avi avr caf dsf dss dts dtshd eac3 epaf flac flv hcom iff ircam loas matroska mlp
+    mov mp3 mpc mpc8 mpeg mpegts mxf nistsphere nut ogg oma pvf qcp qoa rm shn sox tak truehd tta voc vqf w64 wav
+    wsd wtv wv wve xwma
+""".split()  # noqa: SIM905  (a list would be one name a line)
 NOT_AMONG_THEM = ArgumentError  # FFmpeg's answer to content of another kind that it knows
 MISSING_SECONDS = 0.1  # a shorter gap, or a shorter end that is missing, is not worth a word
 MAX_BAD_START = 1_000  # packets in vain before the first that decodes

@@ -19,7 +19,8 @@ from esc50.experiments import run_cache
 from esc50.experiments.metrics import classification_metrics
 from esc50.experiments.results import PROBABILITY_COLUMNS, Results, load_results, read_csv, save_results, write_csv
 
-PROCESSES_VARIABLE = "ESC50_PROCESSES"  # how many runs are trained at once; by default one for each core
+PROCESSES_VARIABLE = "ESC50_PROCESSES"  # how many runs are trained at once; by default one for each core, up to:
+MAX_PROCESSES = 4  # each may take several GB
 FRAMES = 10  # of a clip: patches every 0.48 s
 PROTOCOLS = {
     "official folds": lambda clips, seed: official_splits(clips),
@@ -186,26 +187,13 @@ def _make_runs(experiment, missing, settings, progress):
     from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
-    n_jobs = min(int(os.environ.get(PROCESSES_VARIABLE) or os.cpu_count() or 1), len(missing))
-    inputs, targets = experiment.inputs(), load_clips()["target"].to_numpy()
-    how = {"progress": progress and n_jobs == 1}
-    jobs = [
-        delayed(run_cache.cached)(
-            key,
-            partial(
-                _fit_and_test,
-                experiment,
-                inputs,
-                targets,
-                split,
-                settings=experiment.settings_for(split, settings),
-                seed=seed,
-                **how,
-            ),
-            folder=run_cache.CACHE_DIR,
-        )
-        for (seed, split), key in missing
-    ]
+    n_cores = min(os.cpu_count() or 1, MAX_PROCESSES)
+    n_jobs = min(int(os.environ.get(PROCESSES_VARIABLE) or n_cores), len(missing))
+    train = partial(_fit_and_test, experiment, experiment.inputs(), load_clips()["target"].to_numpy())
+    jobs = []
+    for (seed, split), key in missing:
+        how = {"settings": experiment.settings_for(split, settings), "seed": seed, "progress": progress and n_jobs == 1}
+        jobs.append(delayed(run_cache.cached)(key, partial(train, split, **how), folder=run_cache.CACHE_DIR))
     finished = Parallel(n_jobs, return_as="generator_unordered")(jobs)
     for _ in tqdm(finished, desc=experiment.name, total=len(missing), unit="run", disable=not progress):
         pass

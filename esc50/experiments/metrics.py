@@ -55,7 +55,7 @@ def weighted_macro_f1(targets, predicted, weights):
 
 
 def count_by_class(targets, predicted, weights, *, n_classes=N_CLASSES):
-    """How many clips of each class are right, how many there are, how many are taken for it: each (n_classes,)."""
+    """How many clips of each class are right, how many there are, how many are predicted as it: each (n_classes,)."""
     parts = (targets, weights * (targets == predicted)), (targets, weights), (predicted, weights)
     return tuple(np.bincount(labels, of, minlength=n_classes) for labels, of in parts)
 

@@ -34,7 +34,7 @@ def _lines(report):
     if report["per_class"]:
         yield from [
             "",
-            CLASS_LINE.format("class", "files", "right %", "top-3 %", "F1", "accepted %", "mostly taken for"),
+            CLASS_LINE.format("class", "files", "right %", "top-3 %", "F1", "accepted %", "confused with"),
         ]
         yield from map(_class_line, report["per_class"])
     if report["per_source"]:
@@ -64,8 +64,8 @@ def _summary(report):
 
 def _class_line(row):
     figures = [_number(row.get(key), key != "f1") for key in CLASS_COLUMNS]
-    taken = f"{class_label(row['mistaken_for'])} ({row['n_mistaken']})" if "mistaken_for" in row else NOTHING
-    return CLASS_LINE.format(_cut(class_label(row["class_name"]), 18), row["n_files"], *figures, _cut(taken, 22))
+    confused = f"{class_label(row['mistaken_for'])} ({row['n_mistaken']})" if "mistaken_for" in row else NOTHING
+    return CLASS_LINE.format(_cut(class_label(row["class_name"]), 18), row["n_files"], *figures, _cut(confused, 22))
 
 
 def _source_line(row):

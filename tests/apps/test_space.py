@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -105,6 +106,23 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_a_space_that_cannot_be_replaced_stays(folder, monkeypatch):
+    (folder / "mine.txt").touch()
+    replace = Path.replace
+
+    def stop(path, target):
+        if target == folder and path.name == folder.name:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", stop)
+        space.write_space(folder)
+    assert (folder / "mine.txt").exists()
+    assert {path.name for path in folder.parent.iterdir()} == {"space"}
+    (folder / "mine.txt").unlink()
 
 
 def test_a_space_is_replaced_but_nothing_else(folder, tmp_path):

@@ -12,14 +12,6 @@ from esc50.audio import load_sound
 from esc50.reporting import plots
 
 
-@pytest.fixture(autouse=True)
-def headless():
-    plt.switch_backend("agg")
-    plots.set_style()
-    yield
-    plt.close("all")
-
-
 @pytest.fixture
 def ax():
     return plt.subplots()[1]

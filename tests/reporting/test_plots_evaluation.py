@@ -1,6 +1,5 @@
 """The picture of an evaluation, also where some kind of recording is missing."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,14 +9,6 @@ from esc50.experiments.evaluation import Evaluation, measure
 from esc50.reporting import plots
 
 NAMES = load_model()[1]["class_names"]
-
-
-@pytest.fixture(autouse=True)
-def headless():
-    plt.switch_backend("agg")
-    plots.set_style()
-    yield
-    plt.close("all")
 
 
 def evaluated(categories, *, silent=(), errors=()):

@@ -12,9 +12,7 @@ from esc50.reporting import plots
 
 @pytest.fixture
 def ax():
-    plt.switch_backend("agg")
-    yield plt.subplots(figsize=(11, 4))[1]
-    plt.close("all")
+    return plt.subplots(figsize=(11, 4))[1]
 
 
 def draw(ax, *events, seconds):

@@ -46,13 +46,13 @@ def plot_evaluation(evaluation, *, figure=None):
 
 def _scores_by_kind(predictions):
     """Kind and scores of its recordings, where it has any; silence is refused without a score."""
-    heard = predictions[(predictions["error"] == "") & ~predictions["is_silent"].fillna(True)]
+    active = predictions[(predictions["error"] == "") & ~predictions["is_silent"].fillna(True)]
     kinds = {
-        "right answers": heard["category"] == heard["predicted"],
-        "sounds of no class": heard["category"] == "none",
+        "right answers": active["category"] == active["predicted"],
+        "sounds of no class": active["category"] == "none",
     }
     return {
-        f"{kind} ({rows.sum()})": heard.loc[rows, "ood_score"].to_numpy() for kind, rows in kinds.items() if rows.any()
+        f"{kind} ({rows.sum()})": active.loc[rows, "ood_score"].to_numpy() for kind, rows in kinds.items() if rows.any()
     }
 
 
