@@ -223,7 +223,18 @@ class SoundClassifier:
         return self.embed_levelled(self.set_level(waveform))
 
     def set_level(self, waveform: np.ndarray) -> np.ndarray:
-        """The waveform at the level at which the head was trained, as `esc50.audio.loudness` sets it."""
+        """Set a waveform to the level at which the head was trained.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n_samples,)
+            Mono float32 at 16 kHz.
+
+        Returns
+        -------
+        np.ndarray, shape (n_samples,)
+            As `esc50.audio.loudness.set_level` gives it; the same waveform where the head takes any level.
+        """
         return set_level(waveform) if self.is_levelled else waveform
 
     @property
@@ -237,7 +248,18 @@ class SoundClassifier:
         return SCORES in self.metadata["layers"]
 
     def embed_levelled(self, waveform: np.ndarray) -> np.ndarray:
-        """What `embed` gives, of a waveform whose level was set before: the blocks of a stream."""
+        """Make vectors of a waveform whose level was set before: the blocks of a stream.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n_samples,)
+            Mono float32 at 16 kHz, from `set_level`.
+
+        Returns
+        -------
+        np.ndarray, shape (n_frames, size)
+            As `embed` gives them.
+        """
         return self._columns(self.yamnet.embed(waveform, with_scores=self.takes_scores))
 
     def embed_batch(self, waveforms) -> np.ndarray:

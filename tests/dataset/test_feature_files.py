@@ -171,9 +171,9 @@ def made_sounds(monkeypatch):
     """Sounds outside ESC-50 that take no time to make; notes the layers that were asked for."""
     asked = []
 
-    def compute_ood_sounds(*, layers, progress):
-        asked.append(layers)
-        key = "embeddings" if len(layers) == 1 else "activations"
+    def compute_ood_sounds(*, settings, progress):
+        asked.append(settings.layers)
+        key = "embeddings" if len(settings.layers) == 1 else "activations"
         arrays = {"name": np.array(["a", "b"]), "n_frames": np.array([1, 2])}
         return arrays | {key: np.ones((3, 5), np.float16)}
 

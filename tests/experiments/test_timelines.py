@@ -52,10 +52,10 @@ def test_windows_are_chosen_for_heads_on_maxima_only(monkeypatch):
 def test_settings_are_chosen_without_the_reported_fold(clips, monkeypatch, model):
     used = []
 
-    def fit(recipe, rows, *, seed):
+    def head(recipe, rows, *, seed):
         used.append(set(clips["fold"].iloc[rows]))
 
-    monkeypatch.setattr(Recipe, "fit", fit)
+    monkeypatch.setattr(Recipe, "head", head)
     monkeypatch.setattr(timelines, "frames_of", lambda head, recordings, *, n_frames: used.append({recordings}))
     monkeypatch.setattr(timelines, "activity", lambda frames, choice: (np.ones((1, 50), bool),) * 2)
     timelines.choose_settings(3, {fold: fold for fold in FOLDS}, model=model)
@@ -68,7 +68,7 @@ def test_settings_are_chosen_without_the_reported_fold(clips, monkeypatch, model
 
 
 def test_every_choice_is_scored_with_the_frames_of_its_own_window(monkeypatch):
-    monkeypatch.setattr(Recipe, "fit", lambda *_, **__: None)
+    monkeypatch.setattr(Recipe, "head", lambda *_, **__: None)
     monkeypatch.setattr(timelines, "frames_of", lambda head, recordings, *, n_frames: n_frames)
     scored = []
 
@@ -92,12 +92,13 @@ def test_frames_are_read_in_windows(small_wide_head, rng):
     vectors[:, -1024:] = golden_embeddings()
     recording = timelines.Recording(vectors.astype(np.float16), np.ones((4, 50), bool), 3.4)
     stored = recording.vectors.astype(np.float32)
+    head = partial(small_wide_head.predict, verbose=0)
     for n_frames in (1, 3):
-        [(probabilities, active, same)] = timelines.frames_of(small_wide_head, [recording], n_frames=n_frames)
+        [(probabilities, active, same)] = timelines.frames_of(head, [recording], n_frames=n_frames)
         assert same is recording
         assert active.tolist() == active_frames(vectors).tolist()
         maxima = windowed_maxima(stored, active, n_frames=n_frames)
-        np.testing.assert_allclose(probabilities, small_wide_head.predict(maxima, verbose=0), atol=1e-6)
+        np.testing.assert_allclose(probabilities, head(maxima), atol=1e-6)
 
 
 @pytest.mark.audio
