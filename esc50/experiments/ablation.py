@@ -4,14 +4,15 @@ from itertools import pairwise
 
 import pandas as pd
 
-from esc50.config import FOLDS, N_CLASSES, N_CLIPS, RESULTS_DIR
+from esc50.config import FOLDS, N_CLASSES, N_CLIPS, RESULTS_DIR, YamnetSettings
 from esc50.experiments import metrics
 from esc50.experiments.base import models
 from esc50.experiments.networks import HeadSettings
 from esc50.experiments.results import load_out_of_fold, probabilities, recordings, summarise
-from esc50.yamnet.architecture import layer_sizes
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, layer_sizes
 
 YAMNET_PARAMETERS = 3_217_344  # of the convolutions and their normalisation; a test counts them
+AUDIOSET_PARAMETERS = N_AUDIOSET_CLASSES * (YamnetSettings.embedding_size + 1)  # of the layer that scores its classes
 LOG_MEL_SIZE = 528 * 64  # of a clip, whole patches only
 
 
@@ -57,12 +58,13 @@ def gain_over(model, other, *, folder=RESULTS_DIR):
 
 
 def n_parameters(model):
-    """Parameters of YAMNet, without its own 521 classes, and of the head, with what standardises its vectors."""
-    size = sum(layer_sizes(model.layers))
+    """Parameters of YAMNet, its own classes where they take part, and of the head, with what standardises."""
+    size = sum(layer_sizes([layer for layer in model.layers if layer != SCORES]))
+    yamnet = YAMNET_PARAMETERS + AUDIOSET_PARAMETERS * (SCORES in model.layers)
     if model.n_remembered:
-        return YAMNET_PARAMETERS + 2 * size + model.n_remembered * (size + N_CLASSES)
+        return yamnet + 2 * size + model.n_remembered * (size + N_CLASSES)
     dense = sum((before + 1) * after for before, after in pairwise([size, *HeadSettings.units, N_CLASSES]))
-    return YAMNET_PARAMETERS + 2 * size + dense
+    return yamnet + 2 * size + dense
 
 
 def _megabytes(model):

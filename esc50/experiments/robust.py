@@ -17,6 +17,7 @@ from esc50.yamnet.architecture import N_AUDIOSET_CLASSES
 from esc50.yamnet.runtime import load_runtime
 
 FILES = ("levelled", "degraded", "degraded_anew")
+N_TAUGHT = len(FILES)  # views that the teacher learns from
 
 
 @dataclass(frozen=True)
@@ -38,23 +39,34 @@ def prepare(*files):
 def fit(inputs, targets, *, settings, **how):
     """Distil as `distilled.fit` does; the scores join the answer, not the training."""
     *views, _ = inputs
-    fitted = distilled.fit({"robust": (0,)}, views, targets, settings=settings, n_taught=len(FILES), **how)
+    fitted = distilled.fit({"robust_without_scores": (0,)}, views, targets, settings=settings, n_taught=N_TAUGHT, **how)
 
     def predict(test):
         *views, scores = test
-        (found,) = fitted.predict(views).values()
-        return {"robust": add_scores(found, scores, settings.audioset)}
+        found = fitted.predict(views)
+        return {"robust": add_scores(found["robust_without_scores"], scores, settings.audioset), **found}
 
     return Fitted(predict, fitted.history, fitted.head)
 
 
 def add_scores(probabilities, scores, settings):
     """Probabilities (n, 50) once YAMNet's scores (n, 521) have joined their logarithms."""
-    matrix, bias, weight = audioset_prior(class_names(), load_runtime().class_names, settings)
+    matrix, bias, weight = prior(settings)
     joined = probabilities * (scores @ matrix + bias) ** weight
     return (joined / joined.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def prior(settings):
+    """What joins the logits: see `esc50.classifier.audioset.audioset_prior`."""
+    return audioset_prior(class_names(), load_runtime().class_names, settings)
+
+
 SETTINGS = RobustSettings()
-MODELS = {"robust": Model(over="distilled", layers=LAYERS_AND_SCORES, n_frames=len(FILES) * (1 + PARTS))}
+TITLE = "**the distilled head at one level, with degraded copies and YAMNet's own scores** (the shipped model)"
+ALONE, IDEA = "the distilled head at one level, with degraded copies", "the same, and YAMNet's own scores"
+N_VIEWS = len(FILES) * (1 + PARTS)
+MODELS = {
+    "robust": Model(TITLE, IDEA, "robust_without_scores", LAYERS_AND_SCORES, N_VIEWS),
+    "robust_without_scores": Model("", ALONE, "distilled", n_frames=N_VIEWS),
+}
 EXPERIMENTS = [Experiment("robust", FILES, prepare, fit, MODELS, SETTINGS, SEEDS)]

@@ -6,16 +6,19 @@ from functools import cached_property
 
 import numpy as np
 
+from esc50.audio.loudness import set_level
 from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
-from esc50.config import ALL_LAYERS, RESULTS_DIR
+from esc50.config import ALL_LAYERS, LAYERS_AND_SCORES, RESULTS_DIR
 from esc50.dataset.clips import load_clips
-from esc50.experiments import distilled, plain
+from esc50.experiments import plain, robust
 from esc50.experiments.base import find_experiments, take
 from esc50.experiments.keras_heads import EMBEDDING, recipe_of, save_classifier, to_head
 from esc50.experiments.kernel_ridge import KernelRidge
 from esc50.experiments.networks import with_logarithm
 from esc50.experiments.results import headline, summarise
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, columns_of
+from esc50.yamnet.runtime import load_runtime
 
 
 @dataclass(frozen=True)
@@ -60,27 +63,40 @@ class Recipe:
         model = self.fit(rows, settings=settings, seed=seed)
         return to_head(model, metadata={"head_settings": asdict(settings)})
 
+    def embed(self, waveform):
+        """Vectors (n_frames, size) of a waveform, as the heads take them."""
+        levelled = set_level(waveform) if self.is_levelled else waveform
+        vectors = load_runtime().embed(levelled, with_scores=True)
+        return vectors[:, columns_of(self.layers, among=(SCORES, *ALL_LAYERS))]
+
     @property
     def is_levelled(self):
         """Whether its sounds are set to one level."""
         return hasattr(self.settings, "level")
 
 
-def fit_teacher(views, targets, settings):
-    """Logits of kernel ridge regression, from which the head is distilled: it answers much as the head would."""
-    teacher = KernelRidge(views[: distilled.N_TAUGHT], targets, settings=settings.teacher)
-    scale = settings.teacher.inverse_temperature
-    return lambda vectors: (scale * teacher.outputs(np.log1p(vectors))).astype(np.float32)
+def fit_teacher(inputs, targets, settings):
+    """Logits of kernel ridge regression, from which the head is distilled, and YAMNet's scores: much as the head's."""
+    *views, _ = inputs
+    teacher = KernelRidge(views[: robust.N_TAUGHT], targets, settings=settings.teacher)
+    matrix, bias, weight = robust.prior(settings.audioset)
+
+    def logits_of(vectors):
+        scores, layers = np.split(vectors, [N_AUDIOSET_CLASSES], axis=-1)
+        outputs = settings.teacher.inverse_temperature * teacher.outputs(np.log1p(layers))
+        return (outputs + weight * np.log(scores @ matrix + bias)).astype(np.float32)
+
+    return logits_of
 
 
 RECIPES = {
     "plain": Recipe("head_frames", plain.FRAME_POOLINGS["head_frames"], EMBEDDING, "yamnet", "ood_sounds"),
     "multilayer": Recipe(
-        "distilled",
+        "robust",
         MAXIMUM_OF_VECTORS,
-        ALL_LAYERS,
-        "layers",
-        "ood_sounds_layers",
+        LAYERS_AND_SCORES,
+        "levelled",
+        "ood_sounds_levelled",
         with_logarithm,
         fit_teacher,
         "its teacher, kernel ridge regression,",

@@ -8,20 +8,20 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from esc50 import dataset, experiments
+from esc50 import dataset
 from esc50.classifier.describe import class_label
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY, command, is_plain, load_model
 from esc50.classifier.ood import OOD_SCORE_NAMES
-from esc50.config import FOLDS, PROJECT_DIR, RESULTS_DIR, AudioSettings, YamnetSettings
+from esc50.config import FOLDS, PROJECT_DIR, RESULTS_DIR, AudioSettings, LevelSettings, YamnetSettings
 from esc50.dataset.feature_files import PARAMETERS
-from esc50.experiments import metrics, nested_cv, trust_report
-from esc50.experiments.distilled import SPEEDS
+from esc50.experiments import distilled, metrics, nested_cv, trust_report
 from esc50.experiments.kernel_ridge import KernelRidgeSettings
 from esc50.experiments.results import load_out_of_fold, probabilities, read_json, summarise
+from esc50.experiments.robust import N_TAUGHT
 from esc50.experiments.shipping import RECIPES
 from esc50.reporting.readme import write_if_changed
 from esc50.yamnet import hub_module
-from esc50.yamnet.architecture import layer_sizes
+from esc50.yamnet.architecture import SCORES, layer_sizes
 
 MODEL_CARD = PROJECT_DIR / "MODEL_CARD.md"
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
@@ -58,12 +58,14 @@ def describe_model(name, folder, *, metadata=None):
         "file": MODEL_REGISTRY[name],
         "recipe": recipe,
         "plain": plain,
-        "inputs": "the embeddings" if plain else f"the activations of {len(metadata['layers'])} layers",
+        "inputs": "the embeddings" if plain else "the activations of all layers",
         "input_size": sum(layer_sizes(metadata["layers"])),
         "n_classes": len(metadata["class_names"]),
         "n_parameters": count_parameters(metadata),
-        "speeds": [f"{PARAMETERS[speed].speed:g}" for speed in SPEEDS],
-        "choice": {} if plain else describe_choice(metadata, recipe, folder),
+        "n_copies": N_TAUGHT - 1,
+        "level_dbfs": 20 * np.log10(LevelSettings.target_rms),
+        "speeds": [f"{PARAMETERS[speed].speed:g}" for speed in distilled.SPEEDS],
+        "choice": {} if plain else describe_choice(metadata, folder),
         "summary": summarise([recipe.experiment], folder=folder).loc[recipe.experiment],
         "classes": class_figures(load_out_of_fold(recipe.experiment, folder=folder)).to_dict("records"),
         "timeline": read_json(folder / "timeline.json"),
@@ -73,11 +75,12 @@ def describe_model(name, folder, *, metadata=None):
 
 def count_parameters(metadata):
     """Trained numbers of a head: weights and biases of its dense layers."""
-    sizes = [sum(layer_sizes(metadata["layers"])), *metadata["head_settings"]["units"], len(metadata["class_names"])]
+    layers = [layer for layer in metadata["layers"] if layer != SCORES]  # these pass the head by
+    sizes = [sum(layer_sizes(layers)), *metadata["head_settings"]["units"], len(metadata["class_names"])]
     return sum((size + 1) * units for size, units in pairwise(sizes))
 
 
-def describe_choice(metadata, recipe, folder):
+def describe_choice(metadata, folder):
     """For how many folds validation without the fold chooses what is shipped, and what it reaches."""
     settings = KernelRidgeSettings(**metadata["head_settings"]["teacher"])
     teacher = nested_cv.kernel_ridge_label("kernel_ridge_speeds", settings)
@@ -85,7 +88,7 @@ def describe_choice(metadata, recipe, folder):
     means = validated.groupby(["candidate", "test_fold"])["accuracy"].mean()
     best = nested_cv.choices(validated[validated["experiment"] == "kernel_ridge"]).set_index("test_fold")
     networks = nested_cv.network_choices(folder=folder)
-    one_speed, more_speeds, *_ = experiments.find_experiments()[recipe.experiment].models
+    one_speed, more_speeds, *_ = distilled.MODELS
     times = networks["candidate"].value_counts()
     return {
         "file": nested_cv.path_of("kernel_ridge").name,

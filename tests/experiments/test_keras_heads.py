@@ -113,7 +113,10 @@ def test_an_interrupted_save_leaves_the_old_one(small_head, saved, about, monkey
     ("wrong", "message"),
     [
         ({"pooling": "median"}, "no pooling named 'median': choose from mean, geometric_mean"),
-        ({"layers": (14, 13)}, r"no head takes the layers \[14, 13\]: they must be numbers from 1 to 14"),
+        (
+            {"layers": (14, 13)},
+            r"no head takes the layers \[14, 13\]: they must be numbers from 1 to 15",
+        ),
         ({"layers": ()}, r"no head takes the layers \[\]"),
     ],
 )

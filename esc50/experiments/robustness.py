@@ -1,0 +1,130 @@
+"""How accuracy falls as recordings get worse: ESC-50's own clips, degraded, by heads that never saw their fold."""
+
+import io
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from esc50.audio.sound import load_sound
+from esc50.classifier.model_io import DEFAULT_MODEL
+from esc50.classifier.pooling import pool_clips
+from esc50.config import ALL_LAYERS, FOLDS, RESULTS_DIR, output_path
+from esc50.dataset import degradation
+from esc50.dataset.clips import clip_path, find_dataset, load_clips
+from esc50.dataset.degradation import RATE_HZ
+from esc50.dataset.splits import official_splits
+from esc50.experiments import run_cache
+from esc50.experiments.base import find_experiments
+from esc50.experiments.results import read_csv, write_csv
+from esc50.experiments.shipping import RECIPES
+from esc50.yamnet.frames import active_frames
+
+ROBUSTNESS_FILE, SEED, VERSION = "robustness.csv", 0, 1
+SHIPPED = RECIPES[DEFAULT_MODEL]
+COMPARED = {  # how the head is made, and what it is called
+    "shipped": SHIPPED,
+    "as recorded": replace(SHIPPED, experiment="distilled", layers=ALL_LAYERS, clip_features="layers"),
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One kind of fault and how bad it is."""
+
+    kind: str
+    amount: float
+    unit: str
+
+
+def _conditions():
+    amounts = {
+        ("level", "dB"): (0, -10, -20, -30, -40),
+        ("white noise", "dB signal to noise"): (30, 20, 10, 0),
+        ("reverberation", "s until 60 dB down"): (0.3, 0.6, 1.0),
+        ("telephone band", "300 to 3,400 Hz"): (1,),
+        ("clipping", "dB over full scale"): (10, 20),
+        ("MP3", "compression level"): (0.9,),
+        ("Opus", "compression level"): (0.9,),
+    }
+    return tuple(Condition(kind, amount, unit) for (kind, unit), of in amounts.items() for amount in of)
+
+
+CONDITIONS = _conditions()
+
+
+def worsen(waveform, condition, *, seed):
+    """A copy of a clip (n_samples,) as it would come out, at 16 bits, of a recorder with this fault."""
+    rng, amount = np.random.default_rng(seed), condition.amount
+    changed = {
+        "level": lambda: waveform * 10 ** (amount / 20),
+        "white noise": lambda: degradation.add_noise(waveform, decibel=amount, rng=rng),
+        "reverberation": lambda: degradation.reverberate(waveform, seconds=amount, direct_decibel=0.0, rng=rng),
+        "telephone band": lambda: degradation.limit_band(waveform, low_hz=300.0, high_hz=3_400.0),
+        "clipping": lambda: waveform / max(np.abs(waveform).max(), 1e-6) * 10 ** (amount / 20),
+        "MP3": lambda: _coded(waveform, amount, format="MP3", subtype="MPEG_LAYER_III"),
+        "Opus": lambda: _coded(waveform, amount, format="OGG", subtype="OPUS"),
+    }[condition.kind]()
+    if condition.kind not in ("level", "clipping"):  # a recorder keeps its peaks
+        changed = changed / max(1.0, np.abs(changed).max())
+    return (np.clip(np.round(changed * 32_768), -32_768, 32_767) / 32_768).astype(np.float32)
+
+
+def _coded(waveform, compression, **form):
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, waveform, RATE_HZ, compression_level=compression, **form)
+    return soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")[0][: len(waveform)]
+
+
+def measure(*, folds=FOLDS, conditions=CONDITIONS, n_clips=None, progress=True):
+    """Accuracy of one network a fold on its degraded clips, one row for each model, condition and fold.
+
+    Finished folds are read back. `n_clips` takes the first few of a fold only.
+    """
+    from tqdm.auto import tqdm
+
+    todo, tables = [(name, fold) for fold in folds for name in COMPARED], []
+    for name, fold in tqdm(todo, desc="robustness", unit="head", disable=not progress):
+        recipe = COMPARED[name]
+        key = {"robustness": VERSION, "conditions": [asdict(each) for each in conditions], "n_clips": n_clips}
+        key |= find_experiments()[recipe.experiment].record(recipe.settings) | {"fold": fold, "seed": SEED}
+        rows, _ = run_cache.cached(key, partial(_test_fold, recipe, fold, conditions, n_clips, progress))
+        tables.append(pd.DataFrame(rows).assign(model=name, fold=fold))
+    return pd.concat(tables, ignore_index=True)[["model", "kind", "amount", "unit", "fold", "n_clips", "accuracy"]]
+
+
+def run_robustness(**how):
+    """Measure all folds and write ``robustness.csv``; gives its path."""
+    path = output_path(RESULTS_DIR) / ROBUSTNESS_FILE
+    write_csv(measure(**how), path, float_format="%.6g")
+    return path
+
+
+def load_robustness(*, folder=RESULTS_DIR):
+    """Accuracy of each model under each condition, the mean over folds: columns as in the file, without fold."""
+    table = read_csv(folder / ROBUSTNESS_FILE)
+    keys = ["model", "kind", "amount", "unit"]
+    return table.groupby(keys, sort=False).agg(n_clips=("n_clips", "sum"), accuracy=("accuracy", "mean")).reset_index()
+
+
+def _test_fold(recipe, fold, conditions, n_clips, progress):
+    from tqdm.auto import tqdm
+
+    [split] = official_splits(load_clips(), folds=[fold])
+    head, clips = recipe.head(split.train, seed=SEED), load_clips().iloc[split.test[:n_clips]]
+    root, rows = find_dataset(), []
+    waveforms = [load_sound(clip_path(name, root)).waveform for name in clips["filename"]]
+    for condition in tqdm(conditions, desc=f"fold {fold}", leave=False, disable=not progress):
+        worse = (worsen(wave, condition, seed=i) for i, wave in zip(clips.index, waveforms, strict=True))
+        right = [_answer(head, recipe, wave) for wave in worse] == clips["target"].to_numpy()
+        rows.append(asdict(condition) | {"n_clips": len(clips), "accuracy": right.mean()})
+    return rows
+
+
+def _answer(head, recipe, waveform):
+    vectors = recipe.embed(waveform)
+    pooled = pool_clips(head, vectors[np.newaxis], active_frames(vectors)[np.newaxis], pooling=recipe.pooling)
+    return pooled[0].argmax()
