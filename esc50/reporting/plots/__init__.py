@@ -12,6 +12,7 @@ _NAMES = {
     "maps": "plot_guesses plot_map plot_map_names plot_map_part plot_map_values",
     "metrics": "plot_ablation plot_confusion plot_model_comparison plot_per_class plot_protocols plot_training_curves",
     "prediction": "plot_frame_probabilities plot_prediction plot_sound plot_top_classes",
+    "robustness": "plot_robustness",
     "sound": "YAMNET_MEL plot_attention plot_embeddings plot_envelope plot_gallery plot_log_mel plot_waveform",
     "style": "BLEND_SHADES blend_in class_label save_figure set_style",
     "tables": "THEME_PALETTE plot_by_class plot_histogram plot_shares plot_stacked plot_two_shares",
