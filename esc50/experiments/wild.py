@@ -1,0 +1,31 @@
+"""The shipped model on labelled recordings that cannot be published: the figures of ``esc50 evaluate``, without names."""
+
+from esc50.config import RESULTS_DIR, output_path
+from esc50.experiments.evaluation import evaluate
+from esc50.experiments.results import read_json, write_json
+from esc50.experiments.run_cache import provenance
+
+WILD_FILE = "wild.json"
+LEVELS = (0, -20, -40)  # decibels by which each recording is made fainter
+PRIVATE = ("labels", "worst_mistakes", "unreadable")  # parts of a report that name files
+
+
+def measure(labels, *, progress=True):
+    """Reports of the recordings at each level: see `esc50.experiments.evaluation.evaluate`."""
+    reports = {}
+    for level in LEVELS:
+        report = evaluate(labels, gain_decibels=level, progress=progress).report
+        reports[str(level)] = {key: value for key, value in report.items() if key not in PRIVATE}
+    return {"levels": reports, "command": "papermill notebooks/08_in_the_wild.ipynb OUT.ipynb -p labels LABELS.csv", "provenance": [provenance()]}
+
+
+def save_wild(measured):
+    """Write ``wild.json``; gives its path."""
+    path = output_path(RESULTS_DIR) / WILD_FILE
+    write_json(measured, path)
+    return path
+
+
+def load_wild(*, folder=RESULTS_DIR):
+    """Reports by level in decibels, as `measure` made them."""
+    return {int(level): report for level, report in read_json(folder / WILD_FILE)["levels"].items()}
