@@ -139,7 +139,7 @@ DETECTORS = {
     "residual": Detector("residual", "Wang et al. 2022, arXiv 2203.10807", residual),
     "vim": Detector("ViM", "Wang et al. 2022, arXiv 2203.10807", vim),
     "neighbours": Detector(f"mean cosine to the {NEIGHBOURS} nearest clips", OURS),
-    "class_neighbours": Detector("the same, of the predicted class alone", OURS),
+    "class_neighbours": Detector(f"mean cosine to the {NEIGHBOURS} nearest clips of the predicted class", OURS),
     "class_score": Detector("YAMNet's own score of the predicted class", OURS),
     "other_score": Detector("YAMNet's largest score of any other sound", OURS),
     "combined": Detector("combination of neighbours, energy and YAMNet's scores", OURS),

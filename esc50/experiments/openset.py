@@ -63,9 +63,9 @@ def measure(*, model=DEFAULT_MODEL, folds=FOLDS, progress=True):
 def summarise(scores, *, n_resamples=N_RESAMPLES):
     """Figures of each detector, a row for the mean over heads, for all heads pooled, and for each head.
 
-    Columns detector, over, fold, group, n_known, n_unknown, and ``auroc`` and ``fpr_at_95_tpr`` with ``…_low`` and
-    ``…_high``, their 95 % percentile bootstrap intervals (Efron 1979) over recordings, the same draws for all. The
-    FPR is that at the highest threshold which 95 % of the known clips reach, of the head or, pooled, of all heads.
+    Columns detector, over, fold, group, and ``auroc`` and ``fpr_at_95_tpr`` with ``…_low`` and ``…_high``, their 95 %
+    percentile bootstrap intervals (Efron 1979) over recordings, the same draws for all. The FPR is that at the highest
+    threshold which 95 % of the known clips reach, of the head or, pooled, of all heads.
     """
     times, known = _draw(recordings(scores), n_resamples), scores["known"].to_numpy()  # (1 + n_resamples, n_rows)
     heads, tables = scores.groupby(["fold", "group"]).indices, []
@@ -133,7 +133,7 @@ def run_benchmark(*, model=DEFAULT_MODEL, folder=None, progress=True):
     """Measure all detectors and write the four files of the benchmark; gives the summary."""
     folder, recipe = folder or output_path(RESULTS_DIR), RECIPES[model]
     record = find_experiments()[recipe.experiment].record(recipe.settings)
-    about = {"model": model, "command": "esc50 openset", "surrogate": recipe.surrogate_name}
+    about = {"model": model, "command": "esc50 openset", "surrogate": recipe.surrogate_name.strip(",")}
     write_csv(measure(model=model, progress=progress), folder / SCORES_FILE, float_format="%.7g")
     write_csv(groups_table(), folder / GROUPS_FILE)
     write_csv(summarise(load_scores(folder=folder)), folder / SUMMARY_FILE, float_format="%.4f")
@@ -159,12 +159,12 @@ def load_summary(*, folder=RESULTS_DIR):
 
 
 def format_summary(summary):
-    """The figures over all heads as text, the best mean AUROC first: columns by what they are, indexed by detector."""
+    """The figures over all heads as text, indexed by detector, the best mean AUROC first."""
     parts = {over: summary[summary["over"] == over].set_index("detector") for over in (MEAN, POOLED)}
     columns = {}
-    for over, rows in parts.items():
-        columns[f"AUROC, {over} (95 %)"] = _format(rows, "auroc", "{0:.3f} ({1:.3f} to {2:.3f})", 1)
-        columns[f"FPR at 95 % TPR, {over}"] = _format(rows, "fpr_at_95_tpr", "{0:.1f} % ({1:.1f} to {2:.1f})", 100)
+    for before, rows in zip(("", "pooled "), parts.values(), strict=True):
+        columns[f"{before}AUROC (95 %)"] = _format(rows, "auroc", "{0:.3f} ({1:.3f} to {2:.3f})", 1)
+        columns[f"{before}FPR at 95 % TPR"] = _format(rows, "fpr_at_95_tpr", "{0:.1f} % ({1:.1f} to {2:.1f})", 100)
     return pd.DataFrame(columns, index=parts[MEAN].index).iloc[np.argsort(-parts[MEAN]["auroc"], kind="stable")]
 
 
@@ -203,7 +203,7 @@ def _refuse(rows, source, what, remedy):
     if len(rows):
         fold, group, filename = rows[0]
         are = "1 row is" if len(rows) == 1 else f"{len(rows)} rows are"
-        raise ResultsError(f"{source}: {are} {what}, first fold {fold}, group {group}, {filename}: {remedy}")
+        raise ResultsError(f"{source}: {are} {what}, first fold {fold}, group {group}, {filename!r}: {remedy}")
 
 
 def _format(rows, figure, form, scale):

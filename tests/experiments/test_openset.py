@@ -95,11 +95,11 @@ def rename_clip(scores):
     ("spoil", "message"),
     [
         (lambda scores: scores.drop(columns="group"), "no column group: its columns must be filename, fold, group"),
-        (drop_first, r"mine.csv: 1 row is missing, first fold \d, group \d, .*\.wav: the benchmark has 10000 rows"),
+        (drop_first, r"mine.csv: 1 row is missing, first fold \d, group \d, .*\.wav.: the benchmark has 10000 rows"),
         (repeat_first, "1 row is there twice, first fold .* give one score for each"),
         (lose_number, "1 row is without a number, first fold .* fill in the score"),
         (write_word, "1 row is without a number"),
-        (rename_clip, "5 rows are not of the benchmark, first fold 1, group [1-5], dog.wav"),
+        (rename_clip, "5 rows are not of the benchmark, first fold 1, group [1-5], .dog.wav"),
         (lambda scores: scores.assign(fold=6 - scores["fold"]), "8000 rows are not of the benchmark"),
         (lambda scores: scores.assign(fold="first"), "10000 rows are not of the benchmark"),
     ],
@@ -206,6 +206,16 @@ def test_the_committed_summary_is_that_of_the_committed_scores(committed):
     assert found["over"].tolist() == summary["over"].tolist()
     figures = summary.columns[4:]
     np.testing.assert_allclose(found[figures].astype(float), summary[figures], atol=6e-5)
+
+
+@pytest.mark.results
+def test_the_heads_are_those_of_the_trust_report(committed):
+    """Its scores of the same clips are the same: fails where only one of `esc50 openset` and `esc50 trust` was run."""
+    names = {"name": "filename", "held_out_group": "group"}
+    both = committed.merge(trust_report.load_trust().sounds.rename(columns=names), on=KEYS, suffixes=("", "_of_trust"))
+    assert len(both) == len(committed)
+    for name in (name for name in committed.columns[5:] if f"{name}_of_trust" in both):
+        np.testing.assert_allclose(both[name], both[f"{name}_of_trust"], atol=1e-3)
 
 
 @pytest.mark.results
