@@ -12,6 +12,7 @@ from esc50.apps.cli import cli
 from esc50.classifier.ood import COMBINED
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
 from esc50.config import RESULTS_DIR, ResultsError
+from esc50.dataset.clips import load_clips
 from esc50.experiments import openset, trust_report
 from esc50.experiments.ood_detectors import DETECTORS
 from esc50.experiments.openset import KEYS, MEAN, POOLED
@@ -181,6 +182,25 @@ def test_unknown_clips_have_no_part_in_training(recipe, monkeypatch):
         assert (
             not trained_on["name"].str.startswith(f"{fold}-").any() and tested["name"].str.startswith(f"{fold}-").all()
         )
+
+
+def test_where_there_are_yamnets_scores_they_are_combined(monkeypatch, rng):
+    """By regressions that the fold's own clips have no part in: a fold whose scores mean nothing is told no better."""
+
+    def score_head(recipe, clips, split, held_out):
+        table = load_clips().iloc[split.test][["filename", "target"]].rename(columns={"filename": "name"})
+        known = ~table["target"].isin(held_out)
+        is_first = table["name"].str.startswith("1-")
+        values = {score.__name__: np.where(is_first, 0, known) + rng.normal(size=len(table)) for score in COMBINED}
+        kind = known.map({True: trust_report.KNOWN, False: trust_report.HELD_OUT})
+        return table.assign(kind=kind, silent=False, **values)
+
+    monkeypatch.setattr(trust_report, "_read_clips", lambda recipe: None)
+    monkeypatch.setattr(openset, "_score_head", score_head)
+    found = openset.summarise(openset.measure(folds=(1, 2, 3), progress=False), n_resamples=2)
+    auroc = found[found["over"] == "head"].groupby(["detector", "fold"])["auroc"].mean()
+    assert auroc["combined", 1] == pytest.approx(0.5, abs=0.05)
+    assert auroc["combined", 2] > auroc["energy", 2] + 0.1
 
 
 # --- what is committed
