@@ -139,7 +139,7 @@ def trust(model):
 def openset(scores):
     """Measure detectors of unknown classes by the open-set benchmark, and write data/results/openset_….
 
-    Trains 25 heads, each without ten classes, in three to five minutes. Needs the recordings, unless the features are in
+    Trains 25 heads, each without ten classes, in five minutes or less. Needs the recordings, unless the features are in
     data/features from an earlier call. With --scores nothing is trained or written: the figures of the file are shown
     beside the committed ones.
 
