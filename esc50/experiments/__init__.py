@@ -1,8 +1,8 @@
 """The experiments, one file a family, and how they are run, compared, shipped and measured.
 
 Experiments: classical, cnn, plain, multilayer, kernel_ridge, distilled, finetuned. What they run on: base, run_cache,
-training, networks, metrics, results. What is made of them: nested_cv, ablation, shipping, trust_report, timelines,
-teaching. How the shipped model does on recordings of any kind: labels, evaluation.
+training, networks, metrics, results. What is made of them: nested_cv, ablation, shipping, trust_report, openset with
+ood_detectors, timelines, teaching. How the shipped model does on recordings of any kind: labels, evaluation.
 """
 
 from esc50.experiments.base import (

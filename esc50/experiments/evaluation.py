@@ -20,7 +20,6 @@ from esc50.experiments.labels import NONE, read_labels
 
 N_RESAMPLES = 1000
 LEVEL = 0.95  # of the intervals
-TPR = 0.95  # where the share of accepted sounds of no class is read off
 N_WORST = 10
 PROBABILITY = "p_"  # and a class: a column of its probabilities in a table
 ALONE = "a recording of its own: "
@@ -279,7 +278,7 @@ def compute_metrics(answers, weights):
         if weights[of].any():
             found[name] = np.average(hit[of], weights=weights[of])
     if weights[right].any() and weights[~known].any():
-        found |= _separation(
+        found |= metrics.separation(
             right[right | ~known], answers["score"].to_numpy()[right | ~known], weights[right | ~known]
         )
     return found
@@ -295,12 +294,6 @@ def _classification(target, predicted, weights, in_top3):
         "macro_recall": (hit / true.clip(1))[present].mean(),
         "macro_f1": (2 * hit / (true + said).clip(1))[present].mean(),
     }
-
-
-def _separation(right, scores, weights):
-    """How well the score tells right answers from sounds of no class."""
-    fpr, tpr = metrics.weighted_roc(right, scores, weights)
-    return {"auroc": np.trapezoid(tpr, fpr), "fpr_at_95_tpr": fpr[tpr >= TPR][0]}
 
 
 def _with_intervals(answers, seed, n_resamples):

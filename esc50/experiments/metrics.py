@@ -9,6 +9,7 @@ from esc50.config import N_CLASSES
 LABELS = np.arange(N_CLASSES)
 RELIABILITY_BINS = 15  # as Guo et al. 2017, arXiv 1706.04599
 TEMPERATURE_BOUNDS = (0.05, 20.0)
+TPR = 0.95  # at which the false positive rate is told
 
 
 def classification_metrics(targets, probabilities):
@@ -61,10 +62,26 @@ def count_by_class(targets, predicted, weights, *, n_classes=N_CLASSES):
 
 
 def weighted_roc(positive, scores, weights):
-    """False and true positive rates from 0 to 1 at falling scores, of clips that count several times."""
-    _, place = np.unique(-np.asarray(scores), return_inverse=True)  # (n_clips,) equal scores share a place
-    passed = [np.cumsum(np.bincount(place, weights * which)) for which in (~positive, positive)]
-    return tuple(np.concatenate([[0], counts / counts[-1]]) for counts in passed)
+    """False and true positive rates from 0 to 1 at falling scores, of clips that count several times.
+
+    Of many weightings, (..., n_clips), at once: rates of shape (..., n_different_scores + 1).
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    falling = np.asarray(scores)[order]
+    last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))  # equal scores share a place
+    passed = [np.cumsum((weights * which)[..., order], axis=-1)[..., last] for which in (~positive, positive)]
+    start = np.zeros((*passed[0].shape[:-1], 1))
+    return tuple(np.concatenate([start, counts / counts[..., -1:]], axis=-1) for counts in passed)
+
+
+def separation(positive, scores, weights):
+    """AUROC, and the false positive rate at the highest threshold that 95 % of the positive reach."""
+    fpr, tpr = weighted_roc(positive, scores, weights)
+    first = (tpr >= TPR).argmax(axis=-1)[..., np.newaxis]
+    return {
+        "auroc": np.trapezoid(tpr, fpr, axis=-1),
+        "fpr_at_95_tpr": np.take_along_axis(fpr, first, axis=-1)[..., 0],
+    }
 
 
 def holm(p):

@@ -3,8 +3,9 @@
 from esc50 import experiments
 from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.config import PROJECT_DIR, RESULTS_DIR, ResultsError, atomic_write
-from esc50.experiments import nested_cv, trust_report
+from esc50.experiments import nested_cv, openset, trust_report
 from esc50.experiments.ablation import ablation
+from esc50.experiments.ood_detectors import DETECTORS
 from esc50.experiments.results import load_cross_validation, read_csv, read_json, summarise
 
 START, END = "<!-- {name}: written by `esc50 readme` -->", "<!-- end of {name} -->"
@@ -69,6 +70,16 @@ def measures_table(*, folder=RESULTS_DIR):
     }
     rows = [_rejection_row(title, summary.loc[unknown], rule) for title, unknown in rejected.items()]
     return _join_rows(" | measured | command", [*rows, _timelines_row(read_json(folder / "timeline.json"))])
+
+
+def openset_table(*, folder=RESULTS_DIR):
+    """How well each detector tells held-out classes in the open-set benchmark, the best one first."""
+    table = openset.format_summary(openset.load_summary(folder=folder))
+    rows = [
+        f"{DETECTORS[name].title} | {DETECTORS[name].source} | {' | '.join(row)}"
+        for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return _join_rows(f"detector | from | {' | '.join(table.columns)}", rows)
 
 
 def bench_table(*, folder=RESULTS_DIR):
@@ -159,6 +170,7 @@ TABLES = {  # marker in the README -> what stands there
     "results": results_table,
     "ablation": ablation_table,
     "measures": measures_table,
+    "openset": openset_table,
     "bench": bench_table,
     "formats": formats_table,
 }

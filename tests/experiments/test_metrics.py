@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score, roc_curve
 
 from esc50.experiments import metrics
 
@@ -100,3 +100,15 @@ def test_the_weighted_roc_is_that_of_repeated_clips(rng):
     expected = roc_auc_score(np.repeat(positive, weights), np.repeat(scores, weights))
     assert np.trapezoid(tpr, fpr) == pytest.approx(expected)
     assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+
+
+def test_many_weightings_give_each_its_own_figures(rng):
+    positive, scores = rng.random(200) < 0.6, np.round(rng.normal(size=200), 1)
+    scores[:5], scores[-5:] = -np.inf, np.inf
+    weights = rng.integers(0, 4, size=(3, 200))
+    found = metrics.separation(positive, scores, weights)
+    for i, times in enumerate(weights):
+        repeated = np.repeat(positive, times), np.repeat(np.clip(scores, -9, 9), times)
+        fpr, tpr, _ = roc_curve(*repeated, drop_intermediate=False)
+        assert found["auroc"][i] == pytest.approx(roc_auc_score(*repeated))
+        assert found["fpr_at_95_tpr"][i] == pytest.approx(fpr[tpr >= 0.95][0])
