@@ -1,4 +1,4 @@
-"""The shipped model on labelled recordings that cannot be published: the figures of ``esc50 evaluate``, without names."""
+"""The shipped model on labelled recordings that cannot be published: what ``esc50 evaluate`` tells, without names."""
 
 from esc50.config import RESULTS_DIR, output_path
 from esc50.experiments.evaluation import evaluate
@@ -7,6 +7,7 @@ from esc50.experiments.run_cache import provenance
 
 WILD_FILE = "wild.json"
 LEVELS = (0, -20, -40)  # decibels by which each recording is made fainter
+COMMAND = "papermill notebooks/08_in_the_wild.ipynb OUT.ipynb -p labels LABELS.csv"
 PRIVATE = ("labels", "worst_mistakes", "unreadable")  # parts of a report that name files
 
 
@@ -16,7 +17,7 @@ def measure(labels, *, progress=True):
     for level in LEVELS:
         report = evaluate(labels, gain_decibels=level, progress=progress).report
         reports[str(level)] = {key: value for key, value in report.items() if key not in PRIVATE}
-    return {"levels": reports, "command": "papermill notebooks/08_in_the_wild.ipynb OUT.ipynb -p labels LABELS.csv", "provenance": [provenance()]}
+    return {"levels": reports, "command": COMMAND, "provenance": [provenance()]}
 
 
 def save_wild(measured):
