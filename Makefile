@@ -52,7 +52,8 @@ publish: env ## the same, and replace the committed notebooks, the plain head, R
 	$(ESC50) readme
 
 reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
-	$(ESC50) features log_mel yamnet clip_statistics layers layers_slow layers_fast layers_often
+	$(ESC50) features log_mel yamnet clip_statistics layers layers_slow layers_fast layers_often \
+		levelled degraded degraded_anew
 	$(ESC50) nested-cv heads
 	$(ESC50) nested-cv layers
 	$(ESC50) nested-cv kernel_ridge

@@ -61,9 +61,10 @@ def fetch(destination):
 def features(names):
     """Compute the committed feature files from the recordings (log_mel, yamnet, clip_statistics).
 
-    Those of the layers, "layers", "layers_often", "layers_slow" and "layers_fast", 0.2 to 0.6 GB each, are computed
-    only when named. So are "ood_sounds" and "ood_sounds_layers", of the sounds that are not in ESC-50: they need
-    espeak-ng and the sound theme of freedesktop.org, and no recordings.
+    Those of the layers, "layers", "layers_often", "layers_slow", "layers_fast", "levelled", "degraded" and
+    "degraded_anew", 0.2 to 0.6 GB each, are computed only when named. So are "ood_sounds", "ood_sounds_layers" and
+    "ood_sounds_levelled", of the sounds that are not in ESC-50: they need espeak-ng and the sound theme of
+    freedesktop.org, and no recordings.
     """
     from esc50.dataset import feature_files
 
