@@ -7,7 +7,7 @@ from esc50.experiments.run_cache import provenance
 
 WILD_FILE = "wild.json"
 LEVELS = (0, -20, -40)  # decibels by which each recording is made fainter
-COMMAND = "papermill notebooks/08_in_the_wild.ipynb OUT.ipynb -p labels LABELS.csv"
+COMMAND = "esc50 run 08 -p labels LABELS.csv --publish"
 PRIVATE = ("labels", "worst_mistakes", "unreadable")  # parts of a report that name files
 
 
