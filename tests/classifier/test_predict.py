@@ -38,7 +38,14 @@ def by_hand(probabilities):
     """A prediction of these probabilities, without a sound."""
     names = tuple("abcdefgh"[: len(probabilities)])
     classifier = SimpleNamespace(metadata={"themes": {"dog": "Animals", "rain": "Natural soundscapes & water"}})
-    return Prediction(names, np.array(probabilities), None, None, None, (), True, "", None, classifier, None, None, 0.0)
+    rest = {
+        "classifier": classifier,
+        "evidence": None,
+        "yamnet_log_mel": None,
+        "ood_score": 0.0,
+        "audioset_scores": None,
+    }
+    return Prediction(names, np.array(probabilities), None, None, None, (), True, "", None, **rest)
 
 
 # --- the answer
