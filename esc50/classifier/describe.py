@@ -19,11 +19,11 @@ REASONS = {  # by the score in which a sound is most unlike the known ones
     "max_probability": "No class stands out: the network is surer of its answer for {others}.",
     "energy": "The network finds little in it that speaks for any class: it finds more in {others}.",
     "neighbours": (
-        "The nearest of {n_clips:,} training clips is {nearest}, and it is not near: {others} are more like theirs."
+        "The nearest of {n_clips:,} training clips is {nearest}, and it is not near: {others} are nearer to theirs."
     ),
     "class_neighbours": (
-        "The training clips that are most like it among those of the likeliest class, {best}, are not near: {others} "
-        "are more like theirs."
+        "None of the training clips of the likeliest class, {best}, is near: {others} are nearer to those of their "
+        "class."
     ),
     "class_score": "YAMNet itself hardly hears the likeliest class, {best}: it is surer of the class of {others}.",
     "other_score": (
@@ -83,18 +83,29 @@ def say_why(score, share, **facts):
 
 
 def say_set(names, coverage):
-    """Say that the class is one of these, the most probable first: "A dog or rain, 90 % sure it is one of these."."""
+    """Say that the class is one of these, the most probable first.
+
+    A class alone is named with "at least", for its own probability may be higher.
+    """
     sure, named = f"{100 * coverage:.3g} % sure", [with_article(name) for name in names[:MOST_NAMED]]
     if len(names) > MOST_NAMED:
         return f"One of {len(names)} classes, {sure}: {', '.join(named)} and {len(names) - MOST_NAMED} more."
     *first, last = named
-    text = f"{', '.join(first)} or {last}, {sure} it is one of these." if first else f"{last}, {sure}."
+    text = f"{', '.join(first)} or {last}, {sure} it is one of these." if first else f"{last}, at least {sure}."
     return text[0].upper() + text[1:]
 
 
 def top_heading(n_classes, *, is_known):
     """What stands above the most probable classes."""
     return f"Most probable of the {n_classes} classes" if is_known else f"If it had to be one of the {n_classes}"
+
+
+def group_by_theme(metadata):
+    """Names of the classes by their theme, from a model's metadata; classes of the user's own are in theme ""."""
+    themes = {}
+    for name in metadata["class_names"]:
+        themes.setdefault(metadata.get("themes", {}).get(name, ""), []).append(name)
+    return themes
 
 
 def with_article(name):
