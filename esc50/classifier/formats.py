@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from esc50.audio.sound import open_sound
-from esc50.classifier.conformal import DEFAULT_COVERAGE
 from esc50.classifier.describe import class_label, event_label, top_heading
+from esc50.classifier.prediction_sets import DEFAULT_COVERAGE
 from esc50.config import AudioError, OutputError
 
 TOP_COLUMNS = ("file", "rank", "class_name", "probability", "is_known")

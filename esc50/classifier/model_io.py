@@ -48,7 +48,8 @@ def load_model(name_or_path: str | os.PathLike | None = None):
         `esc50.classifier.ood.OOD_SCORES`), its ``neighbours``, the ``threshold`` below which a sound is none of the
         classes, the share of known sounds ``kept``, the ``meaning`` of all that in a sentence, and ``by_share`` the
         same for other shares (`esc50.classifier.ood.keep_share`); ``conformal``, from which probability on a class is
-        in a prediction set (`esc50.classifier.conformal`); ``versions``, ``cross_validated`` figures and ``licence``.
+        in a prediction set (`esc50.classifier.prediction_sets`); ``versions``, ``cross_validated`` figures and
+        ``licence``.
 
     Raises
     ------

@@ -12,11 +12,11 @@ from esc50.audio.sound import load_sound
 from esc50.audio.streams import Sound
 from esc50.classifier import describe, model_io, ood
 from esc50.classifier.audioset import audioset_matrix
-from esc50.classifier.conformal import DEFAULT_COVERAGE, prediction_set
 from esc50.classifier.describe import describe_head, list_faults, say_verdict
 from esc50.classifier.head import ExtendedHead, Head
 from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
 from esc50.classifier.pooling import maximum_of_vectors, pool_clips, temper
+from esc50.classifier.prediction_sets import DEFAULT_COVERAGE, prediction_set
 from esc50.config import ALL_LAYERS, AudioError, AudioSettings, YamnetSettings
 from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, columns_of, layer_sizes
 from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames, check_waveform, equally_long

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from esc50.classifier.conformal import COVERAGES, SURENESS, sureness
 from esc50.classifier.pooling import temper
+from esc50.classifier.prediction_sets import COVERAGES, SURENESS, sureness
 from esc50.experiments import metrics
 
 DIGITS = 4  # of probabilities in the metadata
@@ -33,7 +33,7 @@ def quantile(scores, recordings, coverage):
     """Score (n_clips,) that is not exceeded by a clip of a new recording, in at least a share of such.
 
     Each recording counts as one, and so does the new one, whose score may be anything (Lee, Barber and Willett 2023,
-    arXiv 2306.06342, section 3): infinite where there are too few recordings. Without siblings it is the split
+    arXiv 2306.06342): infinite where there are too few recordings. Without siblings it is the split
     conformal quantile.
     """
     _, recording, n_clips = np.unique(recordings, return_inverse=True, return_counts=True)
