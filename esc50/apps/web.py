@@ -277,8 +277,8 @@ def _heading(text):
 
 def _keep_slider(rule):
     """Ask how many of the known sounds are to be kept; hidden where the rule has but one threshold."""
-    low, *_, high = rule.get("by_share", {"share": [rule["kept"]] * 2})["share"]
-    return gr.Slider(low, high, rule["kept"], step=0.01, label=KEEP, info=KEEP_INFO, visible=low < high)
+    low, *_, high = rule.get("by_share", {"share": (0, 1)})["share"]
+    return gr.Slider(low, high, rule["kept"], step=0.01, label=KEEP, info=KEEP_INFO, visible="by_share" in rule)
 
 
 def _list_classes(metadata):
