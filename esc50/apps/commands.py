@@ -80,6 +80,13 @@ MODEL = click.option(
     help='A head on many of YAMNet\'s layers, or the "plain" one on its embedding alone.',
 )
 
+KEEP = click.option(
+    "--keep",
+    type=float,
+    metavar="SHARE",
+    help='Share of known sounds that is kept, not refused as "none of these", from 0.5 to 0.99; by default 0.95.',
+)
+
 
 @click.command(cls=Esc50Command, extra=None, short_help="Classify sounds.")
 @click.argument("files", nargs=-1, required=True, metavar="FILES…")
@@ -88,8 +95,9 @@ MODEL = click.option(
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table")
 @click.option("--output", type=OUTPUT, help="File to write, whole or not at all.")
 @MODEL
+@KEEP
 @click.pass_context
-def predict(ctx, files, top, timeline, form, output, model):
+def predict(ctx, files, top, timeline, form, output, model, keep):
     """Classify sounds, or show which sounds occur when in long recordings.
 
     FILES are wav, flac, ogg, mp3, m4a, webm, aiff and the like, videos with sound, "-" for standard input, or
@@ -108,7 +116,8 @@ def predict(ctx, files, top, timeline, form, output, model):
     if timeline and ctx.get_parameter_source("top") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("a timeline tells one class at a time: leave out --top or --timeline")
     is_apart = timeline or output is not None or not _is_terminal(sys.stdout)  # so that no bar runs through the answers
-    records = _records(files, model, top=None if timeline else top, progress=is_apart and _is_terminal(sys.stderr))
+    how = {"top": None if timeline else top, "progress": is_apart and _is_terminal(sys.stderr)}
+    records = _records(files, model, keep, **how)
     failed = []
     with open_output(output, files, **TEXT) as out:
         for text in _writer(form, timeline, out.encoding)(_report_errors(records, failed, ctx.obj)):
@@ -179,7 +188,7 @@ def _writer(form, timeline, encoding):
     return partial(formats.as_json if form == "json" else formats.as_table, encoding=encoding)
 
 
-def _records(files, model, *, top, progress):
+def _records(files, model, keep, *, top, progress):
     """Answer to each file: the most probable classes, or a timeline where `top` is None."""
     from tqdm.auto import tqdm
 
@@ -187,7 +196,7 @@ def _records(files, model, *, top, progress):
     from esc50.classifier.predict import SoundClassifier
     from esc50.classifier.timeline import detect_events
 
-    classifier = SoundClassifier.load(model)
+    classifier = SoundClassifier.load(model, keep=keep)
     for name in tqdm(files, desc="predicting", unit="sound", disable=not progress or top is None):
         try:
             if top is None:

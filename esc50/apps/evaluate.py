@@ -23,12 +23,10 @@ PICTURE_DPI = 150
 @FORM
 def classes(form):
     """List the classes by theme, named as in the labels that `esc50 evaluate` takes."""
+    from esc50.classifier.describe import group_by_theme
     from esc50.classifier.model_io import load_model
 
-    _, metadata = load_model()
-    themes = {}
-    for name in metadata["class_names"]:
-        themes.setdefault(metadata["themes"][name], []).append(name)
+    themes = group_by_theme(load_model()[1])
     if form == "json":
         click.echo(json.dumps(themes, indent=1))
     else:
@@ -47,6 +45,7 @@ def classes(form):
     metavar="DB",
     help="Make each recording louder by so much first.",
 )
+@commands.KEEP
 @FORM
 @click.option("--output", type=ANY_PATH, metavar="FOLDER|FILE.json", help="Report to write, or folder for everything.")
 @click.option("--picture", type=ANY_PATH, metavar="FILE.png", help="Picture to write (png, svg, pdf).")

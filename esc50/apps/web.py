@@ -20,7 +20,7 @@ from esc50.apps.commands import AppSettings
 from esc50.apps.guard import GONE, GuardedBlocks, GuardSettings, Uploads, server_options
 from esc50.audio import synthesis
 from esc50.classifier import formats
-from esc50.classifier.describe import class_label, describe_sound, event_label
+from esc50.classifier.describe import class_label, describe_sound, event_label, group_by_theme, top_heading
 from esc50.classifier.explanation import explain
 from esc50.classifier.timeline import Timeline, detect_events, settings_for, timeline_of
 from esc50.config import AudioError, AudioSettings, Esc50Error, TooLongError
@@ -32,7 +32,8 @@ ABOUT = "Give it a sound, and see which of 50 classes it is: dog, rain, siren, c
 WELCOME = "Upload a sound, record one, or choose an example."
 NO_SOUND = "There is no sound yet: upload a file, record one with the microphone, or choose an example."
 LONG = "A long recording: here is which sounds occur when."
-TOP, FORCED = "Most probable of the 50 classes", "If it had to be one of the 50 classes"
+KEEP = "Known sounds that are kept (share)"
+KEEP_INFO = "With fewer, fewer sounds of no class get a class's name, and more of the known ones none."
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
 CSS = Path(__file__).with_name("web.css")
 DPI = 160
@@ -80,9 +81,10 @@ def build_app(classifier, *, settings=SETTINGS, limits=None):
         explain_it = partial(page.answer_script, page.draw_why)
         why = page.ask_why.click(explain_it, page.sound, page.why, api_visibility="private", **limit)
         private = {"api_visibility": "private", "show_progress_on": page.verdict}
-        for event, none in ((page.sound.change, WELCOME), (page.ask.click, NO_SOUND)):
+        asked = [page.sound, page.keep]
+        for event, none in ((page.sound.change, WELCOME), (page.ask.click, NO_SOUND), (page.keep.release, WELCOME)):
             respond = partial(page.respond, none)
-            event(respond, page.sound, page.outputs, cancels=why, **private, **limit)  # else it could come after this
+            event(respond, asked, page.outputs, cancels=why, **private, **limit)  # else it could come after this
 
         def predict(sound: gr.FileData) -> dict:
             return page.answer_script(page.record, sound)
@@ -111,6 +113,8 @@ class Page:
                 self.sound = gr.Audio(type="filepath", sources=["upload", "microphone"], label="sound", buttons=[])
                 self.ask = gr.Button("What is it?", variant="primary")
                 self._offer_examples()
+                self.keep = _keep_slider(self.classifier.metadata["rejection"])
+                _list_classes(self.classifier.metadata)
             with gr.Column(scale=3, min_width=300):
                 self._lay_out_answer()
                 self._lay_out_timeline()
@@ -139,24 +143,25 @@ class Page:
         answer = [self.verdict, self.details, self.heading, self.top, self.picture, self.why, self.nearest]
         return [*answer, self.timeline, self.events, self.table, *self.downloads]
 
-    def respond(self, none, path):
-        """What each part shows for a file; `none` is said where there is none."""
+    def respond(self, none, path, keep=None):
+        """What each part shows for a file; `none` is said where there is none. `keep` of the known sounds are kept."""
         if not path:
             return self._without_answer(_panel("start" if none == WELCOME else "wrong", none))
         try:
-            prediction, timeline = self.answer(self.predict, path)
-        except AudioError as error:
+            prediction, timeline = self.answer(partial(self.predict, keep=keep), path)
+        except Esc50Error as error:
             return self._without_answer(_panel("wrong", str(error)))
         return self._show_timeline(timeline, path) | self._show_answer(prediction, timeline)
 
-    def predict(self, path):
+    def predict(self, path, keep=None):
         """The prediction, None where the sound is too long for one; and the timeline, None where it is short."""
+        classifier = self.classifier if keep is None else self.classifier.keeping(keep)
         try:
-            prediction = self.classifier.predict(path)
+            prediction = classifier.predict(path)
         except TooLongError:
-            return None, self._detect(path)
+            return None, self._detect(path, classifier)
         is_short = prediction.sound.duration_seconds <= self.settings.timeline_from_seconds
-        return prediction, None if is_short else timeline_of(prediction, classifier=self.classifier)
+        return prediction, None if is_short else timeline_of(prediction, classifier=classifier)
 
     def draw_why(self, path):
         """What in the sound spoke for the answer."""
@@ -176,7 +181,7 @@ class Page:
 
     def timeline_record(self, path):
         """The timeline for a script, in plain types."""
-        return formats.timeline_record(Path(path).name, self._detect(path))
+        return formats.timeline_record(Path(path).name, self._detect(path, self.classifier))
 
     def _offer_examples(self):
         files = write_examples(self.uploads.own_folder)
@@ -187,7 +192,7 @@ class Page:
     def _lay_out_answer(self):
         self.verdict = gr.HTML(_panel("start", WELCOME), elem_classes="bare")
         with gr.Column(visible=False) as self.details:  # hidden where there is no answer to the whole sound
-            self.heading = _heading(TOP)
+            self.heading = _heading("")
             self.top = gr.Label(show_label=False, show_heading=False, elem_id="probabilities")
             _heading("Waveform and log-mel spectrogram")
             self.picture = gr.Plot(show_label=False, elem_id="picture")
@@ -205,20 +210,18 @@ class Page:
             with gr.Row():
                 self.downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
 
-    def _detect(self, path):
-        own = settings_for(self.classifier.metadata["pooling"])
-        return detect_events(
-            self.classifier, path, settings=replace(own, max_seconds=self.settings.max_timeline_seconds)
-        )
+    def _detect(self, path, classifier):
+        own = settings_for(classifier.metadata["pooling"])
+        return detect_events(classifier, path, settings=replace(own, max_seconds=self.settings.max_timeline_seconds))
 
     def _show_answer(self, prediction, timeline):
         if prediction is None:
             panel = _panel("known", LONG, facts=describe_sound(timeline.facts), warnings=timeline.warnings)
             return {self.verdict: panel, self.details: gr.Column(visible=False)}
         return {
-            self.verdict: _answer(prediction, self.classifier.metadata["rejection"]["meaning"]),
+            self.verdict: _answer(prediction),
             self.details: gr.Column(visible=True),
-            self.heading: f"### {TOP if prediction.is_known else FORCED}",
+            self.heading: f"### {top_heading(len(prediction.class_names), is_known=prediction.is_known)}",
             self.top: {class_label(name): probability for name, probability in prediction.top(self.settings.top)},
             self.picture: _encode(plots.plot_sound(prediction)),
             self.why: gr.Plot(visible=False),
@@ -272,6 +275,19 @@ def _heading(text):
     return gr.Markdown(f"### {text}", elem_classes="heading")
 
 
+def _keep_slider(rule):
+    """Ask how many of the known sounds are to be kept; hidden where the rule has but one threshold."""
+    low, *_, high = rule.get("by_share", {"share": (0, 1)})["share"]
+    return gr.Slider(low, high, rule["kept"], step=0.01, label=KEEP, info=KEEP_INFO, visible="by_share" in rule)
+
+
+def _list_classes(metadata):
+    themes = group_by_theme(metadata).items()
+    lines = (f"**{theme or 'Taught'}:** {', '.join(map(class_label, names))}" for theme, names in themes)
+    with gr.Accordion(f"The {len(metadata['class_names'])} classes", open=False):
+        gr.Markdown("\n\n".join(lines))
+
+
 def _limits(settings):
     minutes, longest = AudioSettings().max_loaded_seconds / 60, settings.max_timeline_seconds / 60
     return (
@@ -309,10 +325,10 @@ def _cells(event):
     return [*times, name, f"{100 * event.confidence:.0f} %"]
 
 
-def _answer(prediction, meaning):
-    sound = prediction.sound
-    about = {"facts": describe_sound(sound), "warnings": prediction.warnings}
-    about["meaning"] = "" if prediction.is_known or sound.is_silent else meaning
+def _answer(prediction):
+    why = [prediction.why, prediction.classifier.metadata["rejection"]["meaning"]] if prediction.why else []
+    about = {"facts": describe_sound(prediction.sound), "warnings": prediction.warnings}
+    about |= {"choice": prediction.say_set(), "why": dict.fromkeys(why)}  # each once
     return _panel("known" if prediction.is_known else "unknown", prediction.verdict, **about)
 
 
@@ -325,9 +341,15 @@ def _list_neighbours(clips):
     return f'<ol class="nearest">{"".join(rows)}</ol>' if rows else "<p>Nothing is near to silence.</p>"
 
 
-def _panel(kind, sentence, *, facts="", meaning="", warnings=()):
+def _panel(kind, sentence, *, choice="", facts="", why=(), warnings=()):
     lines = [f'<p class="sentence">{html.escape(sentence)}</p>']
-    lines += [f'<p class="facts">{html.escape(quiet)}</p>' for quiet in (facts, meaning) if quiet]
+    lines += [f"<p>{html.escape(choice)}</p>"] if choice else []
+    lines += [f"<details><summary>Why?</summary>{''.join(map(_quiet, why))}</details>"] if why else []
+    lines += [_quiet(facts)] if facts else []
     items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
     lines += [f"<ul>{items}</ul>"] if items else []
     return f'<div class="esc50-panel {kind}" role="status">{"".join(lines)}</div>'
+
+
+def _quiet(text):
+    return f'<p class="facts">{html.escape(text)}</p>'

@@ -305,10 +305,11 @@ def _explain_loss(file):
 def _answer(prediction, name):
     theme = f" · {prediction.theme.lower()}" if prediction.theme and prediction.is_known else ""
     nearest = ", ".join(f"{n.filename} ({class_label(n.category)})" for n in prediction.nearest)
+    more = [chosen] if (chosen := prediction.say_set()) else []
     minor = [f"{name} · {describe_sound(prediction.sound)}{theme}"]
     minor += [f"Most similar training clips: {nearest}"] if nearest else []
     kind = "known" if prediction.is_known else "unknown"
-    return _panel(kind, prediction.verdict, minor=minor, warnings=prediction.warnings)
+    return _panel(kind, prediction.verdict, *more, why=prediction.why, minor=minor, warnings=prediction.warnings)
 
 
 def _summarise_lesson(taught):
@@ -322,10 +323,11 @@ def _summarise_lesson(taught):
     return _panel("known", learnt, cost, minor=[*missed, measured, calibration, pupil, closing], table=changed)
 
 
-def _panel(kind, main, *more, minor=(), warnings=(), table=""):
+def _panel(kind, main, *more, why="", minor=(), warnings=(), table=""):
     above = [("main", main), *(("", line) for line in more), *(("warning", line) for line in warnings)]
     below = [("minor", line) for line in minor]
-    return f'<div class="esc50-panel {kind}">{_paragraphs(above)}{table}{_paragraphs(below)}</div>'
+    folded = f"<details><summary>Why?</summary>{_paragraphs([('', why)])}</details>" if why else ""
+    return f'<div class="esc50-panel {kind}">{_paragraphs(above)}{folded}{table}{_paragraphs(below)}</div>'
 
 
 def _paragraphs(lines):

@@ -5,6 +5,7 @@ import numpy as np
 from esc50.config import YamnetSettings
 
 GUESS_BELOW = 0.5  # less likely than not
+MOST_NAMED = 5  # classes of a prediction set
 NO_ARTICLE = (
     *("insects", "rain", "sea_waves", "crickets", "chirping_birds", "water_drops", "wind", "pouring_water"),
     *("sneezing", "clapping", "breathing", "coughing", "footsteps", "laughing", "brushing_teeth", "snoring"),
@@ -13,7 +14,30 @@ NO_ARTICLE = (
 )
 
 
-def say_verdict(names, probabilities, *, is_known, is_silent):
+PROPER = ("Carnatic", "Christian", "Christmas", "French", "Hammond", "Middle Eastern")  # at the start of a name
+REASONS = {  # by the score in which a sound is most unlike the known ones
+    "max_probability": "No class stands out: the network is surer of its answer for {others}.",
+    "energy": "The network finds little in it that speaks for any class: it finds more in {others}.",
+    "neighbours": (
+        "The nearest of {n_clips:,} training clips is {nearest}, and it is not near: {others} are nearer to theirs."
+    ),
+    "class_neighbours": (
+        "None of the training clips of the likeliest class, {best}, is near: {others} are nearer to those of their "
+        "class."
+    ),
+    "class_score": "YAMNet itself hardly hears the likeliest class, {best}: it is surer of the class of {others}.",
+    "other_score": (
+        "YAMNet itself hears something that is none of the {n_classes} classes, {other}: it hears less of any such "
+        "sound in {others}."
+    ),
+    "combined": (
+        "Its likeness to the training clips, what the network finds in it and what YAMNet itself hears speak together "
+        "for no class: they speak more clearly for {others}."
+    ),
+}
+
+
+def say_verdict(names, probabilities, *, is_known, is_silent, hears, is_class):
     """Say what a sound is, that it is none of the classes, or that there is nothing to hear.
 
     Parameters
@@ -26,6 +50,10 @@ def say_verdict(names, probabilities, *, is_known, is_silent):
         Whether it is any of the classes.
     is_silent : bool
         Whether there is no sound in it.
+    hears : tuple of (str, float)
+        AudioSet's class to which YAMNet itself gives the highest score, and this score.
+    is_class : bool
+        Whether that one means any of the classes.
 
     Returns
     -------
@@ -36,12 +64,48 @@ def say_verdict(names, probabilities, *, is_known, is_silent):
     if is_silent:
         return "Nothing to hear: the recording is silent."
     if not is_known:
-        likeliest = class_label(names[first])
-        return f"None of the {len(names)} classes: even {likeliest}, the likeliest, is too unlike this sound."
+        joint = ", though" if is_class else "."
+        return f"None of the {len(names)} classes{joint} YAMNet itself hears: {audioset_label(*hears)}."
     best = f"{with_article(names[first])} ({100 * probabilities[first]:.0f} %)"
     if probabilities[first] >= GUESS_BELOW:
         return f"This sounds like {best}."
     return f"This may be {best} or {with_article(names[second])} ({100 * probabilities[second]:.0f} %)."
+
+
+def audioset_label(name, score):
+    """One of AudioSet's classes as it stands in a sentence, with YAMNet's score: "speech (0.93)"."""
+    return f"{name if name.startswith(PROPER) else name[0].lower() + name[1:]} ({score:.2f})"
+
+
+def say_why(score, share, **facts):
+    """Say why a sound is none of the classes: `share` of the known sounds are above it in this score."""
+    return REASONS[score].format(others=f"{100 * share:.0f} of 100 sounds that the model knows", **facts)
+
+
+def say_set(names, coverage):
+    """Say that the class is one of these, the most probable first.
+
+    A class alone is named with "at least", for its own probability may be higher.
+    """
+    sure, named = f"{100 * coverage:.3g} % sure", [with_article(name) for name in names[:MOST_NAMED]]
+    if len(names) > MOST_NAMED:
+        return f"One of {len(names)} classes, {sure}: {', '.join(named)} and {len(names) - MOST_NAMED} more."
+    *first, last = named
+    text = f"{', '.join(first)} or {last}, {sure} it is one of these." if first else f"{last}, at least {sure}."
+    return text[0].upper() + text[1:]
+
+
+def top_heading(n_classes, *, is_known):
+    """What stands above the most probable classes."""
+    return f"Most probable of the {n_classes} classes" if is_known else f"If it had to be one of the {n_classes}"
+
+
+def group_by_theme(metadata):
+    """Names of the classes by their theme, from a model's metadata; classes of the user's own are in theme ""."""
+    themes = {}
+    for name in metadata["class_names"]:
+        themes.setdefault(metadata.get("themes", {}).get(name, ""), []).append(name)
+    return themes
 
 
 def with_article(name):

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from esc50.audio.sound import open_sound
-from esc50.classifier.describe import class_label, event_label
+from esc50.classifier.describe import class_label, event_label, top_heading
+from esc50.classifier.prediction_sets import DEFAULT_COVERAGE
 from esc50.config import AudioError, OutputError
 
 TOP_COLUMNS = ("file", "rank", "class_name", "probability", "is_known")
@@ -36,16 +37,25 @@ def prediction_record(name, prediction, *, top=5):
     Returns
     -------
     dict
-        ``file``, ``verdict``, ``is_known``, ``theme``, ``duration_seconds``, ``top`` (a list of ``class_name`` and
-        ``probability``), ``nearest`` (``filename``, ``category``, ``similarity``) and ``warnings``.
+        ``file``, ``verdict``, ``is_known``, ``why`` it is none of the classes, ``theme``, ``duration_seconds``,
+        ``top`` (a list of ``class_name`` and ``probability``) and its ``heading``, ``prediction_set`` (``coverage``,
+        ``class_names`` and a ``sentence``; None where the sound is none of the classes), ``audioset_top`` (YAMNet's
+        own ``class_name`` and ``score``), ``nearest`` (``filename``, ``category``, ``similarity``) and ``warnings``.
     """
+    sentence, found = prediction.say_set(), None
+    if sentence:
+        found = {"coverage": DEFAULT_COVERAGE, "class_names": list(prediction.prediction_set()), "sentence": sentence}
     return {
         "file": name,
         "verdict": prediction.verdict,
         "is_known": bool(prediction.is_known),
+        "why": prediction.why,
         "theme": prediction.theme,
         "duration_seconds": prediction.sound.duration_seconds,
+        "heading": top_heading(len(prediction.class_names), is_known=prediction.is_known),
         "top": [{"class_name": label, "probability": p} for label, p in prediction.top(top)],
+        "prediction_set": found,
+        "audioset_top": [{"class_name": label, "score": score} for label, score in prediction.top_audioset()],
         "nearest": [each._asdict() for each in prediction.nearest],
         "warnings": list(prediction.warnings),
     }
@@ -169,6 +179,12 @@ def _rows(record):
 
 def _top_lines(record):
     yield f"{printable(record['file'])} ({clock(record['duration_seconds'])}): {record['verdict']}"
+    if record["prediction_set"]:
+        yield f"  {record['prediction_set']['sentence']}"
+    if record["why"]:
+        yield f"  Why? {record['why']}"
+    if not record["is_known"]:
+        yield f"  {record['heading']}:"
     for entry in record["top"]:
         name, share = class_label(entry["class_name"]), entry["probability"]
         yield f"  {name:<17}{100 * share:6.1f} %  {'█' * round(BAR_CELLS * share)}".rstrip()

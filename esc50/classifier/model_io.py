@@ -24,6 +24,7 @@ LOADERS = "esc50.heads"  # entry points that open heads in other formats, by the
 
 KEYS = ("class_names", "pooling", "layers", "versions", "yamnet_fingerprint")
 TRUST_KEYS = ("temperature", "rejection")
+TRUST = (*TRUST_KEYS, "conformal")  # the last is not in metadata of before 0.3
 REJECTION_KEYS = ("score", "neighbours", "threshold", "kept", "meaning")
 LAYERS_RULE = f"they must be numbers from 1 to {SCORES}, each one once, the last {LAST}"
 
@@ -45,8 +46,10 @@ def load_model(name_or_path: str | os.PathLike | None = None):
         ``class_names`` in label order, their ``themes``, the ``layers`` of YAMNet that the head takes, its
         ``pooling``, the ``temperature`` that calibrates its probabilities, and ``rejection``: the ``score`` (of
         `esc50.classifier.ood.OOD_SCORES`), its ``neighbours``, the ``threshold`` below which a sound is none of the
-        classes, the share of known sounds ``kept`` and the ``meaning`` of all that in a sentence; ``versions``,
-        ``cross_validated`` figures and ``licence``.
+        classes, the share of known sounds ``kept``, the ``meaning`` of all that in a sentence, and ``by_share`` the
+        same for other shares (`esc50.classifier.ood.keep_share`); ``conformal``, from which probability on a class is
+        in a prediction set (`esc50.classifier.prediction_sets`); ``versions``, ``cross_validated`` figures and
+        ``licence``.
 
     Raises
     ------

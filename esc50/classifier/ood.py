@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS, frame_mask, maximum_of_vectors
-from esc50.config import YamnetSettings
+from esc50.config import ResultsError, YamnetSettings
 from esc50.yamnet.frames import active_frames
 from esc50.yamnet.runtime import read_packaged
 
@@ -60,6 +60,17 @@ class Evidence:
     matrix: np.ndarray | None = None  # (521, n_classes): which of AudioSet's classes mean which class
     rule: dict | None = None  # the metadata's rejection; of `combined` typical_scores, mean, deviation, weights
 
+    @property
+    def predicted(self):
+        """Label of the most probable class of each sound, (n_sounds,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def others(self):
+        """Scores of AudioSet's classes that are none of these above what is typical, (n_sounds, 521); else below 0."""
+        above = self.audioset - TYPICAL * np.asarray(self.rule["typical_scores"])
+        return np.where(self.matrix.any(axis=1), -1, above)
+
 
 def head_vectors(vectors, active, *, pooling):
     """What a head takes of sounds (n_sounds, n_frames, size), (n_sounds, n_frames or 1, size), and which are active."""
@@ -86,23 +97,19 @@ def neighbours(evidence, *, k=NEIGHBOURS):
 
 def class_neighbours(evidence, *, k=NEIGHBOURS):
     """Mean cosine to the k nearest reference clips of the predicted class."""
-    predicted = evidence.probabilities.argmax(axis=1)  # (n_sounds,)
-    of_class = evidence.reference_targets[np.newaxis] == predicted[:, np.newaxis]  # (n_sounds, n_reference)
+    of_class = evidence.reference_targets[np.newaxis] == evidence.predicted[:, np.newaxis]  # (n_sounds, n_reference)
     return _mean_of_largest(np.where(of_class, evidence.similarity, -np.inf), k)
 
 
 def class_score(evidence, *, k=NEIGHBOURS):
     """Logarithm of YAMNet's own scores of the predicted class; where AudioSet has no such class, of one in ten."""
     sums = evidence.audioset @ evidence.matrix + UNMAPPED * ~evidence.matrix.any(axis=0)  # (n_sounds, n_classes)
-    predicted = evidence.probabilities.argmax(axis=1)
-    return np.log10(sums[np.arange(len(sums)), predicted] + SCORE_OFFSET)
+    return np.log10(sums[np.arange(len(sums)), evidence.predicted] + SCORE_OFFSET)
 
 
 def other_score(evidence, *, k=NEIGHBOURS):
     """Minus the logarithm of YAMNet's largest score of a class that is none of these, above what is typical of it."""
-    others = ~evidence.matrix.any(axis=1)  # (521,)
-    above = evidence.audioset[:, others] - TYPICAL * np.asarray(evidence.rule["typical_scores"])[others]
-    return -np.log10(np.maximum(above, 0).max(axis=1) + SCORE_OFFSET)
+    return -np.log10(np.maximum(evidence.others, 0).max(axis=1) + SCORE_OFFSET)
 
 
 COMBINED = (neighbours, energy, class_score, other_score)
@@ -164,6 +171,69 @@ def describe_score(score, k):
             "of the likeliest class and its largest score of any other sound"
         ),
     }[score]
+
+
+def describe_rule(score, k, *, threshold, kept, accepted, who):
+    """Say in words what a rule rejects: `accepted` is the share of held-out classes' clips that pass, `who` judged."""
+    return (
+        f"A sound is none of the classes where the {describe_score(score, k)} is below "
+        f"{threshold:.2f}. Of ESC-50's clips {100 * kept:.3g} % reach that with heads that were not trained "
+        f"on them; so do {100 * accepted:.0f} % of the clips of classes that {who} was never shown."
+    )
+
+
+def keep_share(rule, keep):
+    """A rejection rule with the threshold that another share of the known sounds reach, between those measured.
+
+    Parameters
+    ----------
+    rule : dict
+        The metadata's ``rejection``; its ``by_share`` has each ``share`` of the known sounds, in rising order, the
+        value of the ``scores`` that it reaches, and the share of held-out classes' clips that do (``accepted``).
+    keep : float
+        Share of the known sounds that are to be kept.
+
+    Returns
+    -------
+    dict
+        With another ``threshold``, ``kept`` and ``meaning``.
+
+    Raises
+    ------
+    ResultsError
+        The rule has thresholds for no other share, or for none so small or large.
+    """
+    if keep == rule["kept"]:
+        return rule
+    if not (table := rule.get("by_share")):
+        fault = f"this model can only keep {rule['kept']:g} of the known sounds"
+        raise ResultsError(f"{fault}: measure others with `esc50 trust`, then write it again with `esc50 export`")
+    shares = table["share"]
+    if not shares[0] <= keep <= shares[-1]:
+        raise ResultsError(f"{keep:g} of the known sounds cannot be kept: choose from {shares[0]:g} to {shares[-1]:g}")
+    threshold, accepted = (
+        np.interp(keep, shares, each) for each in (table["scores"][rule["score"]], table["accepted"])
+    )
+    how = {"threshold": float(threshold), "kept": float(keep)}
+    meaning = describe_rule(rule["score"], rule["neighbours"], **how, accepted=accepted, who=table["who"])
+    return rule | how | {"meaning": meaning}
+
+
+def scores_of(name):
+    """Names of a score and, before it, of those that it combines."""
+    return (*(part.__name__ for part in COMBINED), name) if name == "combined" else (name,)
+
+
+def most_unlike(evidence):
+    """The score in which one sound is most unlike the known ones, and the share of these that are above it."""
+    rule = evidence.rule
+    shares, reached = rule["by_share"]["share"], rule["by_share"]["scores"]
+    names = [*scores_of(rule["score"])]
+    if "class_score" in names and not evidence.matrix[:, evidence.predicted].any():
+        names.remove("class_score")  # AudioSet has no such class
+    values = {name: OOD_SCORES[name](evidence, k=rule["neighbours"])[0] for name in names}
+    above = {name: float(np.interp(-values[name], -np.array(reached[name]), shares)) for name in names}
+    return max(above.items(), key=lambda pair: pair[1])
 
 
 def clip_vectors(vectors):

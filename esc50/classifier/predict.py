@@ -10,12 +10,13 @@ import numpy as np
 from esc50.audio.loudness import set_level
 from esc50.audio.sound import load_sound
 from esc50.audio.streams import Sound
-from esc50.classifier import model_io, ood
+from esc50.classifier import describe, model_io, ood
 from esc50.classifier.audioset import audioset_matrix
 from esc50.classifier.describe import describe_head, list_faults, say_verdict
 from esc50.classifier.head import ExtendedHead, Head
 from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
-from esc50.classifier.pooling import pool_clips, temper
+from esc50.classifier.pooling import maximum_of_vectors, pool_clips, temper
+from esc50.classifier.prediction_sets import DEFAULT_COVERAGE, prediction_set
 from esc50.config import ALL_LAYERS, AudioError, AudioSettings, YamnetSettings
 from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, columns_of, layer_sizes
 from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames, check_waveform, equally_long
@@ -56,6 +57,10 @@ class Prediction:
         The most similar training clips, the nearest first; none for silence. Found when first asked for.
     ood_score : float
         The model's rejection score: the higher, the more like what is known; it says nothing of silence.
+    why : str
+        Where the sound is none of the classes, a sentence that says why; else empty. Found when first asked for.
+    audioset_scores : np.ndarray, shape (521,)
+        YAMNet's own scores of AudioSet's classes, the largest of the frames with sound in them.
     """
 
     class_names: tuple
@@ -68,9 +73,10 @@ class Prediction:
     verdict: str
     vectors: np.ndarray
     classifier: "SoundClassifier" = field(repr=False)
-    similarity: np.ndarray = field(repr=False)  # (n_reference,) cosine to the reference clips
+    evidence: Evidence = field(repr=False)  # of this one sound
     yamnet_log_mel: np.ndarray = field(repr=False)  # (n_windows, 64) as YAMNet takes it
     ood_score: float
+    audioset_scores: np.ndarray = field(repr=False)
 
     @property
     def embeddings(self) -> np.ndarray:
@@ -88,7 +94,24 @@ class Prediction:
         """The most similar training clips, the nearest first."""
         if self.sound.is_silent:
             return ()
-        return ood.nearest_clips(self.similarity, self.classifier.reference, self.class_names)
+        return ood.nearest_clips(self.evidence.similarity[0], self.classifier.reference, self.class_names)
+
+    @cached_property
+    def why(self) -> str:
+        """Why the sound is none of the classes: what of it the known sounds have more of, and how many of them."""
+        if self.is_known or self.sound.is_silent:
+            return ""
+        if "by_share" not in self.evidence.rule:  # a model of before
+            return self.evidence.rule["meaning"]
+        facts = {"n_clips": len(self.classifier.reference.targets), "n_classes": len(self.class_names)}
+        facts |= {"best": describe.with_article(self.top(1)[0][0])}
+        facts |= {"nearest": describe.with_article(self.nearest[0].category)}
+        score, share = ood.most_unlike(self.evidence)
+        if score == "other_score":
+            other = int(self.evidence.others[0].argmax())
+            name = self.classifier.yamnet.class_names[other]
+            facts |= {"other": describe.audioset_label(name, self.evidence.audioset[0, other])}
+        return describe.say_why(score, share, **facts)
 
     @property
     def theme(self) -> str:
@@ -112,6 +135,38 @@ class Prediction:
         best = np.argsort(-self.probabilities, kind="stable")[:k]
         return [(self.class_names[label], float(self.probabilities[label])) for label in best]
 
+    def top_audioset(self, k: int = 3) -> list[tuple[str, float]]:
+        """AudioSet's classes to which YAMNet itself gives the highest scores, with these: as `top`."""
+        best = np.argsort(-self.audioset_scores, kind="stable")[:k]
+        names = self.classifier.yamnet.class_names
+        return [(names[number], float(self.audioset_scores[number])) for number in best]
+
+    def prediction_set(self, coverage: float = DEFAULT_COVERAGE) -> tuple[str, ...]:
+        """Classes of which one is right at least as often as is asked for, if the sound is any of them.
+
+        Parameters
+        ----------
+        coverage : float
+            How often, measured on ESC-50's clips; a set for a higher one that was measured may stand in.
+
+        Returns
+        -------
+        tuple of str
+            Class names, the most probable first; the surer the classifier, the fewer, and never none.
+
+        Raises
+        ------
+        ResultsError
+            The model has no prediction sets, or none for so high a coverage.
+        """
+        labels = prediction_set(self.probabilities, self.classifier.metadata.get("conformal"), coverage)
+        return tuple(self.class_names[label] for label in labels)
+
+    def say_set(self, coverage: float = DEFAULT_COVERAGE) -> str:
+        """The prediction set in a sentence; empty where the sound is none of the classes, or the model has no sets."""
+        is_measured = "conformal" in self.classifier.metadata
+        return describe.say_set(self.prediction_set(coverage), coverage) if self.is_known and is_measured else ""
+
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
@@ -127,15 +182,15 @@ class Judgement:
         The model's rejection score: the higher, the more like what is known.
     is_known : bool
         Whether the score reaches the model's threshold.
-    similarity : np.ndarray, shape (n_reference,)
-        Cosine to each reference clip.
+    evidence : esc50.classifier.ood.Evidence
+        What the score is made of.
     """
 
     probabilities: np.ndarray
     frame_probabilities: np.ndarray
     ood_score: float
     is_known: bool
-    similarity: np.ndarray
+    evidence: Evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +218,7 @@ class SoundClassifier:
     reference: ReferenceClips
 
     @classmethod
-    def load(cls, model: "str | os.PathLike | None" = None) -> "SoundClassifier":
+    def load(cls, model: "str | os.PathLike | None" = None, *, keep: float | None = None) -> "SoundClassifier":
         """Load a model and YAMNet.
 
         Parameters
@@ -171,6 +226,9 @@ class SoundClassifier:
         model : str or path-like, optional
             "multilayer" (default) or "plain"; or the path of an ``.onnx`` file that ``esc50 export`` wrote, or of a
             ``.keras`` file with its metadata beside it, which needs the extra ``[study]``.
+        keep : float, optional
+            Share of the known sounds that are kept, not refused as "none of these"; that of the metadata by default.
+            The fewer are kept, the fewer unknown sounds pass.
 
         Returns
         -------
@@ -180,7 +238,7 @@ class SoundClassifier:
         Raises
         ------
         ResultsError
-            There is no such model, or it is damaged, or does not fit this YAMNet.
+            There is no such model, or it is damaged, or does not fit this YAMNet; or it cannot keep that share.
 
         Examples
         --------
@@ -189,7 +247,13 @@ class SoundClassifier:
         'This sounds like a siren (100 %).'
         """
         head, metadata = model_io.load_model(model)
-        return cls(head, load_runtime(), metadata, ood.load_reference())
+        classifier = cls(head, load_runtime(), metadata, ood.load_reference())
+        return classifier if keep is None else classifier.keeping(keep)
+
+    def keeping(self, keep: float) -> "SoundClassifier":
+        """The same classifier with the threshold that this share of the known sounds reach: see `load`."""
+        rule = ood.keep_share(self.metadata["rejection"], keep)
+        return replace(self, metadata=self.metadata | {"rejection": rule})
 
     @property
     def class_names(self) -> tuple:
@@ -305,10 +369,12 @@ class SoundClassifier:
         """
         sound = load_sound(source, sample_rate_hz=sample_rate_hz)
         levelled = self.set_level(sound.waveform)
-        every, log_mel = self.yamnet.embed_with_log_mel(levelled, with_scores=self.takes_scores)
-        vectors = self._columns(every)  # (n_frames, size)
+        every, log_mel = self.yamnet.embed_with_log_mel(levelled, with_scores=True)
+        vectors = self._columns(every if self.takes_scores else every[:, N_AUDIOSET_CLASSES:])  # (n_frames, size)
+        [scores] = maximum_of_vectors(every[np.newaxis, :, :N_AUDIOSET_CLASSES], active_frames(every)[np.newaxis])
         judgement = self.judge(vectors)
         is_known, names = judgement.is_known and not sound.is_silent, self.class_names
+        hears = int(scores.argmax())
         return Prediction(
             class_names=names,
             probabilities=judgement.probabilities,
@@ -317,12 +383,20 @@ class SoundClassifier:
             sound=sound,
             warnings=tuple(list_faults(sound)),
             is_known=is_known,
-            verdict=say_verdict(names, judgement.probabilities, is_known=is_known, is_silent=sound.is_silent),
+            verdict=say_verdict(
+                names,
+                judgement.probabilities,
+                is_known=is_known,
+                is_silent=sound.is_silent,
+                hears=(self.yamnet.class_names[hears], scores[hears]),
+                is_class=bool(self._audioset_matrix[hears].any()),
+            ),
             vectors=vectors,
             classifier=self,
-            similarity=judgement.similarity,
+            evidence=judgement.evidence,
             yamnet_log_mel=log_mel,
             ood_score=judgement.ood_score,
+            audioset_scores=scores,
         )
 
     def judge(self, vectors: np.ndarray) -> Judgement:
@@ -344,7 +418,7 @@ class SoundClassifier:
         evidence = self._evidence(*whole, pooled)
         score = float(ood.OOD_SCORES[rule["score"]](evidence, k=rule["neighbours"])[0])
         calibrated = temper(pooled[0], self.metadata["temperature"])  # (n_classes,)
-        return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"], evidence.similarity[0])
+        return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"], evidence)
 
     def predict_many(self, sources, *, progress: bool = False) -> Iterator[tuple]:
         """Classify sounds one by one; one that is not sound does not stop the rest.

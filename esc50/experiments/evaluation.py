@@ -60,7 +60,9 @@ class Evaluation:
     report: dict
 
 
-def evaluate(labels, *, model=None, audio=None, gain_decibels=0.0, resume=True, progress=False, seed=0) -> Evaluation:
+def evaluate(
+    labels, *, model=None, keep=None, audio=None, gain_decibels=0.0, resume=True, progress=False, seed=0
+) -> Evaluation:
     """Measure the classifier on labelled recordings.
 
     Parameters
@@ -70,6 +72,8 @@ def evaluate(labels, *, model=None, audio=None, gain_decibels=0.0, resume=True, 
         used where they are there, others are kept. Or a folder in which each class has a folder of recordings.
     model : str, path-like or SoundClassifier, optional
         What `SoundClassifier.load` takes, or a classifier that is loaded; of such a one no answer is kept.
+    keep : float, optional
+        Share of the known sounds that are kept: see `SoundClassifier.load`. Answers that were kept serve any share.
     audio : path-like, optional
         Folder from which filenames count; by default that of the CSV file.
     gain_decibels : float
@@ -92,21 +96,25 @@ def evaluate(labels, *, model=None, audio=None, gain_decibels=0.0, resume=True, 
     LabelsError
         The labels cannot be used, or no recording can be read.
     ResultsError
-        There is no such model.
+        There is no such model, or it cannot keep that share.
     """
     is_loaded = hasattr(model, "predict")
     classifier = model if is_loaded else SoundClassifier.load(model)
+    classifier = classifier if keep is None else classifier.keeping(keep)
     found = read_labels(labels, classifier.class_names, audio=audio)
     folder, notes = _cache_folder() if resume and not is_loaded else (None, [])
     made_by = {"answers": _runtime_digest(model), "gain": gain_decibels} if folder else None
     answers = _answer_all(classifier, found.paths, gain_decibels, folder, made_by, progress)
-    predictions, probabilities = _tabulate(found.table, answers, classifier.class_names)
+    rule = classifier.metadata["rejection"]
+    judged = [_judge(each, rule["threshold"]) for each in answers]
+    predictions, probabilities = _tabulate(found.table, judged, classifier.class_names)
     about = {
         "labels": os.fspath(labels),
         "model": "given" if is_loaded else os.fspath(model or DEFAULT_MODEL),
         "esc50": esc50.__version__,
         "gain_decibels": gain_decibels,
-        "rejection_threshold": classifier.metadata["rejection"]["threshold"],
+        "rejection_threshold": rule["threshold"],
+        "kept": rule["kept"],
     }
     report = about | measure(predictions, probabilities, seed=seed)
     return Evaluation(predictions, probabilities, report | {"notes": [*found.notes, *notes, *report["notes"]]})
@@ -207,10 +215,16 @@ def _answer(classifier, path, gain_decibels):
     prediction = classifier.predict(**source)
     return {
         "probabilities": prediction.probabilities,
-        "is_known": bool(prediction.is_known),
         "ood_score": float(prediction.ood_score),
         "is_silent": prediction.sound.is_silent,
     }
+
+
+def _judge(answer, threshold):
+    """An answer with ``is_known``, as the classifier decides it."""
+    if isinstance(answer, AudioError):
+        return answer
+    return answer | {"is_known": answer["ood_score"] >= threshold and not answer["is_silent"]}
 
 
 def _tabulate(table, answers, class_names):

@@ -16,7 +16,7 @@ from esc50.classifier.model_io import (
     DEFAULT_MODEL,
     LAYERS_RULE,
     OLD_NAMES,
-    TRUST_KEYS,
+    TRUST,
     are_layers,
     check_metadata,
     command,
@@ -141,8 +141,8 @@ def save_classifier(model, *, pooling, cross_validated, settings, layers=EMBEDDI
     layers : sequence of int
         Layers of YAMNet whose joined activations it takes, the last of which is 14; that one alone by default.
     trust : dict, optional
-        ``temperature`` and ``rejection``; by default those in one of `TRUST_FILES`, if they were measured with this
-        recipe. Otherwise the metadata lack them, and loading says so.
+        ``temperature``, ``rejection`` and ``conformal``; by default those in one of `TRUST_FILES`, if they were
+        measured with this recipe. Otherwise the metadata lack them, and loading says so.
     path : path-like, optional
         The ``.keras`` file; by default that of the model on these layers, in ``data/models`` or in ``build`` while
         notebooks run without ``--publish``.
@@ -187,13 +187,18 @@ def update_trust(trust, *, path=None):
     metadata = json.loads(path.read_text(encoding="utf-8"))
     if not _fits(trust, metadata):
         return None
-    write_json(metadata | {key: trust[key] for key in TRUST_KEYS}, path)
+    write_json(metadata | trust_of(trust), path)
     return path.with_suffix(".keras")
 
 
 def recipe_of(pooling, settings, layers=EMBEDDING):
     """What trust depends on, apart from the data: ``pooling``, ``head_settings`` and ``layers``, as JSON has them."""
     return json.loads(json.dumps({"pooling": pooling, "head_settings": asdict(settings), "layers": list(layers)}))
+
+
+def trust_of(measured):
+    """What the metadata have of a trust report."""
+    return {key: measured[key] for key in TRUST if key in measured}
 
 
 def keras_file(name_or_path=DEFAULT_MODEL):
@@ -217,7 +222,7 @@ def themes():
 def _measured_trust(metadata):
     """Temperature and rejection from the first file that was measured with this recipe; else nothing."""
     found = [json.loads(file.read_text(encoding="utf-8")) for file in TRUST_FILES.values() if file.is_file()]
-    return next(({key: trust[key] for key in TRUST_KEYS} for trust in found if _fits(trust, metadata)), {})
+    return next((trust_of(trust) for trust in found if _fits(trust, metadata)), {})
 
 
 def _fits(trust, metadata):

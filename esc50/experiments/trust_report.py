@@ -16,10 +16,10 @@ from esc50.dataset import class_names
 from esc50.dataset.clips import load_clips
 from esc50.dataset.feature_files import digest, load_features
 from esc50.dataset.splits import Split, official_splits, validation_split
-from esc50.experiments import metrics, run_cache
+from esc50.experiments import conformal, metrics, run_cache
 from esc50.experiments.base import find_experiments, take
 from esc50.experiments.keras_heads import TRUST_FILES, recipe_of
-from esc50.experiments.results import read_csv, read_json, write_csv, write_json
+from esc50.experiments.results import read_csv, read_json, recordings, write_csv, write_json
 from esc50.experiments.shipping import RECIPES
 from esc50.yamnet.architecture import N_AUDIOSET_CLASSES
 from esc50.yamnet.architecture import SCORES as SCORES_LAYER
@@ -28,12 +28,14 @@ from esc50.yamnet.runtime import load_runtime
 
 SCORES = tuple(ood.OOD_SCORES)
 COMBINED = tuple(score.__name__ for score in ood.COMBINED)
+NEED_TYPICAL = ("other_score", "combined")
 REGULARISATION = 0.01  # of the logistic regression that combines scores: scikit-learn's C
 KNOWN, HELD_OUT, OOD = "known", "held-out classes", "ood sounds"  # OOD stands for all kinds of these together
 NEIGHBOURS_FILE = "trust_neighbours.csv"  # one for all models: neighbours are looked for among embeddings
 NEIGHBOUR_COUNTS = (1, 3, 5, 10, 20)
 N_GROUPS = 5  # of held-out classes
 KEPT = 0.95  # share of the known sounds that the threshold keeps; fixed in advance
+SHARES = (*range(50, 90, 5), *range(90, 100))  # of the known sounds in percent that users may keep instead
 SEED = 0  # of groups and heads
 FIRST_COLUMNS = ["held_out_group", "fold", "name", "kind", "target", "taken_for", "silent"]
 
@@ -44,8 +46,9 @@ class Trust:
 
     sounds: pd.DataFrame  # held_out_group (0: none), fold, name, kind, target, taken_for, silent, calibrated, SCORES
     summary: pd.DataFrame  # unknown, score, auroc, fpr_at_95_tpr, tpr, n_unknown
+    sets: pd.DataFrame  # coverage, fold, target, sureness, clips, covered, classes: see esc50.experiments.conformal
     neighbours: pd.DataFrame  # frames, k, fold, auroc
-    report: dict  # model, recipe, temperature, rejection, and how they were found
+    report: dict  # model, recipe, temperature, rejection, conformal, and how they were found
 
 
 def held_out_groups(*, seed=SEED):
@@ -72,16 +75,20 @@ def measure(*, model=DEFAULT_MODEL, settings=None, folds=FOLDS, progress=True):
     temperatures = {k: metrics.fit_temperature(targets[fold != k], known[fold != k]) for k in folds}
     tempered = pooling.temper(probabilities, sounds["fold"].map(temperatures).to_numpy()[:, None])
     sounds.insert(len(FIRST_COLUMNS), "calibrated", tempered.max(axis=1))
-    summary, score = summarise(sounds), choose_score(sounds)
-    rule = _rule(score, sounds[clips], summary, who=recipe.surrogate_name)
-    if score == "combined":
-        rule |= fit_combination(sounds) | {"typical_scores": typical_scores(_read_clips(recipe).scores)}
+    rule = make_rule(sounds, who=recipe.surrogate_name)
+    if rule["score"] == "combined":
+        rule |= fit_combination(sounds)
+    if rule["score"] in NEED_TYPICAL:
+        rule |= {"typical_scores": typical_scores(_read_clips(recipe).scores)}
     likelihoods = {"before": known, "after": tempered[clips]}
+    known_clips = targets, known, recordings(sounds[clips].rename(columns={"name": "filename"}))
     report = {
         "model": model,
         "recipe": recipe_of(recipe.pooling, settings, recipe.layers),
         "temperature": round(metrics.fit_temperature(targets, known), 4),
         "rejection": rule,
+        "conformal": conformal.fit(*known_clips),
+        "mean_set_sizes": conformal.compare_scores(*known_clips, fold),
         "temperature_without_fold": {str(k): round(t, 4) for k, t in temperatures.items()},
         "score_without_fold": {str(k): choose_score(sounds[sounds["fold"] != k]) for k in folds},
         "negative_log_likelihood": {
@@ -97,7 +104,7 @@ def measure(*, model=DEFAULT_MODEL, settings=None, folds=FOLDS, progress=True):
             "provenance": run_cache.distinct(origins),
         },
     }
-    return Trust(sounds, summary, neighbour_study(), report)
+    return Trust(sounds, summarise(sounds), conformal.measure(*known_clips, fold), neighbour_study(), report)
 
 
 def summarise(sounds):
@@ -165,12 +172,12 @@ def choose_score(sounds):
     return max(_scores_in(sounds), key=lambda score: sum(_mean_auroc(part, score) for part in parts))
 
 
-def accepted(sounds, score):
+def accepted(sounds, score, kept=KEPT):
     """Which sounds (a Series of bool) reach the threshold that keeps a share of the known sounds of the other folds."""
     found, known = pd.Series(False, index=sounds.index), sounds["kind"] == KNOWN
     for (group, fold), rows in sounds.groupby(["held_out_group", "fold"]):
         others = known & (sounds["fold"] != fold) & (sounds["held_out_group"] == group)
-        found[rows.index] = rows[score] >= _threshold(sounds.loc[others, score])
+        found[rows.index] = rows[score] >= _threshold(sounds.loc[others, score], kept)
     return found
 
 
@@ -198,6 +205,7 @@ def save_trust(trust, *, folder=None):
     path = trust_path(trust.report["model"], folder or output_path(RESULTS_DIR))
     write_csv(trust.sounds, _beside(path, "sounds.csv.gz"), float_format="%.7g")
     write_csv(trust.summary, _beside(path, "summary.csv"), float_format="%.4f")
+    write_csv(trust.sets, _beside(path, "sets.csv.gz"))
     write_csv(trust.neighbours, path.with_name(NEIGHBOURS_FILE), float_format="%.4f")
     write_json(trust.report, path)
     return path
@@ -208,8 +216,8 @@ def load_trust(*, model=DEFAULT_MODEL, folder=RESULTS_DIR):
     path = trust_path(model, folder)
     if not path.is_file():
         raise ResultsError(f"no results file {path}: restore it with git or run `{command('trust', model)}`")
-    tables = _beside(path, "sounds.csv.gz"), _beside(path, "summary.csv"), path.with_name(NEIGHBOURS_FILE)
-    return Trust(*map(read_csv, tables), read_json(path))
+    tables = [_beside(path, ending) for ending in ("sounds.csv.gz", "summary.csv", "sets.csv.gz")]
+    return Trust(*map(read_csv, (*tables, path.with_name(NEIGHBOURS_FILE))), read_json(path))
 
 
 def trust_path(model=DEFAULT_MODEL, folder=RESULTS_DIR):
@@ -338,21 +346,31 @@ def _neighbour_auroc(vectors, targets, split, held_out, k):
     return roc_auc_score(~np.isin(targets[split.test], held_out), ood.neighbours(evidence, k=k))
 
 
-def _threshold(known):
-    """Score that 95 % of the known sounds reach."""
-    return float(np.quantile(known, 1 - KEPT, method="lower"))
+def make_rule(sounds, *, who):
+    """The rejection rule of the metadata: the score that tells best, its threshold, and what other shares would need.
+
+    `who` judged the clips of held-out classes: the name of the surrogate in reports.
+    """
+    score, closed = choose_score(sounds), sounds[sounds["held_out_group"] == 0]
+    known, shares = closed[closed["kind"] == KNOWN], [percent / 100 for percent in SHARES]
+    reached = {name: [round(_threshold(known[name], each), 4) for each in shares] for name in ood.scores_of(score)}
+    unknown = sounds[(sounds["held_out_group"] > 0) & ~sounds["silent"]]
+    passed = [float(accepted(unknown, score, each)[unknown["kind"] == HELD_OUT].mean()) for each in shares]
+    threshold, share_passed = _threshold(known[score], KEPT), passed[SHARES.index(round(100 * KEPT))]
+    told = {"threshold": threshold, "kept": KEPT, "accepted": share_passed, "who": who}
+    return {
+        "score": score,
+        "neighbours": ood.NEIGHBOURS,
+        "threshold": round(threshold, 4),
+        "kept": KEPT,
+        "meaning": ood.describe_rule(score, ood.NEIGHBOURS, **told),
+        "by_share": {"share": shares, "scores": reached, "accepted": [round(p, 4) for p in passed], "who": who},
+    }
 
 
-def _rule(score, known, summary, *, who):
-    passed = summary[summary["score"] == score].set_index("unknown")["fpr_at_95_tpr"]
-    threshold = _threshold(known[score])
-    meaning = (
-        f"A sound is none of the classes where the {ood.describe_score(score, ood.NEIGHBOURS)} is below "
-        f"{threshold:.2f}. Of ESC-50's clips {100 * KEPT:.0f} % reach that with heads that were not trained "
-        f"on them; so do {100 * passed[HELD_OUT]:.0f} % of the clips of classes that {who} was never shown."
-    )
-    rule = {"score": score, "neighbours": ood.NEIGHBOURS, "threshold": round(threshold, 4), "kept": KEPT}
-    return rule | {"meaning": meaning}
+def _threshold(known, kept):
+    """Score that a share of the known sounds reach."""
+    return float(np.quantile(known, 1 - kept, method="lower"))
 
 
 def _beside(path, ending):

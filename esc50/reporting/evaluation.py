@@ -52,7 +52,8 @@ def _summary(report):
     recordings = _count(report["n_recordings"], "recording")
     yield f"{printable(report['labels'])}: {known} and {report['n_none']} of none, {recordings}"
     gain = f", {report['gain_decibels']:+g} dB" if report["gain_decibels"] else ""
-    yield f"model {report['model']}{gain}, esc50 {report['esc50']}"
+    kept = f"keeping {100 * report['kept']:.3g} % of known sounds"
+    yield f"model {report['model']}{gain}, {kept}, esc50 {report['esc50']}"
     yield ""
     yield f"{'':<36}{'':>9}  95 % interval"
     for name, (title, is_share) in FIGURES.items():

@@ -68,6 +68,30 @@ def test_a_table_shows_the_verdict(files):
     assert result.stdout.splitlines()[0].startswith(f"{files[0]} (0:05.0): This sounds like a siren")
 
 
+def test_the_share_of_known_sounds_that_is_kept_is_the_user_s(files):
+    """The siren is known, but no more where only half of the known sounds are kept."""
+    for options, is_known in (([], True), (["--keep", "0.5"], False)):
+        result = run("predict", "--format", "json", *options, files[0])
+        assert json.loads(result.stdout)[0]["is_known"] is is_known
+    table = run("predict", "--keep", 0.5, files[0]).stdout.splitlines()
+    assert "None of the 50 classes, though YAMNet itself hears: " in table[0]
+    assert "of 100 sounds that the model knows" in table[1]
+    assert table[2:4] == ["  If it had to be one of the 50:", table[3]] and table[3].startswith("  siren")
+    refused = run("predict", "--keep", 95, files[0])
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "Error: 95 of the known sounds cannot be kept: choose from 0.5 to 0.99\n",
+    )
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_prediction_set_in_the_table_and_as_json(files):
+    [record] = json.loads(run("predict", "--format", "json", files[0]).stdout)
+    expected = {"coverage": 0.9, "class_names": ["siren"], "sentence": "A siren, at least 90 % sure."}
+    assert record["prediction_set"] == expected
+    assert run("predict", files[0]).stdout.splitlines()[1] == "  A siren, at least 90 % sure."
+
+
 @pytest.mark.usefixtures("loaded")
 def test_standard_input(files):
     result = run("predict", "--format", "json", "-", input=Path(files[0]).read_bytes())

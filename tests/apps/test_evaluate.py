@@ -114,6 +114,19 @@ def test_the_second_call_shows_the_same(labels, monkeypatch, classifier):
     assert run("evaluate", labels).stdout == first.stdout
 
 
+def test_another_share_of_the_known_sounds_is_kept_without_asking_again(labels, monkeypatch, classifier):
+    first = json.loads(run("evaluate", labels, "--format", "json").stdout)
+    monkeypatch.setattr(type(classifier), "predict", None)
+    few = json.loads(run("evaluate", labels, "--keep", 0.5, "--format", "json").stdout)
+    assert (first["kept"], few["kept"]) == (0.95, 0.5)
+    assert first["rejection_threshold"] < few["rejection_threshold"]
+    assert first["metrics"]["right_refused"]["value"] < few["metrics"]["right_refused"]["value"]
+    assert first["metrics"]["accuracy"] == few["metrics"]["accuracy"]
+    assert "model multilayer, keeping 50 % of known sounds" in run("evaluate", labels, "--keep", 0.5).stdout
+    refused = run("evaluate", labels, "--keep", 2)
+    assert refused.exit_code == 1 and refused.stderr.endswith("cannot be kept: choose from 0.5 to 0.99\n")
+
+
 def test_quieter_recordings(labels):
     quiet, silent = (json.loads(run("evaluate", labels, "--gain", db, "--format", "json").stdout) for db in (-6, -120))
     assert (quiet["gain_decibels"], quiet["n_silent"]) == (-6, 0)

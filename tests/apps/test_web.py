@@ -15,6 +15,7 @@ import httpx
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -23,6 +24,7 @@ from esc50.apps import serve, web
 from esc50.apps.cli import cli
 from esc50.apps.commands import AppSettings
 from esc50.apps.guard import Uploads
+from esc50.audio import synthesis
 from esc50.classifier.predict import Prediction
 from esc50.classifier.timeline import detect_events, settings_for
 from esc50.config import PROJECT_DIR, Esc50Error
@@ -47,7 +49,7 @@ def assert_same(found, prediction):
     np.testing.assert_allclose(list(found["probabilities"].values()), list(expected.values()), rtol=0, atol=1e-6)
     assert [row["class_name"] for row in found["top"]] == [name for name, _ in prediction.top(5)]
     assert found["duration_seconds"] == pytest.approx(prediction.sound.duration_seconds)
-    for key in ("verdict", "is_known", "theme"):
+    for key in ("verdict", "is_known", "theme", "why"):
         assert found[key] == getattr(prediction, key)
     assert found["warnings"] == list(prediction.warnings)
     assert [row["filename"] for row in found["nearest"]] == [clip.filename for clip in prediction.nearest]
@@ -230,8 +232,33 @@ def test_an_unknown_sound_is_explained_and_its_bars_are_called_forced(classifier
         rule = {**classifier.metadata["rejection"], "threshold": threshold}
         page = page_of(replace(classifier, metadata={**classifier.metadata, "rejection": rule}))
         shown = page.respond(web.WELCOME, stored(page, sounds["8 bit.wav"]))
+        assert ("<details><summary>Why?</summary>" in shown[page.verdict]) is not is_known
         assert (html.escape(rule["meaning"]) in shown[page.verdict]) is not is_known
-        assert (web.FORCED in shown[page.heading], web.TOP in shown[page.heading]) == (not is_known, is_known)
+        assert ("90 % sure" in shown[page.verdict]) is is_known
+        heading = "Most probable of the 50 classes" if is_known else "If it had to be one of the 50"
+        assert shown[page.heading] == f"### {heading}"
+
+
+def test_the_slider_says_how_many_known_sounds_are_kept(classifier, tmp_path):
+    page = page_of(classifier)
+    assert (page.keep.minimum, page.keep.maximum, page.keep.value, page.keep.visible) == (0.5, 0.99, 0.95, True)
+    soundfile.write(tmp_path / "siren.wav", synthesis.example("siren"), 16_000)
+    path = stored(page, tmp_path / "siren.wav")
+    score = classifier.predict(path).ood_score
+    shares = classifier.metadata["rejection"]["by_share"]
+    keeps = float(np.interp(-score, -np.array(shares["scores"]["class_neighbours"]), shares["share"]))
+    for keep, is_known in ((keeps - 0.02, False), (min(0.99, keeps + 0.02), True)):
+        assert page.predict(path, keep)[0].is_known is is_known
+        assert ("None of the 50" in page.respond(web.WELCOME, path, keep)[page.verdict]) is not is_known
+    assert "nan of the known sounds cannot be kept" in page.respond(web.WELCOME, path, float("nan"))[page.verdict]
+    rule = {key: value for key, value in classifier.metadata["rejection"].items() if key != "by_share"}
+    old = page_of(replace(classifier, metadata={**classifier.metadata, "rejection": rule}))
+    assert not old.keep.visible and old.predict(stored(old, path), old.keep.value)[0]
+
+
+def test_the_page_lists_the_classes_by_theme(served):
+    text = str(served.config)
+    assert "The 50 classes" in text and "**Animals:** dog, rooster, pig, " in text and "door wood knock" in text
 
 
 def test_a_timeline_of_the_page_is_made_of_the_frames_that_the_answer_is_made_of(classifier, sounds, monkeypatch):

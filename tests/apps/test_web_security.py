@@ -196,10 +196,10 @@ def test_no_file_but_an_uploaded_one_is_answered_about_and_all_are_refused_alike
         elsewhere.setblocking(False)
         said = forged(secret, rain, elsewhere.getsockname()[1])
         ways = [(ask, name) for name in ("predict", "timeline")]
-        ways += [(ask_page, number) for number in page_functions(app)[:2]]  # the third is the second by another way
+        ways += [(ask_page, number) for number in page_functions(app)[:2]]  # the others are the second by another way
         attacks = [(way, function, name) for way, function in ways for name in said]
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda a: a[0](http, [said[a[2]]], function=a[1]), attacks))
+            answers = list(pool.map(lambda a: a[0](http, [said[a[2]], *beside(app, a[1])], function=a[1]), attacks))
         with pytest.raises(BlockingIOError):
             elsewhere.accept()  # nobody came
     for (way, function, name), answer in zip(attacks, answers, strict=True):
@@ -210,10 +210,15 @@ def test_no_file_but_an_uploaded_one_is_answered_about_and_all_are_refused_alike
 
 
 def page_functions(app):
-    """Numbers of those of the page that take a sound: "Why?", the change of the sound, "What is it?"."""
+    """Numbers of those of the page that take a sound: "Why?", the change of the sound, "What is it?", the slider."""
     numbers = [f._id for f in app.fns.values() if any(block.get_block_name() == "audio" for block in f.inputs)]
-    assert len(numbers) == 3
+    assert len(numbers) == 4
     return numbers
+
+
+def beside(app, function):
+    """What a function of the page takes behind the sound: the share of known sounds that is kept."""
+    return [0.95] * (len(app.fns[function].inputs) - 1) if function in app.fns else []
 
 
 def words_of(answer):
@@ -565,7 +570,10 @@ def test_a_client_that_leaves_the_queue_stops_nobody(app, http, rain):
     file = {"path": rain, "meta": META}
     for _ in range(10):
         session = os.urandom(4).hex()
-        http.post("gradio_api/queue/join", json={"data": [file], "fn_index": function, "session_hash": session})
+        http.post(
+            "gradio_api/queue/join",
+            json={"data": [file, *beside(app, function)], "fn_index": function, "session_hash": session},
+        )
         with http.stream("GET", "gradio_api/queue/data", params={"session_hash": session}) as stream:
             next(stream.iter_bytes())
         http.post("gradio_api/call/predict", json={"data": [file]})  # and never asks for the answer

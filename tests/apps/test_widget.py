@@ -131,6 +131,16 @@ def test_a_recording_that_is_cut_off_is_answered_with_a_warning(empty_widget):
     assert "The recording is cut off: it ends after " in empty_widget.status.value
 
 
+def test_what_else_it_could_be_is_said_and_why_it_is_none_of_the_classes_is_folded(empty_widget):
+    empty_widget.choice.value = "example:siren"
+    assert '<p class="">A siren, at least 90 % sure.</p>' in empty_widget.status.value
+    assert "<details>" not in empty_widget.status.value
+    upload(empty_widget, "tone.wav", file_bytes(synthesis.sine(2_000)))
+    why = html.escape(empty_widget.prediction.why)
+    assert f'<details><summary>Why?</summary><p class="">{why}</p></details>' in empty_widget.status.value
+    assert "YAMNet itself hears: sine wave (0.9" in empty_widget.status.value
+
+
 def test_silence_gets_its_warning(empty_widget):
     upload(empty_widget, "silence.wav", file_bytes(synthesis.silence()))
     assert shows(empty_widget, "silence.wav")

@@ -3,7 +3,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from esc50.classifier.describe import NO_ARTICLE, class_label, describe_head, describe_sound, say_verdict, with_article
+from esc50.classifier.describe import (
+    NO_ARTICLE,
+    audioset_label,
+    class_label,
+    describe_head,
+    describe_sound,
+    group_by_theme,
+    say_set,
+    say_verdict,
+    say_why,
+    top_heading,
+    with_article,
+)
+from esc50.classifier.ood import OOD_SCORES
 from esc50.dataset.clips import class_names
 
 NAMES = ("dog", "engine", "rain")
@@ -16,12 +29,64 @@ NAMES = ("dog", "engine", "rain")
         ([0.1, 0.8, 0.1], True, False, "This sounds like an engine (80 %)."),
         ([0.1, 0.1, 0.8], True, False, "This sounds like rain (80 %)."),
         ([0.2, 0.35, 0.45], True, False, "This may be rain (45 %) or an engine (35 %)."),
-        ([0.96, 0.03, 0.01], False, False, "None of the 3 classes: even dog, the likeliest, is too unlike this sound."),
+        ([0.96, 0.03, 0.01], False, False, "None of the 3 classes. YAMNet itself hears: speech (0.93)."),
         ([0.96, 0.03, 0.01], False, True, "Nothing to hear: the recording is silent."),
     ],
 )
 def test_the_verdict_in_words(probabilities, is_known, is_silent, sentence):
-    assert say_verdict(NAMES, np.array(probabilities), is_known=is_known, is_silent=is_silent) == sentence
+    how = {"is_known": is_known, "is_silent": is_silent, "hears": ("Speech", 0.93), "is_class": False}
+    assert say_verdict(NAMES, np.array(probabilities), **how) == sentence
+
+
+def test_where_yamnet_itself_hears_one_of_the_classes_the_verdict_says_so():
+    how = {"is_known": False, "is_silent": False, "hears": ("Dog", 0.456), "is_class": True}
+    sentence = say_verdict(NAMES, np.array([0.4, 0.3, 0.3]), **how)
+    assert sentence == "None of the 3 classes, though YAMNet itself hears: dog (0.46)."
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("Inside, small room", "inside, small room"), ("French horn", "French horn"), ("A capella", "a capella")],
+)
+def test_audioset_s_classes_as_they_stand_in_a_sentence(name, label):
+    assert audioset_label(name, 1) == f"{label} (1.00)"
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["dog"], "A dog, at least 90 % sure."),
+        (["dog", "rooster"], "A dog or a rooster, 90 % sure it is one of these."),
+        (["rain", "engine", "dog"], "Rain, an engine or a dog, 90 % sure it is one of these."),
+        ([*"abcdefg"], "One of 7 classes, 90 % sure: an a, a b, a c, a d, an e and 2 more."),
+    ],
+)
+def test_a_prediction_set_in_words(names, sentence):
+    assert say_set(names, 0.9) == sentence
+
+
+def test_why_in_words():
+    facts = {"n_clips": 2000, "nearest": "crackling fire", "best": "rain", "other": "speech (0.93)", "n_classes": 50}
+    others = "95 of 100 sounds that the model knows"
+    assert say_why("neighbours", 0.95, **facts) == (
+        f"The nearest of 2,000 training clips is crackling fire, and it is not near: {others} are nearer to theirs."
+    )
+    assert say_why("other_score", 0.951, **facts) == (
+        "YAMNet itself hears something that is none of the 50 classes, speech (0.93): it hears less of any such sound "
+        f"in {others}."
+    )
+    for score in OOD_SCORES:
+        assert others in say_why(score, 0.95, **facts)
+
+
+def test_what_stands_above_the_classes():
+    assert top_heading(50, is_known=True) == "Most probable of the 50 classes"
+    assert top_heading(50, is_known=False) == "If it had to be one of the 50"
+
+
+def test_the_classes_by_theme():
+    metadata = {"class_names": ["dog", "rain", "cat", "doorbell"], "themes": {"dog": "A", "rain": "B", "cat": "A"}}
+    assert group_by_theme(metadata) == {"A": ["dog", "cat"], "B": ["rain"], "": ["doorbell"]}
 
 
 @pytest.mark.parametrize(

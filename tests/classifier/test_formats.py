@@ -24,7 +24,10 @@ TOP = {
     "file": "a, b.wav",
     "verdict": "This sounds like a dog (80 %).",
     "is_known": True,
+    "why": "",
     "duration_seconds": 5.0,
+    "heading": "Most probable of the 50 classes",
+    "prediction_set": {"sentence": "A dog or a door wood knock, 90 % sure it is one of these."},
     "top": [{"class_name": "dog", "probability": 0.8}, {"class_name": "door_wood_knock", "probability": 0.2}],
     "warnings": ["The recording was too loud."],
 }
@@ -76,10 +79,21 @@ def test_a_table_has_verdict_bars_and_warnings():
     text = "".join(as_table([FAILED, TOP]))
     assert text.splitlines() == [
         "a, b.wav (0:05.0): This sounds like a dog (80 %).",
+        "  A dog or a door wood knock, 90 % sure it is one of these.",
         "  dog                80.0 %  ████████████████",
         "  door wood knock    20.0 %  ████",
         "  note: The recording was too loud.",
         "",
+    ]
+
+
+def test_where_nothing_is_known_the_table_says_why_and_what_it_would_be():
+    heading = "If it had to be one of the 50"
+    unknown = {**TOP, "is_known": False, "why": "It is far.", "heading": heading, "prediction_set": None}
+    assert "".join(as_table([unknown])).splitlines()[1:4] == [
+        "  Why? It is far.",
+        f"  {heading}:",
+        "  dog                80.0 %  ████████████████",
     ]
 
 
@@ -115,6 +129,11 @@ def test_a_prediction_in_plain_types():
     prediction = SimpleNamespace(
         verdict="This sounds like rain (90 %).",
         is_known=True,
+        why="",
+        class_names=("rain", "wind"),
+        say_set=lambda: "Rain, at least 90 % sure.",
+        prediction_set=lambda: ("rain",),
+        top_audioset=lambda: [("Rain", 0.7)],
         theme="Natural soundscapes & water",
         sound=SimpleNamespace(duration_seconds=5.0),
         top=lambda k: [("rain", 0.9), ("wind", 0.1)][:k],
@@ -125,3 +144,10 @@ def test_a_prediction_in_plain_types():
     assert json.loads(json.dumps(record)) == record
     assert record["top"] == [{"class_name": "rain", "probability": 0.9}]
     assert record["nearest"] == [{"filename": "1-a.wav", "category": "rain", "similarity": 0.8}]
+    assert record["audioset_top"] == [{"class_name": "Rain", "score": 0.7}]
+    sets = {"coverage": 0.9, "class_names": ["rain"], "sentence": "Rain, at least 90 % sure."}
+    assert record["prediction_set"] == sets
+    assert record["heading"] == "Most probable of the 2 classes"
+    unknown = SimpleNamespace(**vars(prediction) | {"is_known": False, "say_set": lambda: ""})
+    record = formats.prediction_record("r.wav", unknown)
+    assert (record["prediction_set"], record["heading"]) == (None, "If it had to be one of the 2")

@@ -6,7 +6,10 @@ from scipy.special import softmax
 
 from esc50.classifier import ood
 from esc50.classifier.ood import Evidence, ReferenceClips
+from esc50.config import ResultsError
 from esc50.yamnet.frames import GOLDEN_FILE, active_frames, golden_embeddings
+
+PER_SOUND = ("frame_logits", "active", "probabilities", "similarity", "audioset")
 
 
 @pytest.fixture
@@ -63,6 +66,58 @@ def test_the_combined_score_weighs_each_and_their_products(audioset_evidence):
         rule = audioset_evidence.rule | {"weights": weights}
         found = ood.combined(replace(audioset_evidence, rule=rule), k=2)
         np.testing.assert_allclose(found, expected + 0.5, rtol=1e-6)
+
+
+RULE = {"score": "neighbours", "neighbours": 2, "threshold": 0.6, "kept": 0.95, "meaning": "As it was."}
+TABLE = {
+    "share": [0.5, 0.9, 0.95],
+    "scores": {"neighbours": [0.9, 0.7, 0.6]},
+    "accepted": [0.1, 0.3, 0.5],
+    "who": "a head",
+}
+
+
+def test_another_share_of_the_known_is_kept_by_a_threshold_between_those_measured():
+    rule = RULE | {"by_share": TABLE}
+    assert ood.keep_share(rule, 0.95) is rule
+    assert ood.keep_share(rule, 0.9)["threshold"] == pytest.approx(0.7)
+    found = ood.keep_share(rule, 0.7)
+    assert (found["threshold"], found["kept"]) == (pytest.approx(0.8), 0.7)
+    assert "is below 0.80. Of ESC-50's clips 70 % reach that" in found["meaning"]
+    assert "so do 20 % of the clips of classes that a head was never shown" in found["meaning"]
+
+
+@pytest.mark.parametrize("keep", [0.49, 0.96, -1, 90, float("nan")])
+def test_a_share_that_was_not_measured_is_refused(keep):
+    with pytest.raises(ResultsError, match=r"^\S+ of the known sounds cannot be kept: choose from 0\.5 to 0\.95$"):
+        ood.keep_share(RULE | {"by_share": TABLE}, keep)
+
+
+def test_a_rule_of_before_keeps_what_it_kept():
+    assert ood.keep_share(RULE, 0.95) is RULE
+    with pytest.raises(ResultsError, match=r"can only keep 0\.95 of the known sounds: measure others"):
+        ood.keep_share(RULE, 0.9)
+
+
+def test_the_score_in_which_a_sound_is_most_unlike_the_known(evidence, audioset_evidence):
+    first = replace(evidence, similarity=evidence.similarity[:1], rule=RULE | {"by_share": TABLE})
+    assert ood.most_unlike(first) == ("neighbours", pytest.approx(0.7))  # 0.8
+    reached = {
+        "neighbours": [0.9, 0.7, 0.5],
+        "energy": [9, 5, 1],
+        "class_score": [0, -0.1, -0.31],
+        "combined": [2, 1, 0],
+    }
+    rule = audioset_evidence.rule | {"score": "combined", "neighbours": 2, "weights": [0.0] * 14}
+    rule["by_share"] = {"share": [0.5, 0.9, 0.95], "scores": reached | {"other_score": [3, 2, 1]}}
+    second = replace(audioset_evidence, **{key: getattr(audioset_evidence, key)[1:] for key in PER_SOUND}, rule=rule)
+    assert ood.most_unlike(second) == ("neighbours", pytest.approx(0.95))
+    rule["by_share"]["scores"]["neighbours"] = [0.4, 0.3, 0.2]
+    score, share = ood.most_unlike(second)
+    assert (score, share) == ("class_score", pytest.approx(0.948, abs=0.001))
+    rule["by_share"]["scores"]["energy"] = [9, 5, 3]
+    no_such_class = replace(second, matrix=np.zeros((4, 3), np.float32))
+    assert ood.most_unlike(no_such_class)[0] == "energy"
 
 
 @pytest.mark.parametrize("score", sorted(ood.NEED_AUDIOSET))

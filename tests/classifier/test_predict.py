@@ -14,7 +14,7 @@ from esc50.classifier import ood, pooling
 from esc50.classifier.head import VECTORS_PER_CALL
 from esc50.classifier.pooling import temper
 from esc50.classifier.predict import Prediction, SoundClassifier
-from esc50.config import N_CLASSES, AudioError
+from esc50.config import N_CLASSES, AudioError, ResultsError
 from esc50.dataset.clips import class_names, clip_path
 from esc50.yamnet import frames
 from esc50.yamnet.runtime import load_runtime
@@ -38,7 +38,14 @@ def by_hand(probabilities):
     """A prediction of these probabilities, without a sound."""
     names = tuple("abcdefgh"[: len(probabilities)])
     classifier = SimpleNamespace(metadata={"themes": {"dog": "Animals", "rain": "Natural soundscapes & water"}})
-    return Prediction(names, np.array(probabilities), None, None, None, (), True, "", None, classifier, None, None, 0.0)
+    rest = {
+        "classifier": classifier,
+        "evidence": None,
+        "yamnet_log_mel": None,
+        "ood_score": 0.0,
+        "audioset_scores": None,
+    }
+    return Prediction(names, np.array(probabilities), None, None, None, (), True, "", None, **rest)
 
 
 # --- the answer
@@ -187,6 +194,78 @@ def test_below_the_threshold_it_is_none_of_the_classes(classifier, score):
         prediction = replace(classifier, metadata=metadata).predict("example:rain")
         assert (prediction.is_known, prediction.ood_score) == (is_known, pytest.approx(found))
         assert prediction.verdict.startswith("None of the 50 classes") != is_known
+
+
+def test_any_share_of_the_known_sounds_can_be_kept(shipped):
+    rule = shipped.metadata["rejection"]
+    assert shipped.keeping(rule["kept"]).metadata == shipped.metadata
+    few, many = shipped.keeping(0.5), shipped.keeping(0.99)
+    thresholds = [each.metadata["rejection"]["threshold"] for each in (many, shipped, few)]
+    assert sorted({*thresholds}) == thresholds
+    score = shipped.predict("example:siren").ood_score
+    for each in (few, shipped, many):
+        found = each.predict("example:siren")
+        assert (found.ood_score, found.is_known) == (score, score >= each.metadata["rejection"]["threshold"])
+    assert "Of ESC-50's clips 50 % reach that" in few.metadata["rejection"]["meaning"]
+    with pytest.raises(ResultsError, match=r"1 of the known sounds cannot be kept: choose from 0\.5 to 0\.99"):
+        SoundClassifier.load(keep=1.0)
+    assert SoundClassifier.load(keep=0.5).metadata["rejection"]["kept"] == 0.5
+
+
+def test_yamnet_itself_is_heard_beside_any_head(shipped):
+    sine = synthesis.sine(2_000)
+    scores = load_runtime().analyse(sine).scores.max(axis=0)
+    prediction = shipped.predict(sine, sample_rate_hz=RATE)
+    np.testing.assert_allclose(prediction.audioset_scores, scores, atol=1e-4)
+    [(name, score)] = prediction.top_audioset(1)
+    assert (name, score) == ("Sine wave", pytest.approx(scores.max(), abs=1e-4))
+    assert prediction.verdict == f"None of the 50 classes. YAMNet itself hears: sine wave ({score:.2f})."
+    padded = np.concatenate([sine, np.zeros(10 * RATE, np.float32)])
+    assert shipped.predict(padded, sample_rate_hz=RATE).top_audioset(1)[0][0] == "Sine wave"  # not silence
+
+
+def test_why_is_said_where_a_sound_is_none_of_the_classes_and_only_there(shipped):
+    prediction = shipped.predict(synthesis.sine(2_000), sample_rate_hz=RATE)
+    _, share = ood.most_unlike(prediction.evidence)
+    assert f"{100 * share:.0f} of 100 sounds that the model knows" in prediction.why
+    assert share >= shipped.metadata["rejection"]["kept"]
+    assert shipped.predict("example:siren").why == ""
+    assert shipped.predict(synthesis.silence(), sample_rate_hz=RATE).why == ""
+    rule = {key: value for key, value in shipped.metadata["rejection"].items() if key != "by_share"}
+    old = replace(shipped, metadata=shipped.metadata | {"rejection": rule})
+    assert old.predict(synthesis.sine(2_000), sample_rate_hz=RATE).why == rule["meaning"]
+
+
+def test_what_yamnet_hears_instead_is_named(classifier):
+    """By a rule on YAMNet's scores, of a sound that was judged by another one."""
+    prediction = classifier.predict(synthesis.sine(2_000), sample_rate_hz=RATE)
+    by_share = {"share": [0.5, 0.97], "scores": {"other_score": [2.0, 1.0]}}
+    rule = {"score": "other_score", "neighbours": 5, "by_share": by_share, "typical_scores": [0.0] * 521}
+    scores, matrix = prediction.audioset_scores[np.newaxis], classifier._audioset_matrix
+    evidence = replace(prediction.evidence, audioset=scores, matrix=matrix, rule=rule)
+    assert replace(prediction, is_known=False, evidence=evidence).why == (
+        f"YAMNet itself hears something that is none of the 50 classes, sine wave ({scores.max():.2f}): "
+        "it hears less of any such sound in 97 of 100 sounds that the model knows."
+    )
+
+
+def test_a_prediction_set_has_the_classes_that_are_probable_enough(shipped):
+    prediction = shipped.predict("example:siren")
+    assert prediction.prediction_set(0.9) == ("siren",)
+    assert prediction.say_set() == "A siren, at least 90 % sure."
+    probabilities = np.full(50, 0.004, np.float32)
+    probabilities[[3, 6]] = 0.45, 0.35
+    unsure = replace(prediction, probabilities=probabilities)
+    assert unsure.prediction_set(0.8) == ("cow", "hen")
+    assert unsure.say_set(0.8) == "A cow or a hen, 80 % sure it is one of these."
+    assert replace(unsure, is_known=False).say_set() == ""
+    with pytest.raises(ResultsError, match=r"choose up to 0\.95"):
+        prediction.prediction_set(0.99)
+    old = {key: value for key, value in shipped.metadata.items() if key != "conformal"}
+    before = replace(shipped, metadata=old).predict("example:siren")
+    assert before.say_set() == ""
+    with pytest.raises(ResultsError, match="has no prediction sets"):
+        before.prediction_set()
 
 
 @pytest.mark.audio

@@ -123,7 +123,9 @@ def test_what_cannot_be_computed_is_left_out(rows, missing):
 
 
 def text_of(report):
-    return format_report({"labels": "l.csv", "model": "plain", "esc50": "1", "gain_decibels": 0.0, **report})
+    return format_report(
+        {"labels": "l.csv", "model": "plain", "esc50": "1", "gain_decibels": 0.0, "kept": 0.95, **report}
+    )
 
 
 def test_nothing_that_can_be_read_is_an_error():
@@ -175,7 +177,7 @@ class Counting:
     """A classifier that says "dog" of every file and remembers which it was given."""
 
     class_names = NAMES
-    metadata = {"rejection": {"threshold": 0.5}}  # noqa: RUF012
+    metadata = {"rejection": {"threshold": 0.5, "kept": 0.95}}  # noqa: RUF012
 
     def __init__(self):
         self.given, self.stop_at = [], None

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from esc50.classifier import ood
-from esc50.classifier.model_io import TRUST_KEYS, command, load_metadata
+from esc50.classifier.model_io import TRUST, command, load_metadata, load_model
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS, pool_clips
 from esc50.config import FOLDS, RESULTS_DIR, ResultsError
-from esc50.experiments import run_cache, trust_report
+from esc50.experiments import conformal, run_cache, trust_report
 from esc50.experiments.keras_heads import KerasHead, keras_file, recipe_of
 from esc50.experiments.networks import HeadSettings
 from esc50.experiments.shipping import RECIPES, Recipe
@@ -79,6 +79,21 @@ def test_the_score_is_chosen_by_held_out_classes_and_other_sounds_together(rng):
     assert trust_report.choose_score(sounds) == "neighbours"
 
 
+def test_the_rule_has_a_threshold_for_other_shares(rng):
+    sounds = made_up(rng, shift=2)
+    sounds["energy"] += sounds["kind"] == trust_report.KNOWN  # tells best
+    rule = trust_report.make_rule(sounds, who="a head")
+    table, known = rule["by_share"], sounds[(sounds["held_out_group"] == 0) & (sounds["kind"] == trust_report.KNOWN)]
+    assert (rule["score"], [*table["scores"]]) == ("energy", ["energy"])
+    for share, threshold in zip(table["share"], table["scores"]["energy"], strict=True):
+        assert (known["energy"] >= threshold).mean() == pytest.approx(share, abs=0.005)
+    assert np.all(np.diff(table["share"]) > 0) and np.all(np.diff(table["accepted"]) >= 0)
+    assert rule["threshold"] == table["scores"]["energy"][table["share"].index(rule["kept"])]
+    held_out = trust_report.summarise(sounds).set_index(["unknown", "score"]).loc[(trust_report.HELD_OUT, "energy")]
+    assert table["accepted"][table["share"].index(0.95)] == pytest.approx(held_out["fpr_at_95_tpr"], abs=1e-4)
+    assert ood.keep_share(rule | {"kept": 0.5}, 0.95)["meaning"] == rule["meaning"]
+
+
 # --- a run from the start, with heads that know the answer
 
 
@@ -119,7 +134,7 @@ def test_a_run_gives_every_table_and_is_written_and_read_back(oracle, model, tmp
     assert (unknown["taken_for"] != unknown["target"]).all()
     assert known["calibrated"].mean() > known["max_probability"].mean()  # it was never wrong, so it may be surer
     path = trust_report.save_trust(found, folder=tmp_path / "results")
-    written = {f"trust_{model}{ending}" for ending in (".json", "_sounds.csv.gz", "_summary.csv")}
+    written = {f"trust_{model}{ending}" for ending in (".json", "_sounds.csv.gz", "_summary.csv", "_sets.csv.gz")}
     assert {file.name for file in path.parent.iterdir()} == written | {"trust_neighbours.csv"}
     recipe, report = RECIPES[model], found.report
     assert report["model"] == model
@@ -129,6 +144,9 @@ def test_a_run_gives_every_table_and_is_written_and_read_back(oracle, model, tmp
     assert "commit" in report["made_by"]["provenance"][0]
     again = trust_report.load_trust(model=model, folder=path.parent)
     assert again.report == found.report
+    pd.testing.assert_frame_equal(again.sets, found.sets)
+    sizes = conformal.summarise(again.sets, "fold")
+    assert (sizes["clips"] == 400).all() and (sizes["covered"] == 1).all()  # it was never wrong
     np.testing.assert_allclose(again.sounds["energy"], found.sounds["energy"], rtol=1e-3)
 
 
@@ -238,6 +256,9 @@ def test_the_committed_threshold_keeps_what_it_says(measured):
     known = sounds[(sounds["held_out_group"] == 0) & (sounds["kind"] == trust_report.KNOWN)]
     assert (known[rule["score"]] >= rule["threshold"]).mean() == pytest.approx(rule["kept"], abs=0.002)
     assert f"{rule['threshold']:.2f}" in rule["meaning"]
+    table = rule["by_share"]
+    for share, threshold in zip(table["share"], table["scores"][rule["score"]], strict=True):
+        assert (known[rule["score"]] >= threshold).mean() == pytest.approx(share, abs=0.002)
 
 
 @pytest.mark.results
@@ -249,7 +270,9 @@ def test_the_shipped_head_has_the_trust_that_was_measured(name):
     assert report["made_by"]["command"] == command("trust", name)
     assert recipe.surrogate_name in report["rejection"]["meaning"]
     metadata = load_metadata(keras_file(name))
-    assert {key: metadata[key] for key in TRUST_KEYS} == {key: report[key] for key in TRUST_KEYS}
+    packaged = load_model(name)[1]
+    for key in TRUST:
+        assert metadata[key] == packaged[key] == report[key]
 
 
 @pytest.mark.results

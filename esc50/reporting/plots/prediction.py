@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from esc50.classifier.describe import describe_sound
+from esc50.classifier.describe import describe_sound, top_heading
 from esc50.config import YamnetSettings
 from esc50.reporting.plots.sound import YAMNET_MEL, plot_envelope, plot_log_mel, plot_waveform
 from esc50.reporting.plots.style import SOUND_BLUE, blend_in, class_label
@@ -107,7 +107,7 @@ def plot_prediction(prediction, *, top=5):
     left, right = figure.subfigures(1, 2, width_ratios=[1.7, 1])
     _draw_over_time(left.subplots(3, height_ratios=[1, 1.6, 1.3]), prediction, top)
     bars, facts = right.subplots(2, height_ratios=[3, 1.1])
-    title = "most probable classes" if prediction.is_known else "if it had to be one of these"
+    title = top_heading(len(prediction.class_names), is_known=prediction.is_known)
     plot_top_classes(prediction.probabilities, prediction.class_names, top=top, ax=bars).set_title(title)
     _write_facts(facts, prediction)
     return figure

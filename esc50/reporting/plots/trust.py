@@ -3,6 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from esc50.dataset.clips import THEMES, class_names
+from esc50.experiments.conformal import summarise
+from esc50.reporting.plots.metrics import plot_per_class
+
 KIND_COLORS = ("C0", "C1", "C3")  # known, and two kinds of unknown sounds
 HIGHEST = 0.998  # quantile beyond which a histogram does not reach
 
@@ -19,6 +23,18 @@ def plot_reliability(table, *, ax=None):
         ax.text(x, y + 2, f"{clips}", ha="center", fontsize=7)
     ax.set(xlim=(0, 100), ylim=(0, 108), xlabel="probability of the predicted class (%)", ylabel="right (%)")
     ax.legend(loc="upper left", fontsize=8)
+    return ax
+
+
+def plot_set_coverage(sets, *, coverage, ax=None):
+    """Draw how often prediction sets hold the true class, one bar a class, from the table of a trust report."""
+    table, names = summarise(sets, "target").loc[coverage], class_names()
+    titles = [f"{names[label]} ({row.classes:.1f})" for label, row in table.iterrows()]
+    themes = [THEMES[label // 10] for label in table.index]
+    label = "sets that hold the class (%); in brackets: classes in a set"
+    ax = plot_per_class(100 * table["covered"].to_numpy(), titles, themes, label=label, ax=ax)
+    ax.axvline(100 * coverage, color="0.2", linestyle="--")
+    ax.set_xlim(0, 100)
     return ax
 
 
