@@ -7,6 +7,8 @@ from esc50.experiments import nested_cv, openset, trust_report
 from esc50.experiments.ablation import ablation
 from esc50.experiments.ood_detectors import DETECTORS
 from esc50.experiments.results import load_cross_validation, read_csv, read_json, summarise
+from esc50.experiments.robustness import load_robustness
+from esc50.experiments.wild import load_wild
 
 START, END = "<!-- {name}: written by `esc50 readme` -->", "<!-- end of {name} -->"
 FIGURES = "one network | seeds averaged: accuracy (95 %) | top-3 | macro-F1"
@@ -69,7 +71,9 @@ def measures_table(*, folder=RESULTS_DIR):
         "tones, noise, speech …": trust_report.OOD,
     }
     rows = [_rejection_row(title, summary.loc[unknown], rule) for title, unknown in rejected.items()]
-    return _join_rows(" | measured | command", [*rows, _timelines_row(read_json(folder / "timeline.json"))])
+    rows += [_timelines_row(read_json(folder / "timeline.json")), *_wild_rows(load_wild(folder=folder))]
+    rows += [_faults_row(load_robustness(folder=folder))]
+    return _join_rows(" | measured | command", rows)
 
 
 def openset_table(*, folder=RESULTS_DIR):
@@ -163,6 +167,24 @@ def _timelines_row(found):
     what = f"Timelines of {found['n_recordings']} soundscapes ({found['hours']:.1f} hours) made of held-out clips"
     f1 = f"segment-based F1 {found['pooled']['f1']:.2f} (1 s segments)"
     return f"{what}, model {found['model']} | {f1} | `esc50 timelines`"
+
+
+def _wild_rows(reports):
+    report, command = reports[0], "`esc50 evaluate` (notebook 08)"
+    figures = {key: f"{100 * each['value']:.1f} %" for key, each in report["metrics"].items()}
+    faint = f"{min(reports)} dB: {100 * reports[min(reports)]['metrics']['accuracy']['value']:.1f} %"
+    right = f"right {figures['accuracy']} (at {faint}); mean over classes {figures['macro_recall']}"
+    yield f"Strangers' recordings, {report['n_known']} of {report['n_classes']} classes | {right} | {command}"
+    passed = f"accepted {figures['none_accepted']}; {figures['right_refused']} of the right ones refused"
+    yield f"Strangers' recordings of none of the classes, {report['n_none']} | {passed} | {command}"
+
+
+def _faults_row(table):
+    percent = 100 * table[table["model"] == "shipped"].set_index(["kind", "amount"])["accuracy"]
+    shown = {"at 10 dB": ("white noise", 10), "of 1 s": ("reverberation", 1.0), "": ("telephone band", 1)}
+    told = [f"{kind} {what}".strip() + f" {percent[kind, amount]:.1f} %" for what, (kind, amount) in shown.items()]
+    what = f"Degraded clips of held-out folds, {percent['level', 0]:.1f} % as they are"
+    return f"{what} | {', '.join(told)} | `esc50 robustness`"
 
 
 TABLES = {  # marker in the README -> what stands there
