@@ -7,24 +7,26 @@ import numpy as np
 import pytest
 
 from esc50.classifier.model_io import MODEL_REGISTRY, is_plain, load_metadata
-from esc50.classifier.pooling import POOLING_NAMES
+from esc50.classifier.pooling import POOLING_NAMES, softmax
 from esc50.config import ResultsError
 from esc50.dataset.feature_files import PARAMETERS
-from esc50.experiments import distilled, find_experiments, results, shipping
+from esc50.experiments import distilled, find_experiments, results, robust, shipping
 from esc50.experiments.base import take
-from esc50.experiments.distilled import DistillationSettings
 from esc50.experiments.keras_heads import TRUST_FILES, keras_file
+from esc50.experiments.kernel_ridge import KernelRidge
 from esc50.experiments.networks import HeadSettings
+from esc50.experiments.robust import RobustSettings
 from esc50.experiments.shipping import RECIPES
 
-QUICK = {"plain": HeadSettings(units=(8,), epochs=1), "multilayer": DistillationSettings(units=(8,), epochs=2)}
+QUICK = {"plain": HeadSettings(units=(8,), epochs=1), "multilayer": RobustSettings(units=(8,), epochs=2)}
 
 
 @pytest.fixture
 def recipes(monkeypatch, rng):
     """Those that ship, trained on drawn numbers: the real ones are half a gigabyte each."""
     drawn = {"plain": rng.random((2000, 2, 1024), dtype=np.float32)}
-    drawn["multilayer"] = tuple(rng.random((2000, 5984), dtype=np.float32) for _ in range(4))
+    views = tuple(rng.random((2000, 5984), dtype=np.float32) for _ in range(4))
+    drawn["multilayer"] = *views, rng.random((2000, 521), dtype=np.float32)
     for name, inputs in drawn.items():
         monkeypatch.setitem(RECIPES, name, replace(RECIPES[name]))
         monkeypatch.setitem(RECIPES[name].__dict__, "inputs", inputs)
@@ -64,7 +66,7 @@ def test_only_the_rows_given_are_trained_on(recipes, monkeypatch, small_wide_hea
         seen.update(views=views, targets=targets)
         return distilled.Fitted(None, head=small_wide_head)
 
-    made_up = {"distilled": replace(find_experiments()["distilled"], fit=fit)}
+    made_up = {"robust": replace(find_experiments()["robust"], fit=fit)}
     monkeypatch.setattr(shipping, "find_experiments", lambda: made_up)
     rows = np.array([7, 1500, 3])
     head = RECIPES["multilayer"].fit(rows)
@@ -77,12 +79,17 @@ def test_only_the_rows_given_are_trained_on(recipes, monkeypatch, small_wide_hea
 
 
 def test_the_surrogate_answers_as_the_teacher_does(recipes, clips):
-    rows, settings = np.arange(0, 2000, 40), DistillationSettings()
+    rows, settings = np.arange(0, 2000, 40), robust.SETTINGS
     recipe, targets = RECIPES["multilayer"], clips["target"].to_numpy()[rows]
     logits_of = recipe.surrogate_fit(take(recipe.inputs, rows), targets, settings)
-    found = logits_of(np.expm1(recipe.inputs[0][rows]))
+    *views, scores = take(recipe.inputs, rows)
+    found = logits_of(np.concatenate([scores, np.expm1(views[0])], axis=1))
     assert found.shape == (50, 50) and found.dtype == np.float32
     assert (found.argmax(axis=1) == targets).mean() > 0.9
+    teacher = KernelRidge(views[:3], targets, settings=settings.teacher)
+    alone = teacher.probabilities(teacher.outputs(views[0]))
+    joined = robust.add_scores(alone, scores, settings.audioset)
+    np.testing.assert_allclose(softmax(found), joined, atol=1e-5)
 
 
 def ship(monkeypatch, head, path, **changes):

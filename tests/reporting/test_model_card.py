@@ -89,11 +89,11 @@ def test_the_card_says_for_how_many_folds_what_is_shipped_would_have_been_chosen
     text = " ".join(model_card.model_card(folder=made_up).split())
     assert "(kernel_ridge_speeds, gamma 0.35, ridge 0.02) is the best of its grid for 3 folds" in text
     assert "and behind the best by 10.0 points or less" in text
-    assert "this one as it is shipped in 4 of 5 folds, and this one with each clip at 3 speeds in 0" in text
+    assert "strangers' recordings in 4 of 5 folds, and that with each clip at 3 speeds in 0" in text
 
 
 def test_the_card_of_the_default_model_has_the_commands_that_make_it(cards):
-    for command in ("train distilled ", "trust ", "ship ", "export ", "readme "):
+    for command in ("train robust ", "trust ", "ship ", "export ", "readme "):
         assert f"\nesc50 {command}" in cards[DEFAULT_MODEL]
 
 
