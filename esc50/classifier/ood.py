@@ -1,7 +1,7 @@
 """Is it any of the known classes at all? Scores that are higher for known sounds, and the nearest reference clips."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
@@ -58,18 +58,14 @@ class Evidence:
     reference_targets: np.ndarray  # (n_reference,) labels of these
     audioset: np.ndarray | None = None  # (n_sounds, 521) YAMNet's scores, the largest of the frames
     matrix: np.ndarray | None = None  # (521, n_classes): which of AudioSet's classes mean which class
-    rule: dict | None = None  # the metadata's rejection; of `combined` typical_scores, mean, deviation, weights
+    rule: dict = field(
+        default_factory=dict
+    )  # the metadata's rejection; of `combined` typical_scores, mean, deviation, weights
 
     @property
     def predicted(self):
         """Label of the most probable class of each sound, (n_sounds,)."""
         return self.probabilities.argmax(axis=1)
-
-    @property
-    def others(self):
-        """Scores of AudioSet's classes that are none of these above what is typical, (n_sounds, 521); else below 0."""
-        above = self.audioset - TYPICAL * np.asarray(self.rule["typical_scores"])
-        return np.where(self.matrix.any(axis=1), -1, above)
 
 
 def head_vectors(vectors, active, *, pooling):
@@ -109,7 +105,13 @@ def class_score(evidence, *, k=NEIGHBOURS):
 
 def other_score(evidence, *, k=NEIGHBOURS):
     """Minus the logarithm of YAMNet's largest score of a class that is none of these, above what is typical of it."""
-    return -np.log10(np.maximum(evidence.others, 0).max(axis=1) + SCORE_OFFSET)
+    return -np.log10(np.maximum(above_typical(evidence), 0).max(axis=1) + SCORE_OFFSET)
+
+
+def above_typical(evidence):
+    """YAMNet's scores of classes that are none of these, less what is typical of them, (n_sounds, 521); -1 of others."""
+    above = evidence.audioset - TYPICAL * np.asarray(evidence.rule["typical_scores"])
+    return np.where(evidence.matrix.any(axis=1), -1, above)
 
 
 COMBINED = (neighbours, energy, class_score, other_score)

@@ -108,9 +108,9 @@ class Prediction:
         facts |= {"nearest": describe.with_article(self.nearest[0].category)}
         score, share = ood.most_unlike(self.evidence)
         if score == "other_score":
-            other = int(self.evidence.others[0].argmax())
+            other = int(ood.above_typical(self.evidence)[0].argmax())
             name = self.classifier.yamnet.class_names[other]
-            facts |= {"other": describe.audioset_label(name, self.evidence.audioset[0, other])}
+            facts |= {"other": describe.audioset_label(name, self.audioset_scores[other])}
         return describe.say_why(score, share, **facts)
 
     @property
@@ -136,7 +136,18 @@ class Prediction:
         return [(self.class_names[label], float(self.probabilities[label])) for label in best]
 
     def top_audioset(self, k: int = 3) -> list[tuple[str, float]]:
-        """AudioSet's classes to which YAMNet itself gives the highest scores, with these: as `top`."""
+        """AudioSet's classes that YAMNet itself hears best.
+
+        Parameters
+        ----------
+        k : int
+            How many.
+
+        Returns
+        -------
+        list of tuple of (str, float)
+            Name and score in [0, 1], the highest first: not calibrated, and independent for each class.
+        """
         best = np.argsort(-self.audioset_scores, kind="stable")[:k]
         names = self.classifier.yamnet.class_names
         return [(names[number], float(self.audioset_scores[number])) for number in best]
@@ -163,7 +174,18 @@ class Prediction:
         return tuple(self.class_names[label] for label in labels)
 
     def say_set(self, coverage: float = DEFAULT_COVERAGE) -> str:
-        """The prediction set in a sentence; empty where the sound is none of the classes, or the model has no sets."""
+        """Say the prediction set in a sentence.
+
+        Parameters
+        ----------
+        coverage : float
+            As `prediction_set` takes it.
+
+        Returns
+        -------
+        str
+            Empty where the sound is none of the classes, or the model has no prediction sets.
+        """
         is_measured = "conformal" in self.classifier.metadata
         return describe.say_set(self.prediction_set(coverage), coverage) if self.is_known and is_measured else ""
 
@@ -251,7 +273,23 @@ class SoundClassifier:
         return classifier if keep is None else classifier.keeping(keep)
 
     def keeping(self, keep: float) -> "SoundClassifier":
-        """The same classifier with the threshold that this share of the known sounds reach: see `load`."""
+        """Make the same classifier with another threshold of rejection.
+
+        Parameters
+        ----------
+        keep : float
+            Share of the known sounds that are kept, as `load` takes it.
+
+        Returns
+        -------
+        SoundClassifier
+            This one is not changed.
+
+        Raises
+        ------
+        ResultsError
+            The model cannot keep that share.
+        """
         rule = ood.keep_share(self.metadata["rejection"], keep)
         return replace(self, metadata=self.metadata | {"rejection": rule})
 

@@ -59,6 +59,29 @@ def test_an_example_is_answered_in_light_and_dark_wide_and_narrow(page, served, 
         page.screenshot(path=screenshots / f"app_answer_{theme}_{width}.png", full_page=True)
 
 
+def test_the_slider_judges_the_sound_anew_and_says_why(page):
+    page.get_by_role("button", name="siren", exact=True).click()
+    page.locator(".esc50-panel.known").wait_for()
+    assert "A siren, at least 90 % sure." in verdict(page)
+    share = page.get_by_role("spinbutton", name=web.KEEP)
+    share.fill("0.5")
+    share.blur()
+    page.locator(".esc50-panel.unknown").wait_for()
+    page.get_by_text("If it had to be one of the 50", exact=True).wait_for()
+    assert not page.locator(".esc50-panel details p").first.is_visible()
+    page.locator("summary").click()
+    assert "of 100 sounds that the model knows" in page.locator(".esc50-panel details p").first.inner_text()
+    share.fill("0.95")
+    share.blur()
+    page.locator(".esc50-panel.known").wait_for()
+
+
+def test_the_classes_unfold(page):
+    assert not page.get_by_text("door wood creaks").is_visible()
+    page.get_by_role("button", name="The 50 classes").click()
+    page.get_by_text("door wood creaks").wait_for()
+
+
 @pytest.mark.audio
 def test_an_uploaded_recording_gets_its_class(page, dataset_root, clips, screenshots):
     clip = clips.iloc[0]
