@@ -11,7 +11,7 @@ import numpy as np
 from esc50.audio.loudness import level_blocks
 from esc50.audio.sound import open_sound
 from esc50.audio.streams import SoundFacts
-from esc50.classifier.describe import list_faults
+from esc50.classifier.describe import list_faults, say_timeline
 from esc50.classifier.formats import EVENT_COLUMNS, audacity_line, check_output, csv_lines
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS, TINY
 from esc50.config import AudioError, TooLongError, YamnetSettings, atomic_write
@@ -20,6 +20,7 @@ from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames
 FRAME_SECONDS, HOP_SECONDS = YamnetSettings.patch_window_seconds, YamnetSettings.patch_hop_seconds
 OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # where the length is not known beforehand
 STORED = np.float16  # of the frames' vectors, until the events are judged: on disk, 90 MB an hour for all 14 layers
+TIMELINE_FROM_SECONDS = 10.0  # of longer recordings the timeline is told first, and the answer to the whole second
 MOST_JUDGED = 1_250  # frames, ten minutes of them: of a longer event so many, evenly spread
 
 
@@ -89,6 +90,8 @@ class Timeline:
         What is known of the source.
     settings : TimelineSettings
         How events were made of frames.
+    themes : dict of str to str
+        Major category of each class of ESC-50.
     """
 
     events: tuple
@@ -98,11 +101,23 @@ class Timeline:
     active: np.ndarray = field(repr=False)
     facts: SoundFacts = field(repr=False)
     settings: TimelineSettings = field(repr=False)
+    themes: dict = field(repr=False, default_factory=dict)
 
     @property
     def frame_seconds(self) -> np.ndarray:
         """Where each frame starts, in seconds, (n_frames,)."""
         return np.arange(len(self.probabilities)) * HOP_SECONDS
+
+    @property
+    def verdict(self) -> str:
+        """One sentence for people: which sounds occur when, or which ones sound longest."""
+        about = {"seconds": self.duration_seconds, "n_classes": len(self.class_names)}
+        return say_timeline(self.events, is_silent=self.facts.is_silent, **about)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any event is one of the classes."""
+        return any(event.is_known for event in self.events)
 
     @property
     def warnings(self) -> tuple:
@@ -119,9 +134,10 @@ class Timeline:
         Returns
         -------
         dict
-            ``duration_seconds``, ``warnings``, ``events`` (`records`) and ``settings``.
+            ``verdict``, ``duration_seconds``, ``warnings``, ``events`` (`records`) and ``settings``.
         """
         return {
+            "verdict": self.verdict,
             "duration_seconds": round(self.duration_seconds, 3),
             "warnings": list(self.warnings),
             "events": self.records(),
@@ -385,7 +401,8 @@ def _make_timeline(classifier, probabilities, active, vectors, *, facts, setting
     names, seconds = classifier.class_names, facts.duration_seconds
     events = find_events(probabilities, active, class_names=names, duration_seconds=seconds, settings=settings)
     events = judge_events(events, vectors, classifier=classifier, duration_seconds=seconds)
-    return Timeline(events, seconds, names, probabilities, active, facts, settings)
+    themes = classifier.metadata.get("themes", {})
+    return Timeline(events, seconds, names, probabilities, active, facts, settings, themes)
 
 
 def _limit_length(stream, max_seconds):

@@ -220,7 +220,7 @@ def psds(tested):
     Of the smoothed probabilities at every threshold (Ebbers et al., ICASSP 2022), so without the rule for events.
     """
     from sed_scores_eval import intersection_based
-    from sed_scores_eval.utils.scores import create_score_dataframe
+    from sed_scores_eval.base_modules.scores import create_score_dataframe
 
     scores, truth, seconds = {}, {}, {}
     for number, ((probabilities, active, recording), settings) in enumerate(tested):
