@@ -36,7 +36,7 @@ class TimelineSettings:
     off_probability: float = 0.05  # and goes on while the class has this
     max_gap_seconds: float = 2.0  # pauses up to this do not end an event
     min_event_seconds: float = 1.4  # of frames, of which three hold even a click
-    trim_frames: int = 1  # taken from either end: windows and averages reach further than the sound
+    trim_frames: int = 1  # taken from either end inside the recording: windows and averages reach beyond the sound
     confidence_slope: float = 1.0  # from the log-odds of an event's mean probability to those of its being right
     confidence_offset: float = 0.0
 
@@ -433,7 +433,7 @@ def _runs_of_class(probability, active, settings):
         is_event = probability[first : last + 1].max() >= settings.on_probability
         if is_event and (last - first + 1) * HOP_SECONDS >= settings.min_event_seconds:
             trim = min(settings.trim_frames, (last - first) // 2)
-            events.append((first + trim, last - trim))
+            events.append((first + trim * (first > 0), last - trim * (last < len(active) - 1)))
     return events
 
 

@@ -41,7 +41,7 @@ from esc50.yamnet.runtime import load_runtime
 TIMELINE_FILE = "timeline.json"
 GRID = {
     "window_frames": (3, 5),  # of heads on maxima; for others there is no choice
-    "smoothing_frames": (1, 3, 5, 7),
+    "smoothing_frames": (1, 3, 5),
     "on_probability": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
     "off_probability": (0.02, 0.05, 0.1, 0.2),
     "trim_frames": (0, 1, 2),
@@ -227,7 +227,8 @@ def psds(tested):
         name = f"{number:03d}"
         smooth = smooth_probabilities(probabilities, active, n_frames=settings.smoothing_frames)
         borders = np.array(frame_borders(len(smooth), recording.duration_seconds))
-        scores[name] = create_score_dataframe(smooth, borders, class_names())
+        frame = create_score_dataframe(smooth, borders, class_names())
+        scores[name] = frame.astype({class_names()[0]: np.float32})  # of two types pandas 3 gives a copy to write to
         truth[name], seconds[name] = _union(recording.reference), recording.duration_seconds
     found = {name: intersection_based.psds(scores, truth, seconds, **how)[0] for name, how in PSDS.items()}
     return _round(found)
