@@ -223,12 +223,15 @@ def psds(tested):
     from sed_scores_eval.base_modules.scores import create_score_dataframe
 
     scores, truth, seconds = {}, {}, {}
+    present = {event.class_name for part, _ in tested for event in part.recording.reference}  # in any at all: all 50
+    columns = [label for label, name in enumerate(class_names()) if name in present]
+    names = [class_names()[label] for label in columns]
     for number, ((probabilities, active, recording), settings) in enumerate(tested):
         name = f"{number:03d}"
         smooth = smooth_probabilities(probabilities, active, n_frames=settings.smoothing_frames)
         borders = np.array(frame_borders(len(smooth), recording.duration_seconds))
-        frame = create_score_dataframe(smooth, borders, class_names())
-        scores[name] = frame.astype({class_names()[0]: np.float32})  # of two types pandas 3 gives a copy to write to
+        frame = create_score_dataframe(smooth[:, columns], borders, names)
+        scores[name] = frame.astype({names[0]: np.float32})  # of two types pandas 3 gives a copy to write to
         truth[name], seconds[name] = _union(recording.reference), recording.duration_seconds
     found = {name: intersection_based.psds(scores, truth, seconds, **how)[0] for name, how in PSDS.items()}
     return _round(found)
@@ -257,8 +260,9 @@ def reliability(events):
         row = {"from": number / N_BINS, "to": (number + 1) / N_BINS, "n_events": len(confidence)}
         rows.append(row | _round({"confidence": confidence.mean(), "right": is_right.mean()}))
     gaps = [row["n_events"] * abs(row["confidence"] - row["right"]) for row in rows]
-    right, error = events.is_right.mean(), sum(gaps) / len(events.is_right)
-    return {"n_events": len(events.is_right), **_round({"right": right, "ece": error}), "bins": rows}
+    n_events, n_right = len(events.is_right), events.is_right.sum()
+    shares = _round({"right": n_right / max(1, n_events), "ece": sum(gaps) / max(1, n_events)})
+    return {"n_events": n_events, **shares, "bins": rows}
 
 
 def _embed(soundscape, recipe):
