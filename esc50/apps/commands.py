@@ -31,7 +31,6 @@ class AppSettings:
     port: int = 7860
     max_file_megabytes: int = 100
     max_timeline_seconds: float = 3_600.0  # what is too long for one answer gets a timeline alone
-    timeline_from_seconds: float = 10.0  # longer recordings get a timeline beside the one answer
     top: int = 5
     predictions_at_once: int = 2
     max_waiting: int = 100  # further requests are told that the queue is full
@@ -114,7 +113,7 @@ def predict(ctx, files, top, timeline, form, output, model, keep):
     """  # noqa: D301  (click's \b keeps the lines of the examples)
     _check_format(form, timeline, files)
     if timeline and ctx.get_parameter_source("top") is click.core.ParameterSource.COMMANDLINE:
-        raise click.UsageError("a timeline tells one class at a time: leave out --top or --timeline")
+        raise click.UsageError("a timeline tells of events, not of the top classes: leave out --top or --timeline")
     is_apart = timeline or output is not None or not _is_terminal(sys.stdout)  # so that no bar runs through the answers
     how = {"top": None if timeline else top, "progress": is_apart and _is_terminal(sys.stderr)}
     records = _records(files, model, keep, **how)

@@ -20,9 +20,9 @@ from esc50.apps.commands import AppSettings
 from esc50.apps.guard import GONE, GuardedBlocks, GuardSettings, Uploads, server_options
 from esc50.audio import synthesis
 from esc50.classifier import formats
-from esc50.classifier.describe import class_label, describe_sound, event_label, group_by_theme, top_heading
+from esc50.classifier.describe import class_label, describe_sound, group_by_theme, say_second, top_heading
 from esc50.classifier.explanation import explain
-from esc50.classifier.timeline import Timeline, detect_events, settings_for, timeline_of
+from esc50.classifier.timeline import Timeline, detect_events, settings_for
 from esc50.config import AudioError, AudioSettings, Esc50Error, TooLongError
 from esc50.reporting import plots
 
@@ -31,14 +31,12 @@ TITLE = "What do we hear?"
 ABOUT = "Give it a sound, and see which of 50 classes it is: dog, rain, siren, chainsaw and others."
 WELCOME = "Upload a sound, record one, or choose an example."
 NO_SOUND = "There is no sound yet: upload a file, record one with the microphone, or choose an example."
-LONG = "A long recording: here is which sounds occur when."
 KEEP = "Share of known sounds to keep"
 KEEP_INFO = "Keep fewer, and fewer unknown sounds are given a class; but more known ones are refused."
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
 CSS = Path(__file__).with_name("web.css")
 DPI = 160
-COLUMNS = ("from", "to", "class", "confidence")
-CONFIDENCE = "Confidence is not calibrated, unlike the probabilities of a whole sound."
+CONFIDENCE = "Of events with a confidence of 80 %, about 80 % were right in a test on soundscapes."
 EXPORTS = {"csv": Timeline.to_csv, "json": Timeline.to_json, "txt": Timeline.to_audacity}  # ending -> how it is written
 LABELS = ("CSV", "JSON", "Audacity labels")
 NEIGHBOUR = (
@@ -116,8 +114,9 @@ class Page:
                 self.keep = _keep_slider(self.classifier.metadata["rejection"])
                 _list_classes(self.classifier.metadata)
             with gr.Column(scale=3, min_width=300):
-                self._lay_out_answer()
+                self.verdict = gr.HTML(_panel("start", WELCOME), elem_classes="bare")
                 self._lay_out_timeline()
+                self._lay_out_answer()
         gr.Markdown(f"{_limits(settings)} {classifier.description}", elem_id="limits")
 
     def answer(self, function, path):
@@ -140,7 +139,7 @@ class Page:
     @property
     def outputs(self):
         """Every part that an answer fills."""
-        answer = [self.verdict, self.details, self.heading, self.top, self.picture, self.why, self.nearest]
+        answer = [self.verdict, self.details, self.second, self.heading, self.top, self.picture, self.why, self.nearest]
         return [*answer, self.timeline, self.events, self.table, *self.downloads]
 
     def respond(self, none, path, keep=None):
@@ -160,8 +159,7 @@ class Page:
             prediction = classifier.predict(path)
         except TooLongError:
             return None, self._detect(path, classifier)
-        is_short = prediction.sound.duration_seconds <= self.settings.timeline_from_seconds
-        return prediction, None if is_short else timeline_of(prediction, classifier=classifier)
+        return prediction, prediction.timeline
 
     def draw_why(self, path):
         """What in the sound spoke for the answer."""
@@ -190,8 +188,8 @@ class Page:
         gr.Examples(paths, self.sound, example_labels=list(files), label=about, api_visibility="private")
 
     def _lay_out_answer(self):
-        self.verdict = gr.HTML(_panel("start", WELCOME), elem_classes="bare")
         with gr.Column(visible=False) as self.details:  # hidden where there is no answer to the whole sound
+            self.second = gr.HTML(visible=False, elem_classes="bare")  # of a long sound as one
             self.heading = _heading("")
             self.top = gr.Label(show_label=False, show_heading=False, elem_id="probabilities")
             _heading("Waveform and log-mel spectrogram")
@@ -216,11 +214,12 @@ class Page:
 
     def _show_answer(self, prediction, timeline):
         if prediction is None:
-            panel = _panel("known", LONG, facts=describe_sound(timeline.facts), warnings=timeline.warnings)
-            return {self.verdict: panel, self.details: gr.Column(visible=False)}
+            return {self.verdict: _tell(timeline), self.details: gr.Column(visible=False)}
+        answer = _answer(prediction)
         return {
-            self.verdict: _answer(prediction),
+            self.verdict: _tell(timeline) if timeline else answer,
             self.details: gr.Column(visible=True),
+            self.second: gr.HTML(answer, visible=timeline is not None),
             self.heading: f"### {top_heading(len(prediction.class_names), is_known=prediction.is_known)}",
             self.top: {class_label(name): probability for name, probability in prediction.top(self.settings.top)},
             self.picture: _encode(plots.plot_sound(prediction)),
@@ -231,12 +230,10 @@ class Page:
     def _show_timeline(self, timeline, path):
         if timeline is None:
             return {self.timeline: gr.Column(visible=False)}
-        figure = _figure(2.8)
-        plots.plot_events(timeline, cmap=plots.BLEND_SHADES, ax=figure.subplots())
         return {
             self.timeline: gr.Column(visible=True),
-            self.events: _encode(plots.blend_in(figure)),
-            self.table: _table(timeline.events),
+            self.events: _encode(plots.blend_in(plots.plot_timeline(timeline))),
+            self.table: formats.html_table(timeline.events),
             **dict(zip(self.downloads, self._export(timeline, Path(path).stem), strict=True)),
         }
 
@@ -314,22 +311,20 @@ def _encode(figure):
     return PlotData(type="matplotlib", plot=f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
 
 
-def _table(events):
-    rows = [f"<th>{'</th><th>'.join(COLUMNS)}</th>", *(f"<td>{'</td><td>'.join(_cells(each))}</td>" for each in events)]
-    return f'<div class="events"><table><tr>{"</tr><tr>".join(rows)}</tr></table></div>'
-
-
-def _cells(event):
-    times = (formats.clock(seconds) for seconds in (event.start_seconds, event.end_seconds))
-    name = class_label(event_label(event.class_name, is_known=event.is_known))
-    return [*times, name, f"{100 * event.confidence:.0f} %"]
-
-
 def _answer(prediction):
     why = [prediction.why, prediction.classifier.metadata["rejection"]["meaning"]] if prediction.why else []
-    about = {"facts": describe_sound(prediction.sound), "warnings": prediction.warnings}
-    about |= {"choice": prediction.say_set(), "why": dict.fromkeys(why)}  # each once
-    return _panel("known" if prediction.is_known else "unknown", prediction.verdict, **about)
+    about = {"choice": prediction.say_set(), "why": dict.fromkeys(why)}  # each once
+    kind = "known" if prediction.is_known else "unknown"
+    if prediction.timeline:  # which was told first, with facts and warnings
+        return _panel(f"{kind} second", say_second(prediction.as_one_sound), **about)
+    return _panel(
+        kind, prediction.verdict, facts=describe_sound(prediction.sound), warnings=prediction.warnings, **about
+    )
+
+
+def _tell(timeline):
+    about = {"facts": describe_sound(timeline.facts), "warnings": timeline.warnings}
+    return _panel("known" if timeline.is_known else "unknown", timeline.verdict, **about)
 
 
 def _list_neighbours(clips):

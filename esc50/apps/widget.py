@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from esc50.apps.recorder import Recorder
 from esc50.audio.sound import EXAMPLE_PREFIX
 from esc50.audio.synthesis import EXAMPLES
-from esc50.classifier.describe import class_label, describe_sound
+from esc50.classifier.describe import class_label, describe_sound, say_second
 from esc50.classifier.explanation import explain
-from esc50.config import AudioError, Esc50Error, TeachingError
+from esc50.classifier.formats import html_table
+from esc50.classifier.timeline import detect_events
+from esc50.config import AudioError, Esc50Error, TeachingError, TooLongError
 from esc50.reporting import plots
 
 ACCEPT = "audio/*,.wav,.flac,.ogg,.oga,.mp3,.aiff,.aif,.au,.m4a,.webm"
@@ -27,6 +29,7 @@ NO_STUDY = "teaching needs the study's packages (pip install 'esc50[study]') and
 UPLOAD_MEGABYTES = 10  # what Jupyter's server lets through unless told otherwise; it drops more without a word
 LARGER = f"An upload above {UPLOAD_MEGABYTES} MB may be lost without a word: give the path of such a file instead."
 PICTURE_DPI = 100
+TIMELINE_INCHES = 10.8  # at 100 dots an inch as wide as the widget
 
 
 class PredictionWidget(ipywidgets.VBox):
@@ -46,6 +49,8 @@ class PredictionWidget(ipywidgets.VBox):
         classified at once. Where the server drops an upload above 10 MB nothing arrives: `LARGER` can only warn of it.
     hint, status : ipywidgets.HTML
         What to do with large files and which head answers; the verdict, or what is wrong with the sound.
+    timeline, events : ipywidgets.Image, ipywidgets.HTML
+        Of more than ten seconds, which sounds occur when, as a picture and as a table.
     player, picture, why, reasons
         The sound as mono at 16 kHz, its picture, the button that asks why and the picture that answers.
     teacher : TeachingPanel
@@ -63,7 +68,9 @@ class PredictionWidget(ipywidgets.VBox):
         self.path = ipywidgets.Text(placeholder=placeholder, continuous_update=False, layout=_width("auto"))
         self.status = ipywidgets.HTML()
         self.player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
-        self.picture, self.reasons = (ipywidgets.Image(format="png", layout=_width("100%")) for _ in range(2))
+        images = (ipywidgets.Image(format="png", layout=_width("100%")) for _ in range(3))
+        self.timeline, self.picture, self.reasons = images
+        self.events = ipywidgets.HTML()
         self.why = ipywidgets.Button(description="Why?", tooltip="What in the sound spoke for this answer")
         self.teacher = TeachingPanel(classifier, self._take_over)
         self.hint = ipywidgets.HTML(_hint(classifier))
@@ -80,7 +87,8 @@ class PredictionWidget(ipywidgets.VBox):
         inputs = _row(self.choice, self.upload, self.recorder)
         answer = _row(self.player, self.why, align_items="center")
         folded = ipywidgets.Accordion([self.teacher], titles=["Teach it a new class"], selected_index=None)
-        return [inputs, self.path, self.hint, self.status, answer, self.picture, self.reasons, folded]
+        told = [self.status, self.timeline, self.events, answer, self.picture, self.reasons]
+        return [inputs, self.path, self.hint, *told, folded]
 
     def _on_choice(self, change):
         if change["new"]:
@@ -122,20 +130,33 @@ class PredictionWidget(ipywidgets.VBox):
     def _show(self, source, name):
         self._clear(_panel("busy", CLASSIFYING))
         try:
-            self.prediction = self.classifier.predict(source)
+            self._predict(source, name)
         except AudioError as error:
             self._clear(_panel("wrong", f"{name}: {error}"))
+
+    def _predict(self, source, name):
+        try:
+            self.prediction = self.classifier.predict(source)
+        except TooLongError:
+            self._show_timeline(detect_events(self.classifier, source), name)
             return
+        if self.prediction.timeline:
+            self._show_timeline(self.prediction.timeline, name)
         self.player.value = _wav(self.prediction.sound)
         self.player.layout.display = self.why.layout.display = None
         _show_figure(self.picture, plots.plot_prediction(self.prediction))
         self.status.value = _answer(self.prediction, name)
 
+    def _show_timeline(self, timeline, name):
+        self.status.value = _tell(timeline, name)
+        _show_figure(self.timeline, plots.plot_timeline(timeline, width_inches=TIMELINE_INCHES))
+        self.events.value, self.events.layout.display = html_table(timeline.events), None
+
     def _clear(self, panel):
         self.prediction = None
-        for part in (self.player, self.picture, self.reasons):
+        for part in (self.player, self.timeline, self.picture, self.reasons):
             part.value = b""
-        for part in (self.player, self.picture, self.reasons, self.why):
+        for part in (self.player, self.timeline, self.events, self.picture, self.reasons, self.why):
             part.layout.display = "none"
         self.status.value = panel
 
@@ -308,8 +329,15 @@ def _answer(prediction, name):
     more = [chosen] if (chosen := prediction.say_set()) else []
     minor = [f"{name} · {describe_sound(prediction.sound)}{theme}"]
     minor += [f"Most similar training clips: {nearest}"] if nearest else []
+    if prediction.timeline:
+        return _tell(prediction.timeline, name, say_second(prediction.as_one_sound), minor=minor[1:])
     kind = "known" if prediction.is_known else "unknown"
     return _panel(kind, prediction.verdict, *more, why=prediction.why, minor=minor, warnings=prediction.warnings)
+
+
+def _tell(timeline, name, *more, minor=()):
+    about = {"minor": [f"{name} · {describe_sound(timeline.facts)}", *minor], "warnings": timeline.warnings}
+    return _panel("known" if timeline.is_known else "unknown", timeline.verdict, *more, **about)
 
 
 def _summarise_lesson(taught):

@@ -6,6 +6,7 @@ from esc50.config import YamnetSettings
 
 GUESS_BELOW = 0.5  # less likely than not
 MOST_NAMED = 5  # classes of a prediction set
+MOST_LISTED = 4  # events that are told one by one; of more, as many classes
 NO_ARTICLE = (
     *("insects", "rain", "sea_waves", "crickets", "chirping_birds", "water_drops", "wind", "pouring_water"),
     *("sneezing", "clapping", "breathing", "coughing", "footsteps", "laughing", "brushing_teeth", "snoring"),
@@ -108,6 +109,52 @@ def group_by_theme(metadata):
     return themes
 
 
+def say_timeline(events, *, seconds, n_classes, is_silent=False):
+    """Say what a long recording holds: each event with its time, or of many the classes that sound longest.
+
+    Parameters
+    ----------
+    events : sequence of esc50.classifier.timeline.Event
+        In order of time.
+    seconds : float
+        Length of the recording.
+    n_classes : int
+        How many classes are known.
+    is_silent : bool
+        Whether there is no sound in it.
+
+    Returns
+    -------
+    str
+        Such as "2 sounds in 0:15: siren 0:00 to 0:05, rain 0:10 to 0:15." or "36 sounds in 3:00: rain for 0:48, dog for
+        0:31, siren for 0:20, wind for 0:11 and 9 other classes."
+    """
+    if is_silent:
+        return "Nothing to hear: the recording is silent."
+    known = [event for event in events if event.is_known]
+    n_unknown = len(events) - len(known)
+    length, classes, are = minutes(seconds), f"the {n_classes} classes", "is" if n_unknown == 1 else "are"
+    if not events:
+        return f"None of {classes} was found in {length}."
+    if not known:
+        return f"None of {classes}: {_count(n_unknown, 'sound')} in {length} {are} too unlike them."
+    listed = _list_events(known) if len(known) <= MOST_LISTED else _list_classes(known)
+    others = f" {_count(n_unknown, 'other')} {are} none of {classes}."
+    return f"{_count(len(known), 'sound')} in {length}: {listed}.{others if n_unknown else ''}"
+
+
+def minutes(seconds):
+    """A time in whole seconds, ``0:07`` or ``1:02:03``."""
+    whole, rest = divmod(round(seconds), 60)
+    hours, whole = divmod(whole, 60)
+    return f"{hours}:{whole:02d}:{rest:02d}" if hours else f"{whole}:{rest:02d}"
+
+
+def say_second(as_one_sound):
+    """What is said of a long recording as one sound, where it comes second to its timeline."""
+    return f"As one sound: {as_one_sound[0].lower()}{as_one_sound[1:]}"
+
+
 def with_article(name):
     """A class as it stands in a sentence: "a dog", "an engine", "rain"."""
     if name in NO_ARTICLE:
@@ -164,3 +211,25 @@ def list_faults(sound):
     rate = sound.source_sample_rate_hz
     if rate < sound.sample_rate_hz:
         yield f"Nothing above {rate / 2:g} Hz is in the sound: it was sampled at {rate:g} Hz."
+
+
+def _list_events(events):
+    spans = ((event.start_seconds, event.end_seconds) for event in events)
+    times = (f"{minutes(start)} to {minutes(end)}" for start, end in spans)
+    return ", ".join(f"{class_label(event.class_name)} {time}" for event, time in zip(events, times, strict=True))
+
+
+def _list_classes(events):
+    """The classes that sound longest, with the seconds of each."""
+    seconds = {}
+    for event in events:
+        seconds[event.class_name] = seconds.get(event.class_name, 0.0) + event.end_seconds - event.start_seconds
+    longest = sorted(seconds, key=seconds.get, reverse=True)[:MOST_LISTED]
+    told = [f"{class_label(name)} for {minutes(seconds[name])}" for name in longest]
+    n_more = len(seconds) - len(told)
+    return ", ".join(told) + (f" and {_count(n_more, 'other class')}" if n_more else "")
+
+
+def _count(number, noun):
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"

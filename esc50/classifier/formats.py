@@ -1,12 +1,13 @@
 """How answers are written out: for people at a terminal, and for programs as JSON, CSV and label tracks."""
 
 import csv
+import html
 import io
 import json
 from pathlib import Path
 
 from esc50.audio.sound import open_sound
-from esc50.classifier.describe import class_label, event_label, top_heading
+from esc50.classifier.describe import class_label, event_label, say_second, top_heading
 from esc50.classifier.prediction_sets import DEFAULT_COVERAGE
 from esc50.config import AudioError, OutputError
 
@@ -41,13 +42,16 @@ def prediction_record(name, prediction, *, top=5):
         ``top`` (a list of ``class_name`` and ``probability``) and its ``heading``, ``prediction_set`` (``coverage``,
         ``class_names`` and a ``sentence``; None where the sound is none of the classes), ``audioset_top`` (YAMNet's
         own ``class_name`` and ``score``), ``nearest`` (``filename``, ``category``, ``similarity``) and ``warnings``.
+        Of more than ten seconds also ``events``, of which the verdict then is, and ``as_one_sound``, what is said of
+        the whole, of which all else is.
     """
-    sentence, found = prediction.say_set(), None
+    timeline, sentence, found = prediction.timeline, prediction.say_set(), None
     if sentence:
         found = {"coverage": DEFAULT_COVERAGE, "class_names": list(prediction.prediction_set()), "sentence": sentence}
     return {
         "file": name,
         "verdict": prediction.verdict,
+        **({"events": timeline.records(), "as_one_sound": prediction.as_one_sound} if timeline else {}),
         "is_known": bool(prediction.is_known),
         "why": prediction.why,
         "theme": prediction.theme,
@@ -125,8 +129,7 @@ def as_table(records, *, encoding="utf-8"):
     """For people: verdict, bars or events, and warnings of each file."""
     for record in records:
         if "error" not in record:
-            lines = _event_lines(record) if "events" in record else _top_lines(record)
-            text = "\n".join([*lines, *(f"  note: {warning}" for warning in record["warnings"]), "\n"])
+            text = "\n".join([*_lines(record), "\n"])
             yield text if _fits(text, encoding) else text.translate(PLAIN)
 
 
@@ -139,6 +142,21 @@ def as_audacity(records):
 def audacity_line(start_seconds, end_seconds, class_name, *, is_known):
     """One line of a label track (Audacity's manual, Importing and Exporting Labels)."""
     return f"{start_seconds:.6f}\t{end_seconds:.6f}\t{event_label(class_name, is_known=is_known)}\n"
+
+
+def html_table(events):
+    """Events of a timeline as an HTML table, for pages."""
+    rows = ["<th>from</th><th>to</th><th>class</th><th>confidence</th>"]
+    for event in events:
+        name = class_label(event_label(event.class_name, is_known=event.is_known))
+        cells = (
+            clock(event.start_seconds),
+            clock(event.end_seconds),
+            html.escape(name),
+            f"{100 * event.confidence:.0f} %",
+        )
+        rows.append(f"<td>{'</td><td>'.join(cells)}</td>")
+    return f'<div class="events"><table><tr>{"</tr><tr>".join(rows)}</tr></table></div>'
 
 
 def clock(seconds):
@@ -177,8 +195,17 @@ def _rows(record):
     return [{"file": record["file"], **event} for event in record.get("events", [])]
 
 
-def _top_lines(record):
+def _lines(record):
     yield f"{printable(record['file'])} ({clock(record['duration_seconds'])}): {record['verdict']}"
+    yield from map(_event_line, record.get("events", ()))
+    if "as_one_sound" in record:
+        yield f"  {say_second(record['as_one_sound'])}"
+    if "top" in record:
+        yield from _top_lines(record)
+    yield from (f"  note: {warning}" for warning in record["warnings"])
+
+
+def _top_lines(record):
     if record["prediction_set"]:
         yield f"  {record['prediction_set']['sentence']}"
     if record["why"]:
@@ -190,11 +217,7 @@ def _top_lines(record):
         yield f"  {name:<17}{100 * share:6.1f} %  {'█' * round(BAR_CELLS * share)}".rstrip()
 
 
-def _event_lines(record):
-    events = record["events"]
-    count = f"{len(events)} event{'' if len(events) == 1 else 's'}"
-    yield f"{printable(record['file'])} ({clock(record['duration_seconds'])}): {count}"
-    for event in events:
-        name, span = class_label(event["class_name"]), (event["start_seconds"], event["end_seconds"])
-        doubt = "" if event["is_known"] else "  none of these?"
-        yield f"  {clock(span[0]):>10} – {clock(span[1]):<10}  {name:<17}{100 * event['confidence']:4.0f} %{doubt}"
+def _event_line(event):
+    name, span = class_label(event["class_name"]), (event["start_seconds"], event["end_seconds"])
+    doubt = "" if event["is_known"] else "  none of these?"
+    return f"  {clock(span[0]):>10} – {clock(span[1]):<10}  {name:<17}{100 * event['confidence']:4.0f} %{doubt}"

@@ -17,6 +17,7 @@ from esc50.classifier.head import ExtendedHead, Head
 from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
 from esc50.classifier.pooling import maximum_of_vectors, pool_clips, temper
 from esc50.classifier.prediction_sets import DEFAULT_COVERAGE, prediction_set
+from esc50.classifier.timeline import TIMELINE_FROM_SECONDS, Timeline, timeline_of
 from esc50.config import ALL_LAYERS, AudioError, AudioSettings, YamnetSettings
 from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, columns_of, layer_sizes
 from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames, check_waveform, equally_long
@@ -47,7 +48,12 @@ class Prediction:
     is_known : bool
         False where the sound is none of the classes, by the model's rejection score and threshold, or silent.
     verdict : str
-        One sentence for people: what it is, or that it is none of these.
+        One sentence for people: what it is, or that it is none of these; of more than ten seconds, what the timeline
+        says.
+    timeline : esc50.classifier.timeline.Timeline or None
+        Of a sound of more than ten seconds: which sounds occur when. Made when first asked for.
+    as_one_sound : str
+        The same of the whole as one sound, of which the probabilities are: of up to ten seconds it is the verdict.
     vectors : np.ndarray, shape (n_frames, size)
         Of the frames, as `SoundClassifier.embed` gives them.
     log_mel : np.ndarray, shape (n_windows, 64)
@@ -70,7 +76,7 @@ class Prediction:
     sound: Sound
     warnings: tuple
     is_known: bool
-    verdict: str
+    as_one_sound: str
     vectors: np.ndarray
     classifier: "SoundClassifier" = field(repr=False)
     evidence: Evidence = field(repr=False)  # of this one sound
@@ -88,6 +94,18 @@ class Prediction:
         """YAMNet's log-mel spectrogram in decibels, (n_windows, 64)."""
         n_windows = max(2 * MEL_FRAMES_PER_HOP, -(-len(self.sound.waveform) // STEP_SAMPLES))  # without the padding
         return DECIBEL_PER_NEPER * self.yamnet_log_mel[:n_windows]
+
+    @cached_property
+    def timeline(self) -> Timeline | None:
+        """Which sounds occur when, of more than ten seconds; else None."""
+        if self.sound.duration_seconds > TIMELINE_FROM_SECONDS:
+            return timeline_of(self, classifier=self.classifier)
+        return None
+
+    @property
+    def verdict(self) -> str:
+        """One sentence for people: of a long sound what its timeline says."""
+        return self.timeline.verdict if self.timeline else self.as_one_sound
 
     @cached_property
     def nearest(self) -> tuple:
@@ -421,7 +439,7 @@ class SoundClassifier:
             sound=sound,
             warnings=tuple(list_faults(sound)),
             is_known=is_known,
-            verdict=say_verdict(
+            as_one_sound=say_verdict(
                 names,
                 judgement.probabilities,
                 is_known=is_known,

@@ -3,7 +3,6 @@
 import json
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
@@ -12,17 +11,17 @@ import numpy as np
 from esc50.audio.loudness import level_blocks
 from esc50.audio.sound import open_sound
 from esc50.audio.streams import SoundFacts
-from esc50.classifier.describe import list_faults
+from esc50.classifier.describe import list_faults, say_timeline
 from esc50.classifier.formats import EVENT_COLUMNS, audacity_line, check_output, csv_lines
-from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
+from esc50.classifier.pooling import MAXIMUM_OF_VECTORS, TINY
 from esc50.config import AudioError, TooLongError, YamnetSettings, atomic_write
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames
 
 FRAME_SECONDS, HOP_SECONDS = YamnetSettings.patch_window_seconds, YamnetSettings.patch_hop_seconds
 OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # where the length is not known beforehand
 STORED = np.float16  # of the frames' vectors, until the events are judged: on disk, 90 MB an hour for all 14 layers
+TIMELINE_FROM_SECONDS = 10.0  # of longer recordings the timeline is told first, and the answer to the whole second
 MOST_JUDGED = 1_250  # frames, ten minutes of them: of a longer event so many, evenly spread
-NOTHING = -1  # label of a frame of no class
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,14 @@ class TimelineSettings:
     frames_per_block: int = 16  # eight seconds at once: more would be quicker and take more memory
     max_seconds: float = 86_400.0  # longest recording that is taken
     window_frames: int = 5  # whose maximum a head on maxima takes, centred; this and the rest: see timeline.json
-    smoothing_frames: int = 1  # over how many, centred, the probabilities are averaged then
-    min_confidence: float = 0.35  # a frame whose most probable class has less is no event
+    smoothing_frames: int = 3  # over how many, centred, the probabilities are averaged then
+    on_probability: float = 0.5  # an event begins where its class has this in a frame
+    off_probability: float = 0.05  # and goes on while the class has this
     max_gap_seconds: float = 2.0  # pauses up to this do not end an event
     min_event_seconds: float = 1.4  # of frames, of which three hold even a click
+    trim_frames: int = 1  # taken from either end inside the recording: windows and averages reach beyond the sound
+    confidence_slope: float = 1.0  # from the log-odds of an event's mean probability to those of its being right
+    confidence_offset: float = 0.0
 
 
 PLAIN_TIMELINE = TimelineSettings(window_frames=1, smoothing_frames=5)  # of heads on single frames
@@ -52,8 +55,8 @@ class Event:
     class_name : str
         The predicted class; the best guess where the event is not known.
     confidence : float
-        Mean over the event's frames of what the head gives the class, smoothed over neighbours. Not calibrated,
-        unlike the probabilities of a `esc50.classifier.predict.Prediction`.
+        Calibrated: of events of soundscapes with this confidence such a share were right, which is that their class
+        sounded in at least half of their time. By Platt's logistic of the class's mean probability in the event.
     is_known : bool
         False where the event is none of the classes: by the classifier's rule for whole sounds, whose threshold
         was set on clips of five seconds.
@@ -73,7 +76,7 @@ class Timeline:
     Attributes
     ----------
     events : tuple of Event
-        In order of time; they do not overlap. Where there is none, nothing was recognised.
+        In order of time; those of different classes may overlap. Where there is none, nothing was recognised.
     duration_seconds : float
         Length of the recording.
     class_names : tuple of str
@@ -87,6 +90,8 @@ class Timeline:
         What is known of the source.
     settings : TimelineSettings
         How events were made of frames.
+    themes : dict of str to str
+        Major category of each class of ESC-50.
     """
 
     events: tuple
@@ -96,11 +101,23 @@ class Timeline:
     active: np.ndarray = field(repr=False)
     facts: SoundFacts = field(repr=False)
     settings: TimelineSettings = field(repr=False)
+    themes: dict = field(repr=False, default_factory=dict)
 
     @property
     def frame_seconds(self) -> np.ndarray:
         """Where each frame starts, in seconds, (n_frames,)."""
         return np.arange(len(self.probabilities)) * HOP_SECONDS
+
+    @property
+    def verdict(self) -> str:
+        """One sentence for people: which sounds occur when, or which ones sound longest."""
+        about = {"seconds": self.duration_seconds, "n_classes": len(self.class_names)}
+        return say_timeline(self.events, is_silent=self.facts.is_silent, **about)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any event is one of the classes."""
+        return any(event.is_known for event in self.events)
 
     @property
     def warnings(self) -> tuple:
@@ -117,9 +134,10 @@ class Timeline:
         Returns
         -------
         dict
-            ``duration_seconds``, ``warnings``, ``events`` (`records`) and ``settings``.
+            ``verdict``, ``duration_seconds``, ``warnings``, ``events`` (`records`) and ``settings``.
         """
         return {
+            "verdict": self.verdict,
             "duration_seconds": round(self.duration_seconds, 3),
             "warnings": list(self.warnings),
             "events": self.records(),
@@ -267,7 +285,7 @@ def window_of(pooling, settings=TimelineSettings()):
 
 def judge_events(events, vectors, *, classifier, duration_seconds):
     """Say of each event whether it is any of the classes, as if it were a sound of its own."""
-    borders, judged = _borders(len(vectors), duration_seconds), []
+    borders, judged = frame_borders(len(vectors), duration_seconds), []
     for event in events:
         first, end = np.searchsorted(borders, (event.start_seconds, event.end_seconds))
         frames = vectors[first : end : ceil((end - first) / MOST_JUDGED)].astype(np.float32)
@@ -298,7 +316,7 @@ def overlapping_blocks(blocks, *, n_frames):
 
 
 def find_events(probabilities, active, *, class_names, duration_seconds, settings=TimelineSettings()):
-    """Make events of frames: smooth, decide for each frame, join equal neighbours, drop what is too short.
+    """Make events of frames, for each class by itself: it begins at one probability and ends at a lower one.
 
     Parameters
     ----------
@@ -311,7 +329,7 @@ def find_events(probabilities, active, *, class_names, duration_seconds, setting
     duration_seconds : float
         Length of the recording, where the last frame ends.
     settings : TimelineSettings
-        Smoothing, threshold, gaps and shortest event.
+        Smoothing, thresholds, gaps and shortest event.
 
     Returns
     -------
@@ -319,15 +337,24 @@ def find_events(probabilities, active, *, class_names, duration_seconds, setting
         In order of time; whether they are known is left to `judge_events`.
     """
     smooth = smooth_probabilities(probabilities, active, n_frames=settings.smoothing_frames)
-    labels = np.where(smooth.max(axis=1) >= settings.min_confidence, smooth.argmax(axis=1), NOTHING)
-    labels[~active] = NOTHING
-    max_gap = round(settings.max_gap_seconds / HOP_SECONDS)
-    runs = [run for run in _join_runs(_runs(labels), max_gap) if _seconds(run) >= settings.min_event_seconds]
-    ends = _borders(len(labels), duration_seconds)
-    return tuple(
-        Event(ends[first], ends[last + 1], class_names[label], float(smooth[first : last + 1, label].mean()))
-        for first, last, label in _join_runs(runs, max_gap)
-    )
+    borders, events = frame_borders(len(smooth), duration_seconds), []
+    for label in np.flatnonzero((smooth >= settings.on_probability).any(axis=0)):
+        for first, last in _runs_of_class(smooth[:, label], active, settings):
+            confidence = calibrate_confidence(smooth[first : last + 1, label].mean(), settings)
+            events.append(Event(borders[first], borders[last + 1], class_names[label], confidence))
+    return tuple(sorted(events, key=lambda event: (event.start_seconds, event.end_seconds)))
+
+
+def calibrate_confidence(probability, settings):
+    """How often an event is right, by its class's mean probability (Platt 1999)."""
+    odds = settings.confidence_offset + settings.confidence_slope * log_odds(probability)
+    return float(1 / (1 + np.exp(-odds)))
+
+
+def log_odds(probability):
+    """Of a probability, kept off 0 and 1."""
+    probability = np.clip(probability, TINY, 1 - TINY)
+    return np.log(probability / (1 - probability))
 
 
 def smooth_probabilities(probabilities, active, *, n_frames):
@@ -336,6 +363,12 @@ def smooth_probabilities(probabilities, active, *, n_frames):
     counted = np.where(active[:, np.newaxis], probabilities, 0.0)
     padded = np.pad(counted, ((margin, margin), (0, 0)), mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, n_frames, axis=0).mean(axis=-1)
+
+
+def frame_borders(n_frames, duration_seconds):
+    """Where frames hand over to each other: in the middle of their overlap."""
+    inner = np.arange(1, n_frames) * HOP_SECONDS + (FRAME_SECONDS - HOP_SECONDS) / 2
+    return [0.0, *np.minimum(inner, duration_seconds).tolist(), duration_seconds]  # n_frames + 1
 
 
 def _read_frames(classifier, blocks, settings):
@@ -368,7 +401,8 @@ def _make_timeline(classifier, probabilities, active, vectors, *, facts, setting
     names, seconds = classifier.class_names, facts.duration_seconds
     events = find_events(probabilities, active, class_names=names, duration_seconds=seconds, settings=settings)
     events = judge_events(events, vectors, classifier=classifier, duration_seconds=seconds)
-    return Timeline(events, seconds, names, probabilities, active, facts, settings)
+    themes = classifier.metadata.get("themes", {})
+    return Timeline(events, seconds, names, probabilities, active, facts, settings, themes)
 
 
 def _limit_length(stream, max_seconds):
@@ -392,31 +426,31 @@ def _show_progress(blocks, stream, progress, on_block):
                 on_block(stream.facts.duration_seconds, stream.expected_seconds)
 
 
-def _runs(labels):
-    """Runs (first frame, last frame, label) of equal labels, without those of nothing."""
-    starts = np.flatnonzero(np.diff(labels, prepend=NOTHING - 1))
-    bounds = pairwise([*starts.tolist(), len(labels)])
-    return [(first, end - 1, int(labels[first])) for first, end in bounds if labels[first] != NOTHING]
+def _runs_of_class(probability, active, settings):
+    """First and last frame of each event of one class, of its probabilities (n_frames,)."""
+    max_gap, events = round(settings.max_gap_seconds / HOP_SECONDS), []
+    for first, last in _join_runs(_runs(active & (probability >= settings.off_probability)), max_gap):
+        is_event = probability[first : last + 1].max() >= settings.on_probability
+        if is_event and (last - first + 1) * HOP_SECONDS >= settings.min_event_seconds:
+            trim = min(settings.trim_frames, (last - first) // 2)
+            events.append((first + trim * (first > 0), last - trim * (last < len(active) - 1)))
+    return events
+
+
+def _runs(mask):
+    """First and last frame of each run of True."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False)).tolist()
+    return [(start, end - 1) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _join_runs(runs, max_gap):
-    """Join runs of one label with at most `max_gap` frames and no other run between them."""
+    """Join runs with at most `max_gap` frames between them."""
     joined = []
-    for first, last, label in runs:
-        if joined and joined[-1][2] == label and first - joined[-1][1] - 1 <= max_gap:
+    for first, last in runs:
+        if joined and first - joined[-1][1] - 1 <= max_gap:
             first = joined.pop()[0]
-        joined.append((first, last, label))
+        joined.append((first, last))
     return joined
-
-
-def _seconds(run):
-    return (run[1] - run[0] + 1) * HOP_SECONDS
-
-
-def _borders(n_frames, duration_seconds):
-    """Where frames hand over to each other: in the middle of their overlap, so that events do not overlap."""
-    inner = np.arange(1, n_frames) * HOP_SECONDS + (FRAME_SECONDS - HOP_SECONDS) / 2
-    return [0.0, *np.minimum(inner, duration_seconds).tolist(), duration_seconds]  # n_frames + 1
 
 
 def _round_numbers(event):

@@ -1,4 +1,4 @@
-"""Soundscapes, long recordings with a known truth: clips of known classes laid one after the other, and the metrics."""
+"""Soundscapes, long recordings with a known truth: clips laid one after the other or over each other; the metrics."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,6 +16,7 @@ class SoundscapeSettings:
     gap_seconds: tuple[float, float] = (0.0, 3.0)  # uniform
     gain_decibel: tuple[float, float] = (-12.0, 0.0)  # uniform, of each clip
     floor_decibel: tuple[float, float] = (-70.0, -50.0)  # uniform, RMS of the noise in every second recording
+    snr_decibel: tuple[float, float] = (-6.0, 20.0)  # uniform, RMS of a clip over that of the one in which it begins
     max_pause_seconds: float = 1.0  # a longer silence inside a clip is no part of its sound
     segment_seconds: float = 1.0
     seed: int = 0
@@ -23,6 +24,7 @@ class SoundscapeSettings:
 
 RATE_HZ = AudioSettings().sample_rate_hz
 LEVELS = StatisticsSettings()
+SILENT_RMS = np.float32(1e-4)  # stands for that of a clip in which nothing is active
 
 
 class ReferenceEvent(NamedTuple):
@@ -31,6 +33,17 @@ class ReferenceEvent(NamedTuple):
     start_seconds: float
     end_seconds: float
     class_name: str
+
+    def later(self, seconds):
+        """The same, some seconds later."""
+        return ReferenceEvent(self.start_seconds + seconds, self.end_seconds + seconds, self.class_name)
+
+
+class Part(NamedTuple):
+    """What is laid between two gaps, and the events in it."""
+
+    waveform: np.ndarray  # (n_samples,)
+    reference: list[ReferenceEvent]
 
 
 class Soundscape(NamedTuple):
@@ -45,21 +58,25 @@ class Soundscape(NamedTuple):
         return len(self.waveform) / RATE_HZ
 
 
-def make_soundscape(waveforms, names, *, seed, settings=SoundscapeSettings()):
-    """Lay clips one after the other, each at a level of its own, with gaps before, between and behind them.
+def make_soundscape(waveforms, names, *, seed, overlapping=False, settings=SoundscapeSettings()):
+    """Lay clips one after the other, or two at a time, each part at a level of its own, with gaps around the parts.
 
-    Every second recording, by its seed, has a floor of white noise, the others digital silence in the gaps.
+    Every second recording, by its seed, has a floor of white noise, the others digital silence in the gaps. Where clips
+    overlap, the onset of each second one is drawn within the first, and so is its level against it (Salamon et al.,
+    Scaper, WASPAA 2017).
     """
-    rng, parts, reference, start = np.random.default_rng(seed), [], [], 0
-    for waveform, name in zip(waveforms, names, strict=True):
+    rng, laid, reference, start = np.random.default_rng(seed), [], [], 0
+    parts = [Part(waveform, _events(waveform, name, settings)) for waveform, name in zip(waveforms, names, strict=True)]
+    if overlapping:
+        parts = [_overlap(*pair, rng, settings) for pair in zip(parts[::2], parts[1::2], strict=True)]
+    for waveform, events in parts:
         gap = np.zeros(round(rng.uniform(*settings.gap_seconds) * RATE_HZ), np.float32)
         start += len(gap)
-        parts += [gap, waveform * _amplitude(rng.uniform(*settings.gain_decibel))]
-        spans = active_spans(waveform, settings=settings)
-        reference += [ReferenceEvent(start / RATE_HZ + first, start / RATE_HZ + last, name) for first, last in spans]
+        laid += [gap, waveform * _amplitude(rng.uniform(*settings.gain_decibel))]
+        reference += [event.later(start / RATE_HZ) for event in events]
         start += len(waveform)
-    parts.append(np.zeros(round(rng.uniform(*settings.gap_seconds) * RATE_HZ), np.float32))
-    whole = np.concatenate(parts)
+    laid.append(np.zeros(round(rng.uniform(*settings.gap_seconds) * RATE_HZ), np.float32))
+    whole = np.concatenate(laid)
     if seed % 2:
         whole = whole + _amplitude(rng.uniform(*settings.floor_decibel)) * rng.standard_normal(len(whole))
     return Soundscape(np.clip(whole, -1, 1).astype(np.float32), tuple(reference))
@@ -123,6 +140,27 @@ def segment_metrics(reference, found):
         "error_rate": float(errors / n_active),
         "macro_f1": float(by_class[reference.any(axis=0)].mean()),
     }
+
+
+def _events(waveform, name, settings):
+    return [ReferenceEvent(first, last, name) for first, last in active_spans(waveform, settings=settings)]
+
+
+def _overlap(first, second, rng, settings):
+    """Two parts of which the second begins within the first, at a drawn level against it; at most full scale."""
+    start = round(rng.uniform(0, len(first.waveform)))
+    level = _amplitude(rng.uniform(*settings.snr_decibel)) * _active_rms(first) / _active_rms(second)
+    mixed = np.zeros(max(len(first.waveform), start + len(second.waveform)), np.float32)
+    mixed[: len(first.waveform)] = first.waveform
+    mixed[start : start + len(second.waveform)] += level * second.waveform
+    events = [*first.reference, *(event.later(start / RATE_HZ) for event in second.reference)]
+    return Part(mixed / max(1.0, np.abs(mixed).max()), events)
+
+
+def _active_rms(part):
+    """Root mean square where it sounds; tiny for silence."""
+    spans = [part.waveform[round(e.start_seconds * RATE_HZ) : round(e.end_seconds * RATE_HZ)] for e in part.reference]
+    return np.sqrt(np.mean(np.square(np.concatenate(spans)))) if spans else SILENT_RMS
 
 
 def _amplitude(decibel):

@@ -1,20 +1,32 @@
 """How well timelines tell what is in long recordings: measured on soundscapes of clips that the heads never saw.
 
 Two things were not chosen anew for each fold. Heads are made as `shipping.RECIPES` say, with settings for whose choice
-see `nested_cv`: each reported fold had a part in it. And an earlier grid on these folds held a ``min_event_seconds`` of
-1.9 s too, which was taken out for the sake of single clicks.
+see `nested_cv`: each reported fold had a part in it. And the grid is what was left of trials on validation folds with
+other rules, which had no use: a lower threshold for a class beside a stronger one, by its probability, by its share of
+what the stronger one leaves, or by YAMNet's scores; means over windows of several widths; windows of 1 and 7 frames;
+other gaps. An earlier one held a ``min_event_seconds`` of 1.9 s, which was taken out for the sake of single clicks.
 """
 
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from esc50.audio.loudness import set_level
 from esc50.audio.sound import load_sound
 from esc50.classifier.model_io import DEFAULT_MODEL, command
-from esc50.classifier.timeline import STORED, TimelineSettings, find_events, window_of, windowed_maxima
+from esc50.classifier.timeline import (
+    STORED,
+    TimelineSettings,
+    find_events,
+    frame_borders,
+    log_odds,
+    smooth_probabilities,
+    window_of,
+    windowed_maxima,
+)
 from esc50.config import ALL_LAYERS, FOLDS, RESULTS_DIR, output_path
 from esc50.dataset.clips import class_names, clip_path, find_dataset, load_clips
 from esc50.dataset.soundscapes import SoundscapeSettings, make_soundscape, segment_activity, segment_metrics
@@ -28,12 +40,19 @@ from esc50.yamnet.runtime import load_runtime
 
 TIMELINE_FILE = "timeline.json"
 GRID = {
-    "window_frames": (1, 3, 5),  # of heads on maxima; for others there is no choice
-    "smoothing_frames": (1, 3, 5, 7, 9),
-    "min_confidence": (0.2, 0.25, 0.3, 0.35, 0.4, 0.5),
-    "max_gap_seconds": (0.5, 1.0, 2.0, 3.0),
-    "min_event_seconds": (0.0, 0.9, 1.4),  # a click is in three frames: 1.44 s, and more would drop it
+    "window_frames": (3, 5),  # of heads on maxima; for others there is no choice
+    "smoothing_frames": (1, 3, 5),
+    "on_probability": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    "off_probability": (0.02, 0.05, 0.1, 0.2),
+    "trim_frames": (0, 1, 2),
 }
+KINDS = {"one_at_a_time": False, "overlapping": True}  # of soundscapes: whether their clips overlap
+PSDS = {  # scenarios of DCASE 2021, task 4: when it sounds; what it is, and about when
+    "psds1": {"dtc_threshold": 0.7, "gtc_threshold": 0.7, "alpha_st": 1.0},
+    "psds2": {"dtc_threshold": 0.1, "gtc_threshold": 0.1, "cttc_threshold": 0.3, "alpha_ct": 0.5, "alpha_st": 1.0},
+}
+RIGHT_SHARE = 0.5  # an event is right where its class sounds in as much of its time
+N_BINS = 10  # of confidence, equally wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +60,23 @@ class Recording:
     """A soundscape as heads take it."""
 
     vectors: np.ndarray  # (n_frames, size) float16
-    reference: np.ndarray  # (n_segments, 50) which classes truly sound in which segment
+    reference: tuple  # of ReferenceEvent
     duration_seconds: float
+
+
+class Frames(NamedTuple):
+    """What a head makes of a recording."""
+
+    probabilities: np.ndarray  # (n_frames, 50), of maxima over a window
+    active: np.ndarray  # (n_frames,) bool
+    recording: Recording
+
+
+class Events(NamedTuple):
+    """Of some recordings together: how sure each event is, and whether it is right."""
+
+    confidence: np.ndarray  # (n_events,)
+    is_right: np.ndarray  # (n_events,) bool
 
 
 def run_timelines(
@@ -50,26 +84,30 @@ def run_timelines(
 ):
     """Measure timelines on soundscapes of each fold in turn, and write ``timeline.json`` where all folds are measured.
 
-    For each fold the settings of the timeline are chosen on a validation fold inside the four training folds, by a head
-    trained on the other three; then a head trained on all four is tested. The settings in use (``TimelineSettings``)
-    are those that do best over all the validation folds together. Events are taken as
-    `esc50.classifier.timeline.find_events` gives them: the rule for "none of these" is no part of these metrics.
+    For each fold the settings of the timeline are chosen, and its confidence is calibrated, on a validation fold inside
+    the four training folds, by a head trained on the other three; then a head trained on all four is tested. The
+    settings in use (``TimelineSettings``) are those that do best over all the validation folds together. Events are
+    taken as `esc50.classifier.timeline.find_events` gives them: the rule for "none of these" is no part of these
+    metrics.
     """
     from tqdm.auto import tqdm
 
     recordings = {k: embed_soundscapes(k, model=model, settings=settings, progress=progress) for k in FOLDS}
-    by_fold, activities, validation = [], [], []
+    by_fold, tested, validation = [], {kind: [] for kind in KINDS}, []
     for fold in tqdm(folds, desc="folds", unit="fold", disable=not progress):
-        chosen, validated = choose_settings(fold, recordings, model=model, seed=seed)
+        validation.append(validate(fold, recordings, model=model, seed=seed))
+        chosen = calibrate(choose([validation[-1]]), [validation[-1]])
         head = RECIPES[model].head(official_splits(load_clips(), folds=[fold])[0].train, seed=seed)
-        frames = frames_of(head, recordings[fold], n_frames=chosen.window_frames)
-        activities.append(activity(frames, chosen))
-        first = activity(frames[:1], chosen)  # a test makes it anew
-        about = {"fold": fold, "settings": _choice(chosen), "first_recording": measure(first)}
-        by_fold.append(about | measure(activities[-1]))
-        validation.append(validated)
-    pooled = measure(map(np.concatenate, zip(*activities, strict=True)))
-    result = {"pooled": pooled, "by_fold": by_fold, "in_use": _choice(_best(validation))}
+        frames = {kind: frames_of(head, recordings[fold][kind], n_frames=chosen.window_frames) for kind in KINDS}
+        row = {"fold": fold, "settings": _choice(chosen)}
+        row["first_recording"] = segments(frames["one_at_a_time"][:1], chosen)  # a test makes it anew
+        by_fold.append(row | {kind: measure([(parts, chosen)]) for kind, parts in frames.items()})
+        for kind, parts in frames.items():
+            tested[kind].append((parts, chosen))
+    in_use = calibrate(choose(validation), validation)
+    result = {"pooled": {kind: measure(parts) for kind, parts in tested.items()}, "by_fold": by_fold}
+    every = [each for parts in tested.values() for each in parts]
+    result |= {"in_use": _choice(in_use), "calibration": reliability(judge_all(every))}
     result |= _about(model, recordings, settings, seed)
     if tuple(folds) == FOLDS:
         write_json(result, Path(folder or output_path(RESULTS_DIR)) / TIMELINE_FILE)
@@ -77,36 +115,57 @@ def run_timelines(
 
 
 def embed_soundscapes(fold, *, model=DEFAULT_MODEL, settings=SoundscapeSettings(), n_recordings=None, progress=False):
-    """Recordings of the clips of one fold, each clip in one of them, in a drawn order; all or the first few."""
+    """Recordings of each kind from the clips of one fold, each clip in one, in a drawn order; all or the first few."""
     from tqdm.auto import tqdm
 
-    clips, root, columns = load_clips(), find_dataset(), columns_of(RECIPES[model].layers, among=(SCORES, *ALL_LAYERS))
+    clips, root = load_clips(), find_dataset()
     clips = clips[clips["fold"] == fold].sample(frac=1, random_state=settings.seed + fold)
-    starts = range(0, len(clips), settings.clips_per_recording)[:n_recordings]
-    recordings = []
+    starts, found = range(0, len(clips), settings.clips_per_recording)[:n_recordings], {kind: [] for kind in KINDS}
     for number, start in enumerate(tqdm(starts, desc=f"soundscapes of fold {fold}", disable=not progress)):
         part = clips.iloc[start : start + settings.clips_per_recording]
         waveforms = [load_sound(clip_path(name, root)).waveform for name in part["filename"]]
         seed = 1000 * settings.seed + 100 * fold + number
-        whole = make_soundscape(waveforms, part["category"], seed=seed, settings=settings)
-        how = {"duration_seconds": whole.duration_seconds, "segment_seconds": settings.segment_seconds}
-        reference = segment_activity(whole.reference, class_names(), **how)
-        waveform = set_level(whole.waveform) if RECIPES[model].is_levelled else whole.waveform
-        vectors = load_runtime().embed(waveform, with_scores=True)[:, columns].astype(STORED)
-        recordings.append(Recording(vectors, reference, whole.duration_seconds))
-    return recordings
+        for kind, overlapping in KINDS.items():
+            how = {"seed": seed, "overlapping": overlapping, "settings": settings}
+            found[kind].append(_embed(make_soundscape(waveforms, part["category"], **how), RECIPES[model]))
+    return found
 
 
-def choose_settings(fold, recordings, *, model=DEFAULT_MODEL, seed=0):
-    """Settings for one reported fold, chosen inside its training folds, and the validation F1 of every choice."""
+def validate(fold, recordings, *, model=DEFAULT_MODEL, seed=0):
+    """For one reported fold: F1 of every choice on a fold inside its training folds, and the frames it was taken on.
+
+    The F1 is the mean over both kinds of soundscapes.
+    """
     clips = load_clips()
     split = validation_split(clips, official_splits(clips, folds=[fold])[0])
     (validation_fold,) = set(clips["fold"].to_numpy()[split.test])
-    head, choices = RECIPES[model].head(split.train, seed=seed), grid(model=model)
-    windows = {choice.window_frames for choice in choices}
-    frames = {n: frames_of(head, recordings[validation_fold], n_frames=n) for n in windows}
-    validated = {each: segment_metrics(*activity(frames[each.window_frames], each))["f1"] for each in choices}
-    return _best([validated]), validated
+    head, choices, frames = RECIPES[model].head(split.train, seed=seed), grid(model=model), {}
+    for n in {choice.window_frames for choice in choices}:
+        frames[n] = {kind: frames_of(head, recordings[validation_fold][kind], n_frames=n) for kind in KINDS}
+    f1 = {
+        choice: np.mean([segments(parts, choice)["f1"] for parts in frames[choice.window_frames].values()])
+        for choice in choices
+    }
+    return f1, frames
+
+
+def choose(validation):
+    """Settings with the highest mean F1 over validation folds; the first of equals."""
+    return max(validation[0][0], key=lambda choice: np.mean([f1[choice] for f1, _ in validation]))
+
+
+def calibrate(settings, validation):
+    """The settings with the logistic of an event's confidence that fits the events of validation folds (Platt 1999)."""
+    from sklearn.linear_model import LogisticRegression
+
+    raw = replace(settings, confidence_slope=1.0, confidence_offset=0.0)
+    parts = [part for _, frames in validation for part in frames[settings.window_frames].values()]
+    events = judge_all([(part, raw) for part in parts])
+    if len(set(events.is_right.tolist())) < 2:
+        return raw
+    fitted = LogisticRegression(C=np.inf).fit(log_odds(events.confidence)[:, np.newaxis], events.is_right)
+    slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return replace(settings, confidence_slope=round(slope, 3), confidence_offset=round(offset, 3))
 
 
 def grid(*, model=DEFAULT_MODEL):
@@ -116,38 +175,120 @@ def grid(*, model=DEFAULT_MODEL):
 
 
 def frames_of(head, recordings, *, n_frames=1):
-    """Of each recording the frames' probabilities, of maxima over `n_frames`, which are active, and itself."""
+    """What a head makes of each recording, of maxima over `n_frames`."""
     frames = []
     for recording in recordings:
         vectors = recording.vectors.astype(np.float32)  # (n_frames, size)
         active = active_frames(vectors)
         maxima = windowed_maxima(vectors, active, n_frames=n_frames)
-        frames.append((head(maxima), active, recording))
+        frames.append(Frames(head(maxima), active, recording))
     return frames
 
 
-def activity(frames, settings, *, segment_seconds=SoundscapeSettings.segment_seconds):
+def events_of(frames, settings):
+    """Events that a timeline tells of a recording."""
+    about = {"class_names": class_names(), "duration_seconds": frames.recording.duration_seconds}
+    return find_events(frames.probabilities, frames.active, settings=settings, **about)
+
+
+def measure(tested):
+    """Segment metrics and PSDS of (frames of some recordings, settings), together."""
+    scores = psds([(part, settings) for parts, settings in tested for part in parts])
+    return (
+        _round(segment_metrics(*map(np.concatenate, zip(*(activity(*each) for each in tested), strict=True)))) | scores
+    )
+
+
+def segments(frames, settings):
+    """Segment metrics alone, to four places."""
+    return _round(segment_metrics(*activity(frames, settings)))
+
+
+def activity(frames, settings):
     """What truly sounds and what timelines say, (n_segments, 50) each, of all recordings one after the other."""
-    names, found = class_names(), []
-    for probabilities, active, recording in frames:
-        seconds = recording.duration_seconds
-        events = find_events(probabilities, active, class_names=names, duration_seconds=seconds, settings=settings)
-        found.append(segment_activity(events, names, duration_seconds=seconds, segment_seconds=segment_seconds))
-    return np.concatenate([recording.reference for *_, recording in frames]), np.concatenate(found)
+    reference, found = [], []
+    for part in frames:
+        about = {"names": class_names(), "duration_seconds": part.recording.duration_seconds}
+        reference.append(segment_activity(part.recording.reference, **about))
+        found.append(segment_activity(events_of(part, settings), **about))
+    return np.concatenate(reference), np.concatenate(found)
 
 
-def measure(activities):
-    """Segment metrics of an `activity`, to four places, as the file has them."""
-    return {name: round(value, 4) for name, value in segment_metrics(*activities).items()}
+def psds(tested):
+    """Polyphonic sound detection scores of (frames of one recording, settings), in both `PSDS` scenarios.
+
+    Of the smoothed probabilities at every threshold (Ebbers et al., ICASSP 2022), so without the rule for events.
+    """
+    from sed_scores_eval import intersection_based
+    from sed_scores_eval.base_modules.scores import create_score_dataframe
+
+    scores, truth, seconds = {}, {}, {}
+    present = {event.class_name for part, _ in tested for event in part.recording.reference}  # in any at all: all 50
+    columns = [label for label, name in enumerate(class_names()) if name in present]
+    names = [class_names()[label] for label in columns]
+    for number, ((probabilities, active, recording), settings) in enumerate(tested):
+        name = f"{number:03d}"
+        smooth = smooth_probabilities(probabilities, active, n_frames=settings.smoothing_frames)
+        borders = np.array(frame_borders(len(smooth), recording.duration_seconds))
+        frame = create_score_dataframe(smooth[:, columns], borders, names)
+        scores[name] = frame.astype({names[0]: np.float32})  # of two types pandas 3 gives a copy to write to
+        truth[name], seconds[name] = _union(recording.reference), recording.duration_seconds
+    found = {name: intersection_based.psds(scores, truth, seconds, **how)[0] for name, how in PSDS.items()}
+    return _round(found)
 
 
-def _best(validations):
-    """Settings with the highest mean over validation folds; the first of equals."""
-    return max(validations[0], key=lambda choice: np.mean([validated[choice] for validated in validations]))
+def judge_all(tested):
+    """`Events` of (frames of some recordings, settings)."""
+    told = [(each, part.recording) for parts, how in tested for part in parts for each in events_of(part, how)]
+    confidence = np.array([event.confidence for event, _ in told])
+    return Events(confidence, np.array([is_right(event, recording.reference) for event, recording in told], bool))
+
+
+def is_right(event, reference):
+    """Whether an event's class sounds in at least half of its time."""
+    spans = [(first, last) for first, last, name in _union(reference) if name == event.class_name]
+    common = sum(max(0.0, min(event.end_seconds, last) - max(event.start_seconds, first)) for first, last in spans)
+    return common >= RIGHT_SHARE * (event.end_seconds - event.start_seconds)
+
+
+def reliability(events):
+    """How often events of each confidence are right, and the expected calibration error (Guo et al. 2017)."""
+    bins = np.minimum((N_BINS * events.confidence).astype(int), N_BINS - 1)
+    rows = []
+    for number in np.unique(bins):
+        confidence, is_right = events.confidence[bins == number], events.is_right[bins == number]
+        row = {"from": number / N_BINS, "to": (number + 1) / N_BINS, "n_events": len(confidence)}
+        rows.append(row | _round({"confidence": confidence.mean(), "right": is_right.mean()}))
+    gaps = [row["n_events"] * abs(row["confidence"] - row["right"]) for row in rows]
+    n_events, n_right = len(events.is_right), events.is_right.sum()
+    shares = _round({"right": n_right / max(1, n_events), "ece": sum(gaps) / max(1, n_events)})
+    return {"n_events": n_events, **shares, "bins": rows}
+
+
+def _embed(soundscape, recipe):
+    waveform = set_level(soundscape.waveform) if recipe.is_levelled else soundscape.waveform
+    columns = columns_of(recipe.layers, among=(SCORES, *ALL_LAYERS))
+    vectors = load_runtime().embed(waveform, with_scores=True)[:, columns].astype(STORED)
+    return Recording(vectors, soundscape.reference, soundscape.duration_seconds)
+
+
+def _union(reference):
+    """The events (start, end, class), those of one class that overlap as one."""
+    joined = []
+    for event in sorted(reference, key=lambda event: (event.class_name, event.start_seconds)):
+        if joined and joined[-1][2] == event.class_name and event.start_seconds <= joined[-1][1]:
+            start, end, _ = joined.pop()
+            event = event._replace(start_seconds=start, end_seconds=max(end, event.end_seconds))
+        joined.append(tuple(event))
+    return joined
+
+
+def _round(metrics):
+    return {name: round(float(value), 4) for name, value in metrics.items()}
 
 
 def _choice(settings):
-    return {name: getattr(settings, name) for name in GRID}
+    return {name: getattr(settings, name) for name in (*GRID, "confidence_slope", "confidence_offset")}
 
 
 def _grid(model):
@@ -157,15 +298,17 @@ def _grid(model):
 
 
 def _about(model, recordings, settings, seed):
-    every = [recording for fold in recordings.values() for recording in fold]
+    every = {kind: [each for fold in recordings.values() for each in fold[kind]] for kind in KINDS}
+    hours = {kind: sum(each.duration_seconds for each in parts) / 3600 for kind, parts in every.items()}
     return {
         "model": model,
         "recipe": RECIPES[model].about,
         "soundscapes": asdict(settings),
         "grid": {name: list(values) for name, values in _grid(model).items()},
+        "n_choices": len(grid(model=model)),
         "seed": seed,
-        "n_recordings": len(every),
-        "hours": round(sum(recording.duration_seconds for recording in every) / 3600, 3),
+        "n_recordings": {kind: len(parts) for kind, parts in every.items()},
+        "hours": {kind: round(each, 3) for kind, each in hours.items()},
         "command": command("timelines", model),
         "provenance": [provenance()],
     }

@@ -20,8 +20,10 @@ from esc50.classifier.timeline import (
     PLAIN_TIMELINE,
     Event,
     TimelineSettings,
+    calibrate_confidence,
     detect_events,
     find_events,
+    frame_borders,
     judge_events,
     overlapping_blocks,
     settings_for,
@@ -36,7 +38,16 @@ from esc50.yamnet.frames import GOLDEN_FILE, active_frames, golden_embeddings, n
 
 RATE = 16_000
 NAMES = ("dog", "rain", "siren")
-PLAIN = TimelineSettings(smoothing_frames=1, min_confidence=0.5, max_gap_seconds=0.0, min_event_seconds=0.0)
+PLAIN = TimelineSettings(
+    smoothing_frames=1,
+    on_probability=0.5,
+    off_probability=0.5,
+    max_gap_seconds=0.0,
+    min_event_seconds=0.0,
+    trim_frames=0,
+    confidence_slope=1.0,
+    confidence_offset=0.0,
+)
 
 
 @pytest.fixture
@@ -145,7 +156,7 @@ def test_each_event_is_judged_by_its_own_frames_as_a_sound_of_its_own(shipped, m
     rules = [shipped.judge(vectors[first : first + 12]).ood_score for first in (0, 13, 26)]
     middle = sorted(rules)[1]
     metadata = {**shipped.metadata, "rejection": {**shipped.metadata["rejection"], "threshold": middle}}
-    borders = timeline._borders(len(vectors), seconds)
+    borders = frame_borders(len(vectors), seconds)
     events = [Event(borders[first], borders[first + 12], "dog", 0.5) for first in (0, 13, 26)]
     judged = judge_events(events, vectors, classifier=replace(shipped, metadata=metadata), duration_seconds=seconds)
     assert [event.is_known for event in judged] == [score >= middle for score in rules]
@@ -282,16 +293,16 @@ def test_equal_neighbours_make_one_event_up_to_the_middle_of_the_overlap():
 
 
 def test_a_frame_below_the_confidence_or_in_silence_is_no_event():
-    sure = replace(PLAIN, min_confidence=0.91)
+    sure = replace(PLAIN, on_probability=0.91)
     assert events_of([0, 0, 0], settings=sure) == ()
     assert spans(events_of([0, 0, 0], active=[True, False, True])) == [("dog", 0.0, 0.72), ("dog", 1.2, 1.92)]
 
 
-def test_gaps_are_closed_between_equal_events_only():
+def test_gaps_are_closed_whatever_else_sounds_in_them():
     close = replace(PLAIN, max_gap_seconds=1.0)
     assert spans(events_of([0, None, None, 0], settings=close)) == [("dog", 0.0, 2.4)]
     assert len(events_of([0, None, None, None, 0], settings=close)) == 2
-    assert len(events_of([0, None, 1], settings=close)) == 2
+    assert spans(events_of([0, 0, 1, 0, 0], settings=close)) == [("dog", 0.0, 2.88), ("rain", 1.2, 1.68)]
 
 
 def test_a_short_event_is_dropped_and_does_not_cut_another():
@@ -300,10 +311,40 @@ def test_a_short_event_is_dropped_and_does_not_cut_another():
     assert events_of([None, 0, None], settings=settings) == ()
 
 
-def test_confidence_is_the_mean_over_the_event():
-    mixed = np.concatenate([frames([0], 0.6), frames([0], 0.8)])
-    [event] = find_events(mixed, np.ones(2, bool), class_names=NAMES, duration_seconds=1.44, settings=PLAIN)
+def told(probabilities, **settings):
+    probabilities, seconds = np.array(probabilities, float), 0.48 * (len(probabilities) + 1)
+    how = {"class_names": NAMES, "duration_seconds": seconds, "settings": replace(PLAIN, **settings)}
+    return find_events(probabilities, np.ones(len(probabilities), bool), **how)
+
+
+def test_sounds_that_overlap_are_both_told():
+    events = told([[0.9, 0.1, 0], [0.5, 0.5, 0], [0.4, 0.6, 0], [0, 1, 0]], on_probability=0.4, off_probability=0.4)
+    assert spans(events) == [("dog", 0.0, 1.68), ("rain", 0.72, 2.4)]
+
+
+def test_an_event_begins_at_one_probability_and_ends_at_a_lower_one():
+    sinking = [[0.1, 0, 0], [0.6, 0, 0], [0.3, 0, 0], [0.19, 0, 0], [0.3, 0, 0]]
+    assert spans(told(sinking, off_probability=0.2)) == [("dog", 0.72, 1.68)]
+    assert told([[0.3, 0, 0], [0.49, 0, 0]], off_probability=0.2) == ()
+
+
+def test_events_are_trimmed_where_they_do_not_touch_an_end_of_the_recording():
+    assert spans(events_of([0, 0, 0, 1, 1, 1, 1, 0], settings=replace(PLAIN, trim_frames=1))) == [
+        ("dog", 0.0, 1.2),
+        ("rain", 2.16, 3.12),
+        ("dog", 3.6, 4.32),
+    ]
+    [click] = events_of([None, 2, 2, None], settings=replace(PLAIN, trim_frames=2))
+    assert click.end_seconds > click.start_seconds
+
+
+def test_confidence_is_the_logistic_of_the_mean_over_the_event():
+    [event] = told([[0.6, 0.2, 0.2], [0.8, 0.1, 0.1]])
     assert event == Event(0.0, 1.44, "dog", pytest.approx(0.7))
+    [event] = told([[0.6, 0.2, 0.2], [0.8, 0.1, 0.1]], confidence_slope=2.0, confidence_offset=1.0)
+    odds = np.e * (0.7 / 0.3) ** 2
+    assert event.confidence == pytest.approx(odds / (1 + odds))
+    assert 0 < calibrate_confidence(0.0, PLAIN) < calibrate_confidence(1.0, PLAIN) < 1
 
 
 def test_smoothing_averages_neighbours_and_counts_silence_as_nothing():
@@ -344,7 +385,8 @@ def test_json(heard, tmp_path):
     rain = {"start_seconds": 2, "end_seconds": 3661.5, "class_name": "rain", "confidence": 1, "is_known": True}
     assert content["events"][1] == rain
     assert content["events"][0]["is_known"] is False
-    assert content["settings"]["min_confidence"] == TimelineSettings().min_confidence
+    assert content["settings"]["on_probability"] == TimelineSettings().on_probability
+    assert content["verdict"] == heard.verdict
     assert content["warnings"] == ["The sound is very quiet: it stays 46 dB below full scale."]
 
 

@@ -39,6 +39,34 @@ def test_a_soundscape_holds_its_clips_where_the_reference_says():
     assert whole.waveform.dtype == np.float32
 
 
+def test_clips_that_overlap_are_both_in_the_reference_at_their_level_against_each_other():
+    settings = SoundscapeSettings(gap_seconds=(1.0, 1.0), gain_decibel=(0.0, 0.0), snr_decibel=(6.0, 6.0))
+    clips = [synthesis.sine(500, seconds=4.0), 0.1 * synthesis.sine(2_000, seconds=4.0)]
+    whole = make_soundscape(clips, ("dog", "siren"), seed=2, overlapping=True, settings=settings)
+    first, second = whole.reference
+    assert (first.class_name, second.class_name) == ("dog", "siren")
+    assert first.start_seconds == pytest.approx(1.0, abs=0.05)
+    assert first.start_seconds <= second.start_seconds <= first.end_seconds
+    assert second.end_seconds - second.start_seconds == pytest.approx(4.0, abs=0.1)
+    assert np.abs(whole.waveform).max() <= 1.0
+    start = round((second.start_seconds + 0.1) * RATE)
+    power = np.abs(np.fft.rfft(whole.waveform[start : start + RATE // 2])) ** 2  # 2 Hz a bin
+    assert 10 * np.log10(power[1_000] / power[250]) == pytest.approx(6.0, abs=0.1)
+
+
+def test_onsets_and_levels_of_overlapping_clips_are_drawn():
+    clips, names = [synthesis.example("rain"), synthesis.example("siren")] * 3, ("rain", "siren") * 3
+    whole = make_soundscape(clips, names, seed=2, overlapping=True)
+    onsets = [
+        b.start_seconds - a.start_seconds for a, b in zip(whole.reference[::2], whole.reference[1::2], strict=True)
+    ]
+    assert len(set(onsets)) == 3 and all(0 <= onset <= 5 for onset in onsets)
+    same = make_soundscape(clips, names, seed=2, overlapping=True)
+    np.testing.assert_array_equal(whole.waveform, same.waveform)
+    silent = make_soundscape([synthesis.silence(), clips[0]], ("dog", "rain"), seed=2, overlapping=True)
+    assert np.isfinite(silent.waveform).all() and [each.class_name for each in silent.reference] == ["rain"]
+
+
 def test_every_second_recording_has_a_floor_of_noise():
     settings = SoundscapeSettings(gap_seconds=(2.0, 2.0), floor_decibel=(-60.0, -60.0))
     gap = make_soundscape([synthesis.sine(440)], ["dog"], seed=1, settings=settings).waveform[: 2 * RATE]

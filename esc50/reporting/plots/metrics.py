@@ -5,8 +5,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
-from esc50.reporting.plots.style import class_label
-from esc50.reporting.plots.tables import THEME_PALETTE
+from esc50.reporting.plots.style import THEME_PALETTE, class_label
 
 INTERVAL = ["accuracy_low", "accuracy_high"]
 

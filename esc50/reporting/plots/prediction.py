@@ -88,7 +88,7 @@ def plot_frame_probabilities(frame_probabilities, frame_seconds, names, *, top=5
 
 
 def plot_prediction(prediction, *, top=5):
-    """Draw the verdict, the sound and the answer: waveform, log-mel and frames on the left, classes on the right.
+    """Draw the answer to a whole sound: what it is, waveform, log-mel and frames on the left, classes on the right.
 
     Parameters
     ----------
@@ -103,7 +103,9 @@ def plot_prediction(prediction, *, top=5):
         One time axis for the three panels on the left. It is not pyplot's: nothing is kept after it is let go.
     """
     figure = Figure(figsize=(12, 6), layout="constrained")
-    figure.suptitle(textwrap.fill(prediction.verdict, 100), color=VERDICT_COLORS[prediction.is_known], weight="bold")
+    figure.suptitle(
+        textwrap.fill(prediction.as_one_sound, 100), color=VERDICT_COLORS[prediction.is_known], weight="bold"
+    )
     left, right = figure.subfigures(1, 2, width_ratios=[1.7, 1])
     _draw_over_time(left.subplots(3, height_ratios=[1, 1.6, 1.3]), prediction, top)
     bars, facts = right.subplots(2, height_ratios=[3, 1.1])

@@ -4,14 +4,19 @@ import shutil
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import ListedColormap, to_rgba
 
 from esc50.classifier.describe import class_label as class_label
 from esc50.config import FIGURES_DIR, PROJECT_DIR, atomic_write
 
 SOUND_BLUE = "#4f8fd9"  # reads on white and on black
 BLEND_COLOR = "#7c8593"  # contrast about 4 : 1 with white and 5 : 1 with near-black
-BLEND_SHADES = ListedColormap([to_rgba(SOUND_BLUE, opacity) for opacity in np.linspace(0, 1, 128)], name="blend")
+THEME_PALETTE = {  # as dataset.THEMES; seaborn's "colorblind", which the app does without
+    "Animals": "#0173b2",
+    "Natural soundscapes & water": "#de8f05",
+    "Human, non-speech": "#029e73",
+    "Interior/domestic": "#d55e00",
+    "Exterior/urban": "#cc78bc",
+}
 SAME = 0.02  # of a colour channel: machines round otherwise
 STYLE = {
     "figure.dpi": 80,
@@ -77,7 +82,8 @@ def blend_in(figure, *, color=BLEND_COLOR):
     for ax in [*figure.axes, *insets]:
         ax.set_facecolor("none")
         ax.tick_params(color=color, labelcolor=color)
-        for text in (ax.xaxis.label, ax.yaxis.label, ax.title, *ax.texts):
+        key = [ax.get_legend().get_title(), *ax.get_legend().get_texts()] if ax.get_legend() else []
+        for text in (ax.xaxis.label, ax.yaxis.label, ax.title, *ax.texts, *key):
             text.set_color(color)
         for name, spine in ax.spines.items():
             spine.set(color=color, visible=name in ("left", "bottom"))

@@ -4,10 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-from esc50.dataset.clips import THEMES
-from esc50.reporting.plots.style import class_label
-
-THEME_PALETTE = dict(zip(THEMES, sns.color_palette("colorblind", len(THEMES)), strict=True))
+from esc50.reporting.plots.style import THEME_PALETTE, class_label
 
 
 def plot_by_class(table, column, *, label, ax=None):
