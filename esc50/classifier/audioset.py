@@ -26,9 +26,8 @@ AUDIOSET = AudioSetSettings()
 def audioset_table() -> dict:
     """AudioSet's classes by the class of ESC-50 that they are, or are a kind or a part of; two classes have none."""
     table = {}
-    with (files("esc50.classifier") / TABLE).open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            table.setdefault(row["category"], []).append(row["audioset_class"])
+    for row in csv.DictReader((files("esc50.classifier") / TABLE).read_text(encoding="utf-8").splitlines()):
+        table.setdefault(row["category"], []).append(row["audioset_class"])
     return table
 
 

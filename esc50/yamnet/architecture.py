@@ -28,8 +28,8 @@ def layer_sizes(layers):
     return [N_AUDIOSET_CLASSES if number == SCORES else LAYERS[number - 1][2] for number in layers]
 
 
-def columns_of(layers, *, among=range(1, LAST + 1)):
+def columns_of(layers, *, among=tuple(range(1, LAST + 1))):
     """Columns of some layers' activations where those of the layers `among` are joined, in order."""
-    among, sizes = list(among), layer_sizes(among)
+    sizes = layer_sizes(among)
     starts = {layer: sum(sizes[:i]) for i, layer in enumerate(among)}
     return [starts[n] + i for n in layers for i in range(layer_sizes([n])[0])]
