@@ -14,7 +14,7 @@ TABLE = "audioset_classes.csv"  # category, AudioSet class, its id in the ontolo
 class AudioSetSettings:
     """How YAMNet's own scores join the head's logits: weight * log(sum of the scores of a class + offset)."""
 
-    weight: float = 0.25
+    weight: float = 0.1
     offset: float = 0.001
     unmapped: float = 0.1  # in place of the sum where AudioSet has no such class
 

@@ -1,6 +1,7 @@
 """One sound, one answer: whichever way it comes in, and at whichever rate it was recorded."""
 
 import datetime
+import html
 import json
 import os
 import socket
@@ -63,10 +64,15 @@ def by_app(client, path):
 
 
 def by_widget(classifier, path):
+    prediction = show_in_widget(classifier, path).prediction
+    return dict(zip(prediction.class_names, prediction.probabilities.tolist(), strict=True))
+
+
+def show_in_widget(classifier, path):
     widget, content = PredictionWidget(classifier, {}), path.read_bytes()
     file = {"name": path.name, "type": "", "size": len(content), "content": memoryview(content)}
     widget.upload.value = ({**file, "last_modified": datetime.datetime(2025, 11, 1, tzinfo=datetime.UTC)},)
-    return dict(zip(widget.prediction.class_names, widget.prediction.probabilities.tolist(), strict=True))
+    return widget
 
 
 def by_command_line(*arguments):
@@ -90,6 +96,19 @@ def test_app_widget_command_line_and_engine_agree(classifier, client, loaded, fi
         assert set(found) == set(expected)
         far = max(abs(found[class_name] - expected[class_name]) for class_name in expected)
         assert far <= 1e-6, f"{way} is off by {far}"
+
+
+def test_all_say_the_same_of_a_sound_that_is_known_and_of_one_that_is_not(classifier, client, loaded, tmp_path):
+    for name, waveform in (("siren.wav", synthesis.example("siren")), ("tone.wav", synthesis.sine(2_000))):
+        soundfile.write(tmp_path / name, waveform, RATE)
+        told, prediction = by_command_line(tmp_path / name), classifier.predict(tmp_path / name)
+        assert told["why"] == prediction.why and bool(told["why"]) is not prediction.is_known
+        assert (told["prediction_set"] or {"sentence": ""})["sentence"] == prediction.say_set()
+        app = client.predict(handle_file(tmp_path / name), api_name="/predict")
+        assert told | {"file": name} == {key: value for key, value in app.items() if key != "probabilities"}
+        widget = show_in_widget(classifier, tmp_path / name)
+        for words in (prediction.verdict, prediction.why, prediction.say_set()):
+            assert html.escape(words) in widget.status.value
 
 
 def test_app_and_command_line_tell_the_same_timeline(classifier, client, loaded, files):

@@ -11,12 +11,14 @@ import soundfile
 from esc50.audio import synthesis
 from esc50.audio.sound import load_sound
 from esc50.classifier import ood, pooling
-from esc50.classifier.head import VECTORS_PER_CALL
+from esc50.classifier.head import VECTORS_PER_CALL, Head
 from esc50.classifier.pooling import temper
 from esc50.classifier.predict import Prediction, SoundClassifier
-from esc50.config import N_CLASSES, AudioError, ResultsError
+from esc50.config import LAYERS_AND_SCORES, N_CLASSES, AudioError, ResultsError
 from esc50.dataset.clips import class_names, clip_path
 from esc50.yamnet import frames
+from esc50.yamnet.architecture import layer_sizes
+from esc50.yamnet.export import head_model
 from esc50.yamnet.runtime import load_runtime
 
 RATE = 16_000
@@ -247,6 +249,25 @@ def test_what_yamnet_hears_instead_is_named(classifier):
         f"YAMNet itself hears something that is none of the 50 classes, sine wave ({scores.max():.2f}): "
         "it hears less of any such sound in 97 of 100 sounds that the model knows."
     )
+
+
+def test_a_head_with_yamnet_s_scores_and_a_combined_rule_says_why_too(small_classifier, rng):
+    size = sum(layer_sizes(LAYERS_AND_SCORES))
+    kernels = [rng.normal(0, 0.1, shape).astype(np.float32) for shape in ((size, 8), (8, N_CLASSES))]
+    layers = [(kernel, np.zeros(kernel.shape[1], np.float32)) for kernel in kernels]
+    head = Head(head_model(np.zeros(size), np.ones(size), layers, logarithm=True).SerializeToString())
+    reached = {name: [99.0, 98.0] for name in ood.scores_of("combined")} | {"class_score": [97.0, 96.0]}
+    by_share = {"share": [0.5, 0.99], "scores": reached, "accepted": [0.1, 0.9], "who": "a head"}
+    rule = {"score": "combined", "neighbours": 5, "threshold": 98.0, "kept": 0.99, "by_share": by_share, "meaning": ""}
+    rule |= {"mean": [0.0] * 4, "deviation": [1.0] * 4, "weights": [0.0] * 14, "intercept": 0.0}
+    rule |= {"typical_scores": [0.0] * 521}
+    about = {"layers": [*LAYERS_AND_SCORES], "rejection": rule, "pooling": "maximum_of_vectors"}
+    classifier = replace(small_classifier, head=head, metadata=small_classifier.metadata | about)
+    prediction = classifier.predict(synthesis.sine(2_000), sample_rate_hz=RATE)
+    np.testing.assert_allclose(prediction.evidence.audioset[0], prediction.audioset_scores)
+    assert not prediction.is_known and prediction.verdict.endswith("YAMNet itself hears: sine wave (0.99).")
+    assert prediction.why.startswith("The nearest of 2,000 training clips is ") and "99 of 100" in prediction.why
+    assert classifier.keeping(0.5).metadata["rejection"]["threshold"] == 99.0
 
 
 def test_a_prediction_set_has_the_classes_that_are_probable_enough(shipped):

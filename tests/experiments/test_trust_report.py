@@ -92,6 +92,10 @@ def test_the_rule_has_a_threshold_for_other_shares(rng):
     held_out = trust_report.summarise(sounds).set_index(["unknown", "score"]).loc[(trust_report.HELD_OUT, "energy")]
     assert table["accepted"][table["share"].index(0.95)] == pytest.approx(held_out["fpr_at_95_tpr"], abs=1e-4)
     assert ood.keep_share(rule | {"kept": 0.5}, 0.95)["meaning"] == rule["meaning"]
+    sounds["combined"] = 2 * sounds["energy"]
+    sounds["energy"] += rng.normal(0, 1, len(sounds))
+    combined = trust_report.make_rule(sounds, who="a head")["by_share"]["scores"]
+    assert [*combined] == [*trust_report.COMBINED, "combined"]
 
 
 # --- a run from the start, with heads that know the answer

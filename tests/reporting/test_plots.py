@@ -91,6 +91,15 @@ def test_a_prediction_is_drawn_on_one_time_axis_with_its_verdict(prediction):
     assert facts.texts[0].get_text() == "2.00 s, 1 channel, 16000 Hz\nToo loud."
 
 
+def test_the_coverage_of_sets_is_drawn_by_class(ax):
+    sets = pd.DataFrame({"coverage": 0.9, "fold": 1, "target": range(50), "sureness": 0, "clips": 8, "covered": 7})
+    sets.loc[0, "covered"] = 2
+    assert plots.plot_set_coverage(sets.assign(classes=12), coverage=0.9, ax=ax) is ax
+    assert tick_labels(ax.yaxis)[0] == "dog (1.5)"
+    assert [bar.get_width() for bar in ax.patches[:2]] == [25, 87.5]
+    assert ax.lines[0].get_xdata()[0] == 90
+
+
 def test_the_plots_of_the_app_need_nothing_but_numpy_and_matplotlib():
     names = "plot_prediction", "plot_sound", "plot_explanation", "plot_events", "plot_top_classes", "blend_in"
     code = f"from esc50.reporting import plots; [getattr(plots, name) for name in {names}]; import sys; "
