@@ -109,11 +109,7 @@ def other_score(evidence, *, k=NEIGHBOURS):
 
 
 def above_typical(evidence):
-<<<<<<< HEAD
     """YAMNet's scores of classes that are none of these, less what is typical, (n_sounds, 521); -1 of the others."""
-=======
-    """YAMNet's scores of what is none of the classes, less what is typical, (n_sounds, 521); -1 of the others."""
->>>>>>> w_trust
     above = evidence.audioset - TYPICAL * np.asarray(evidence.rule["typical_scores"])
     return np.where(evidence.matrix.any(axis=1), -1, above)
 
