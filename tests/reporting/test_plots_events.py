@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 from esc50 import dataset
@@ -80,7 +81,7 @@ def test_every_class_has_a_row_that_can_be_read_where_the_picture_is_900_pixels_
     events = [Event(10 * i, 10 * i + 5, name, 0.8) for i, name in enumerate(dataset.class_names())]
     figure = plots.plot_timeline(timeline_of(*events, seconds=500.0))
     figure.set_dpi(900 / figure.get_figwidth())
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     [ax] = figure.axes
     boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
     assert len(boxes) == 50

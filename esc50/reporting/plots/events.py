@@ -13,8 +13,9 @@ COLORS = THEME_PALETTE | {TAUGHT: "0.5"}
 PALEST = 0.25  # opacity of a bar of no confidence
 SHORTEST_BAR = 1 / 300  # of the recording: a click in an hour must stay visible
 UNKNOWN = {"facecolor": "none", "edgecolor": "0.55", "hatch": "////", "linewidth": 0.5}  # reads on white and on black
+ROW_LINES = {"color": "0.55", "alpha": 0.3, "linewidth": 0.5}  # lead from a class to its bars
 MINUTE_STEPS = (1, 1.5, 3, 6, 10)  # so that ticks fall on quarters and halves of minutes and hours
-WIDTH_INCHES, ROW_INCHES, FRAME_INCHES, LABEL_POINTS = 6.6, 0.25, 1.5, 9.5  # 8 pixels in a column 400 wide
+WIDTH_INCHES, ROW_INCHES, FRAME_INCHES, LABEL_POINTS = 5.6, 0.25, 1.5, 9.0  # 8 pixels where it is 400 wide
 
 
 def plot_timeline(timeline, *, width_inches=WIDTH_INCHES):
@@ -66,7 +67,8 @@ def plot_events(timeline, *, ax=None):
     ax.set(ylim=(max(len(rows), 1) - 0.4, -0.6), xlim=(0, seconds))
     if not timeline.events:
         ax.text(0.5, 0.5, "no event was detected", transform=ax.transAxes, ha="center", va="center")
-    ax.grid(axis="y", visible=False)
+    ax.grid(axis="y", **ROW_LINES)
+    ax.set_axisbelow(True)
     _label_times(ax, seconds)
     _add_key(ax, timeline)
     return ax
