@@ -122,7 +122,8 @@ def use_the_widget(page, folder, picture):
     rain, siren = synthesis.example("rain"), synthesis.example("siren")
     soundfile.write(folder / "long.wav", np.concatenate([siren, 0 * siren, rain]), RATE)
     assert "2 sounds in 0:15: siren 0:00 to 0:05, rain 0:10 to 0:15." in answer_to(page, card, folder / "long.wav")
-    page.get_by_role("cell", name="siren", exact=True).wait_for()
+    page.locator(".esc50-widget .events").get_by_text("siren", exact=True).wait_for()
+    sound.wait_for()
     assert timeline.bounding_box()["y"] < sound.bounding_box()["y"]
     page.locator(".esc50-widget").screenshot(path=picture.with_stem(f"{picture.stem}_timeline"))
     record = page.locator(".esc50-record").first
