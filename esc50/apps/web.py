@@ -202,7 +202,7 @@ class Page:
     def _lay_out_timeline(self):
         with gr.Column(visible=False) as self.timeline:  # hidden where the sound is short
             _heading("Timeline: which sounds occur when")
-            self.events = gr.Plot(show_label=False)
+            self.events = gr.Plot(show_label=False, elem_id="events")
             self.table = gr.HTML(elem_classes="bare")
             gr.Markdown(CONFIDENCE, elem_classes="note")
             with gr.Row():

@@ -138,17 +138,18 @@ class PredictionWidget(ipywidgets.VBox):
         try:
             self.prediction = self.classifier.predict(source)
         except TooLongError:
-            self._show_timeline(detect_events(self.classifier, source), name)
+            timeline = detect_events(self.classifier, source)
+            self._show_timeline(timeline)
+            self.status.value = _tell(timeline, name)
             return
         if self.prediction.timeline:
-            self._show_timeline(self.prediction.timeline, name)
+            self._show_timeline(self.prediction.timeline)
         self.player.value = _wav(self.prediction.sound)
         self.player.layout.display = self.why.layout.display = None
         _show_figure(self.picture, plots.plot_prediction(self.prediction))
         self.status.value = _answer(self.prediction, name)
 
-    def _show_timeline(self, timeline, name):
-        self.status.value = _tell(timeline, name)
+    def _show_timeline(self, timeline):
         _show_figure(self.timeline, plots.plot_timeline(timeline, width_inches=TIMELINE_INCHES))
         self.events.value, self.events.layout.display = html_table(timeline.events), None
 

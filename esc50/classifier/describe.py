@@ -224,7 +224,7 @@ def _list_classes(events):
     seconds = {}
     for event in events:
         seconds[event.class_name] = seconds.get(event.class_name, 0.0) + event.end_seconds - event.start_seconds
-    longest = sorted(seconds, key=lambda name: seconds[name], reverse=True)[:MOST_LISTED]
+    longest = sorted(seconds, key=lambda name: -seconds[name])[:MOST_LISTED]
     told = [f"{class_label(name)} for {minutes(seconds[name])}" for name in longest]
     n_more = len(seconds) - len(told)
     return ", ".join(told) + (f" and {_count(n_more, 'other class')}" if n_more else "")

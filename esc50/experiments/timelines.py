@@ -8,6 +8,7 @@ other gaps. An earlier one held a ``min_event_seconds`` of 1.9 s, which was take
 """
 
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from esc50.classifier.timeline import (
     window_of,
     windowed_maxima,
 )
-from esc50.config import ALL_LAYERS, FOLDS, RESULTS_DIR, output_path
+from esc50.config import ALL_LAYERS, FOLDS, RESULTS_DIR, ResultsError, output_path
 from esc50.dataset.clips import class_names, clip_path, find_dataset, load_clips
 from esc50.dataset.soundscapes import SoundscapeSettings, make_soundscape, segment_activity, segment_metrics
 from esc50.dataset.splits import official_splits, validation_split
@@ -92,6 +93,8 @@ def run_timelines(
     """
     from tqdm.auto import tqdm
 
+    if not find_spec("sed_scores_eval"):  # not among the requirements: it has no wheel, and needs a compiler
+        raise ResultsError("timelines are measured with sed_scores_eval: `pip install sed_scores_eval`")
     recordings = {k: embed_soundscapes(k, model=model, settings=settings, progress=progress) for k in FOLDS}
     by_fold, tested, validation = [], {kind: [] for kind in KINDS}, []
     for fold in tqdm(folds, desc="folds", unit="fold", disable=not progress):

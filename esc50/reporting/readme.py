@@ -164,9 +164,12 @@ def _rejection_row(title, row, rule):
 
 
 def _timelines_row(found):
-    what = f"Timelines of {found['n_recordings']} soundscapes ({found['hours']:.1f} hours) made of held-out clips"
-    f1 = f"segment-based F1 {found['pooled']['f1']:.2f} (1 s segments)"
-    return f"{what}, model {found['model']} | {f1} | `esc50 timelines`"
+    n_recordings, hours = (sum(found[name].values()) for name in ("n_recordings", "hours"))
+    what = f"Timelines of {n_recordings} soundscapes ({hours:.1f} hours) made of held-out clips, model {found['model']}"
+    one, two = (found["pooled"][kind] for kind in ("one_at_a_time", "overlapping"))
+    f1 = f"segment-based F1 (1 s segments) {one['f1']:.2f} with one sound at a time, {two['f1']:.2f} with two"
+    psds = f"PSDS {one['psds1']:.2f} and {two['psds1']:.2f} by time, {one['psds2']:.2f} and {two['psds2']:.2f} by class"
+    return f"{what} | {f1}; {psds} | `esc50 timelines`"
 
 
 def _wild_rows(reports):

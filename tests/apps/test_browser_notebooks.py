@@ -11,6 +11,7 @@ import urllib.request
 from contextlib import contextmanager
 
 import nbformat
+import numpy as np
 import pytest
 import soundfile
 
@@ -113,10 +114,18 @@ def use_the_widget(page, folder, picture):
     card = cards.first
     card.filter(has_text="car horn").wait_for()
     assert "This sounds like rain" in answer_to(page, card, folder / "my rain.wav")
-    assert page.locator(".jupyter-widgets img.widget-image").first.is_visible()
+    timeline, sound, why = (page.locator(".esc50-widget img.widget-image").nth(number) for number in range(3))
+    assert sound.is_visible() and not timeline.is_visible()
     page.get_by_role("button", name="Why?").click()
-    page.locator("img.widget-image").nth(1).wait_for()
+    why.wait_for()
     page.locator(".esc50-widget").screenshot(path=picture)
+    rain, siren = synthesis.example("rain"), synthesis.example("siren")
+    soundfile.write(folder / "long.wav", np.concatenate([siren, 0 * siren, rain]), RATE)
+    assert "2 sounds in 0:15: siren 0:00 to 0:05, rain 0:10 to 0:15." in answer_to(page, card, folder / "long.wav")
+    page.locator(".esc50-widget .events").get_by_text("siren", exact=True).wait_for()
+    sound.wait_for()
+    assert timeline.bounding_box()["y"] < sound.bounding_box()["y"]
+    page.locator(".esc50-widget").screenshot(path=picture.with_stem(f"{picture.stem}_timeline"))
     record = page.locator(".esc50-record").first
     record.click()
     page.get_by_text("Stop (3 s)").click()

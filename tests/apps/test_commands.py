@@ -103,7 +103,7 @@ def test_standard_input(files):
 def test_a_timeline_in_every_format(files):
     table = run("predict", "--timeline", files[0])
     assert table.exit_code == 0
-    assert "1 event" in table.stdout and "siren" in table.stdout
+    assert "1 sound in 0:05: siren 0:00 to 0:05." in table.stdout
     [row] = csv.DictReader(io.StringIO(run("predict", "--timeline", "--format", "csv", files[0]).stdout))
     [record] = json.loads(run("predict", "--timeline", "--format", "json", files[0]).stdout)
     start, end, label = run("predict", "--timeline", "--format", "audacity", files[0]).stdout.rstrip().split("\t")

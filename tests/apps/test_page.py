@@ -2,12 +2,16 @@
 
 from threading import Event
 
+import numpy as np
 import pytest
+import soundfile
 
 from esc50.apps import web
+from esc50.audio import synthesis
 from esc50.classifier.explanation import explain
 from esc50.classifier.timeline import detect_events
 from esc50.dataset.clips import clip_path
+from esc50.reporting.plots import events
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MICROPHONE_EXAMPLE = "siren"  # what the fixture `browser` lets its microphone hear
@@ -37,11 +41,11 @@ def visit(page, served, theme="light"):
 
 def upload(page, path):
     page.locator("input[type=file]").first.set_input_files(path)
-    page.locator(ANSWER).wait_for()
+    page.locator(ANSWER).first.wait_for()
 
 
 def verdict(page):
-    return page.locator(".esc50-panel").inner_text()
+    return page.locator(".esc50-panel").first.inner_text()
 
 
 def test_an_example_is_answered_in_light_and_dark_wide_and_narrow(page, served, screenshots):
@@ -129,7 +133,7 @@ def test_a_sound_that_is_none_of_the_classes_is_called_so(page, classifier, soun
 
 def test_what_is_too_long_for_one_answer_gets_only_its_timeline(page, bad_files, screenshots):
     upload(page, bad_files["eleven minutes.flac"])
-    assert web.LONG in verdict(page)
+    assert "Nothing to hear: the recording is silent." in verdict(page)
     page.get_by_role("button", name="CSV", exact=True).wait_for()
     assert not page.locator("#probabilities").is_visible()
     page.screenshot(path=screenshots / "app_too_long.png", full_page=True)
@@ -141,6 +145,11 @@ def test_a_long_recording_shows_its_timeline_to_download(page, classifier, sound
     files = [download(page, button, tmp_path) for button in buttons]
     assert [file.name for file in files] == ["long_timeline.csv", "long_timeline.json", "long_timeline.txt"]
     timeline = detect_events(classifier, sounds["long.wav"])
+    assert timeline.verdict in verdict(page)
+    second = page.locator(".esc50-panel.second")
+    assert second.inner_text().startswith("As one sound: ")
+    tops = [part.bounding_box()["y"] for part in (page.locator("#events"), second, page.locator("#probabilities"))]
+    assert tops == sorted(tops)
     written = [write(timeline, tmp_path / f"expected.{ending}") for ending, write in web.EXPORTS.items()]
     assert [file.read_text() for file in files] == [file.read_text() for file in written]
     page.get_by_role("cell", name="siren", exact=True).wait_for()
@@ -148,6 +157,18 @@ def test_a_long_recording_shows_its_timeline_to_download(page, classifier, sound
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
     page.set_viewport_size({"width": 1280, "height": 900})
     page.screenshot(path=screenshots / "app_timeline.png", full_page=True)
+
+
+def test_a_timeline_of_many_classes_can_be_read_on_a_page_900_pixels_wide(page, screenshots, tmp_path):
+    parts = [synthesis.example(name) for name in synthesis.EXAMPLES]
+    soundfile.write(tmp_path / "many.wav", np.concatenate(parts), 16_000)
+    page.set_viewport_size({"width": 900, "height": 1200})
+    upload(page, tmp_path / "many.wav")
+    picture = page.locator("#events img")
+    picture.wait_for()
+    pixels_per_inch = picture.bounding_box()["width"] / events.WIDTH_INCHES
+    assert events.LABEL_POINTS / 72 * pixels_per_inch >= 8
+    page.screenshot(path=screenshots / "app_timeline_900.png", full_page=True)
 
 
 def download(page, button, folder):

@@ -266,8 +266,17 @@ def test_a_timeline_of_the_page_is_made_of_the_frames_that_the_answer_is_made_of
     prediction, timeline = page_of(classifier).predict(sounds["long.wav"])
     assert prediction.is_known is not None
     assert [event.class_name for event in timeline.events] == ["siren", "rain"]
-    strict = replace(timeline, events=tuple(replace(event, is_known=False) for event in timeline.events))
-    assert "none of these (siren?)" in web._table(strict.events)
+
+
+def test_of_a_long_sound_the_page_tells_the_timeline_first_and_the_whole_second(classifier, sounds):
+    page = page_of(classifier)
+    shown = page.respond(web.WELCOME, stored(page, sounds["long.wav"]))
+    assert "2 sounds in 0:15: siren 0:00 to 0:05, rain 0:10 to 0:15." in shown[page.verdict]
+    assert "As one sound: " not in shown[page.verdict]
+    second = shown[page.second]
+    assert second.visible and "As one sound: " in second.value and "15.00 s" not in second.value
+    shown = page.respond(web.WELCOME, stored(page, sounds["8 bit.wav"]))
+    assert not shown[page.second].visible and "This sounds like rain" in shown[page.verdict]
 
 
 def test_what_is_too_long_for_a_timeline_is_refused_in_words_for_the_page(classifier, bad_files):

@@ -315,6 +315,31 @@ def test_the_picture_has_one_time_axis_and_the_classes_in_one_order(classifier, 
         assert [label.get_text() for label in ax.get_yticklabels()] == expected
 
 
+def long_sound(seconds=15):
+    siren, rain = synthesis.example("siren"), synthesis.example("rain")
+    return np.concatenate([siren, 0 * siren, np.tile(rain, seconds // 5 - 2)])
+
+
+def test_of_a_long_sound_the_timeline_leads(empty_widget):
+    shell = empty_widget
+    upload(shell, "long.wav", file_bytes(long_sound()))
+    assert shows(shell, "long.wav")
+    assert "2 sounds in 0:15: siren 0:00 to 0:05, rain 0:10 to 0:15." in shell.status.value
+    assert "As one sound: " in shell.status.value
+    assert bytes(shell.timeline.value[:4]) == PNG and "<td>siren</td>" in shell.events.value
+    order = list(shell.children)
+    assert order.index(shell.status) < order.index(shell.timeline) < order.index(shell.picture)
+    shell.choice.value = "example:rain"
+    assert shell.timeline.layout.display == shell.events.layout.display == "none"
+
+
+def test_what_is_too_long_for_one_answer_gets_its_timeline(empty_widget):
+    upload(empty_widget, "long.wav", file_bytes(long_sound(seconds=610), form="FLAC"))
+    assert "2 sounds in 10:10: siren 0:00 to 0:05, rain 0:10 to 10:10." in empty_widget.status.value
+    assert bytes(empty_widget.timeline.value[:4]) == PNG
+    assert empty_widget.prediction is None and empty_widget.picture.layout.display == "none"
+
+
 def test_without_recordings_the_synthesised_examples_are_offered(monkeypatch):
     monkeypatch.setattr(dataset, "dataset_found", lambda: False)
     examples = default_examples()

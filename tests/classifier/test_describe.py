@@ -10,13 +10,16 @@ from esc50.classifier.describe import (
     describe_head,
     describe_sound,
     group_by_theme,
+    say_second,
     say_set,
+    say_timeline,
     say_verdict,
     say_why,
     top_heading,
     with_article,
 )
 from esc50.classifier.ood import OOD_SCORES
+from esc50.classifier.timeline import Event
 from esc50.dataset.clips import class_names
 
 NAMES = ("dog", "engine", "rain")
@@ -87,6 +90,46 @@ def test_what_stands_above_the_classes():
 def test_the_classes_by_theme():
     metadata = {"class_names": ["dog", "rain", "cat", "doorbell"], "themes": {"dog": "A", "rain": "B", "cat": "A"}}
     assert group_by_theme(metadata) == {"A": ["dog", "cat"], "B": ["rain"], "": ["doorbell"]}
+
+
+DOG, RAIN = Event(2.2, 7.4, "dog", 0.9), Event(9.0, 14.6, "rain", 0.9)
+DOUBT = Event(15.0, 17.0, "siren", 0.4, is_known=False)
+MANY = tuple(
+    Event(12.0 * number, 12.0 * number + number, name, 0.9)
+    for number, name in enumerate(("dog", "rain", "wind", "siren", "cat", "car_horn", "dog"), start=1)
+)
+
+
+@pytest.mark.parametrize(
+    ("events", "seconds", "sentence"),
+    [
+        ((DOG,), 12.0, "1 sound in 0:12: dog 0:02 to 0:07."),
+        ((DOG, RAIN), 15.0, "2 sounds in 0:15: dog 0:02 to 0:07, rain 0:09 to 0:15."),
+        ((DOG, DOUBT), 17.0, "1 sound in 0:17: dog 0:02 to 0:07. 1 other is none of the 50 classes."),
+        (
+            (*MANY, DOUBT, DOUBT),
+            3723.0,
+            "7 sounds in 1:02:03: dog for 0:08, car horn for 0:06, cat for 0:05, siren for 0:04 and 2 other classes."
+            " 2 others are none of the 50 classes.",
+        ),
+        (
+            (*MANY[:3], *MANY[:2]),
+            60.0,
+            "5 sounds in 1:00: rain for 0:04, wind for 0:03, dog for 0:02.",
+        ),
+        ((DOUBT,), 17.0, "None of the 50 classes: 1 sound in 0:17 is too unlike them."),
+        ((DOUBT, DOUBT), 17.0, "None of the 50 classes: 2 sounds in 0:17 are too unlike them."),
+        ((), 59.9, "None of the 50 classes was found in 1:00."),
+    ],
+)
+def test_the_verdict_on_a_long_recording_in_words(events, seconds, sentence):
+    assert say_timeline(events, seconds=seconds, n_classes=50) == sentence
+    silent = say_timeline(events, seconds=seconds, n_classes=50, is_silent=True)
+    assert silent == "Nothing to hear: the recording is silent."
+
+
+def test_the_answer_to_the_whole_comes_second():
+    assert say_second("This may be rain.") == "As one sound: this may be rain."
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from esc50.classifier.formats import (
     error_record,
 )
 from esc50.classifier.ood import Neighbour
+from esc50.classifier.timeline import Event
 
 TOP = {
     "file": "a, b.wav",
@@ -38,7 +39,13 @@ EVENT = {
     "confidence": 0.5123,
     "is_known": True,
 }
-EVENTS = {"file": "long.wav", "duration_seconds": 3662.0, "events": [EVENT], "warnings": []}
+EVENTS = {
+    "file": "long.wav",
+    "verdict": "1 sound in 1:01:02: door wood knock 0:01 to 1:01:02.",
+    "duration_seconds": 3662.0,
+    "events": [EVENT],
+    "warnings": [],
+}
 FAILED = error_record("bad.wav", ValueError("bad.wav is not sound"))
 
 
@@ -100,10 +107,31 @@ def test_where_nothing_is_known_the_table_says_why_and_what_it_would_be():
 def test_a_table_of_events_is_aligned():
     other = {**EVENT, "start_seconds": 3661.5, "end_seconds": 3662.0, "class_name": "rain", "confidence": 1.0}
     head, first, second, _ = "".join(as_table([{**EVENTS, "events": [EVENT, other]}])).splitlines()
-    assert head == "long.wav (1:01:02.0): 2 events"
+    assert head == f"long.wav (1:01:02.0): {EVENTS['verdict']}"
     assert first.split() == ["0:00.7", "–", "1:01:01.5", "door", "wood", "knock", "51", "%"]
     assert [line.index("–") for line in (first, second)] == [13, 13]
     assert len(first) == len(second)
+
+
+def test_of_a_long_sound_the_events_come_first_and_the_answer_to_the_whole_second():
+    second = "None of the 50 classes: even dog, the likeliest, is too unlike this sound."
+    text = "".join(as_table([TOP | EVENTS | {"as_one_sound": second, "warnings": ["Too loud."]}]))
+    assert text.splitlines()[0] == f"long.wav (1:01:02.0): {EVENTS['verdict']}"
+    assert text.splitlines()[1].endswith("door wood knock    51 %")
+    assert text.splitlines()[2:] == [
+        "  As one sound: none of the 50 classes: even dog, the likeliest, is too unlike this sound.",
+        "  dog                80.0 %  ████████████████",
+        "  door wood knock    20.0 %  ████",
+        "  note: Too loud.",
+        "",
+    ]
+
+
+def test_events_as_html_are_escaped_and_doubts_are_told():
+    events = [Event(0.72, 3661.5, "door_wood_knock", 0.512, is_known=False), Event(1, 2, "<b>", 0.9)]
+    text = formats.html_table(events)
+    assert "<td>0:00.7</td><td>1:01:01.5</td><td>none of these (door wood knock?)</td><td>51 %</td>" in text
+    assert "<td>&lt;b&gt;</td>" in text
 
 
 def test_a_label_track_has_tabs():
@@ -128,6 +156,7 @@ def test_times_are_written_as_people_read_them(seconds, text):
 def test_a_prediction_in_plain_types():
     prediction = SimpleNamespace(
         verdict="This sounds like rain (90 %).",
+        timeline=None,
         is_known=True,
         why="",
         class_names=("rain", "wind"),
@@ -149,5 +178,12 @@ def test_a_prediction_in_plain_types():
     assert record["prediction_set"] == sets
     assert record["heading"] == "Most probable of the 2 classes"
     unknown = SimpleNamespace(**vars(prediction) | {"is_known": False, "say_set": lambda: ""})
-    record = formats.prediction_record("r.wav", unknown)
-    assert (record["prediction_set"], record["heading"]) == (None, "If it had to be one of the 2")
+    found = formats.prediction_record("r.wav", unknown)
+    assert (found["prediction_set"], found["heading"]) == (None, "If it had to be one of the 2")
+    assert "events" not in record
+    prediction.timeline, prediction.as_one_sound = SimpleNamespace(records=lambda: [EVENT]), "This may be rain."
+    assert formats.prediction_record("r.wav", prediction) == record | {
+        "top": [{"class_name": "rain", "probability": 0.9}, {"class_name": "wind", "probability": 0.1}],
+        "events": [EVENT],
+        "as_one_sound": "This may be rain.",
+    }

@@ -409,3 +409,13 @@ def test_the_shipped_rule_refuses_tones_and_keeps_the_examples(shipped):
     assert all(shipped.predict(f"example:{name}").is_known for name in synthesis.EXAMPLES)
     for hz in (220, 440, 880):
         assert not shipped.predict(synthesis.sine(hz), sample_rate_hz=RATE).is_known
+
+
+@pytest.mark.parametrize(("seconds", "is_long"), [(10.0, False), (10.1, True)])
+def test_over_ten_seconds_the_timeline_leads(shipped, seconds, is_long):
+    prediction = shipped.predict(synthesis.example("siren", seconds=seconds), sample_rate_hz=16_000)
+    assert prediction.as_one_sound.startswith("This sounds like a siren (")
+    assert (prediction.timeline is not None) is is_long
+    assert prediction.verdict == (prediction.timeline.verdict if is_long else prediction.as_one_sound)
+    if is_long:
+        assert prediction.verdict == "1 sound in 0:10: siren 0:00 to 0:10."

@@ -106,6 +106,7 @@ SHARP = TimelineSettings(smoothing_frames=1, on_probability=0.5, off_probability
 
 
 def test_psds_is_one_of_perfect_timelines_and_nothing_of_wrong_ones():
+    pytest.importorskip("sed_scores_eval")
     reference = (ReferenceEvent(0.0, 4.8, DOG), ReferenceEvent(3.0, 4.8, DOG), ReferenceEvent(4.8, 9.6, ROOSTER))
     right = told_of([0] * 10 + [1] * 9, reference=reference, confidence=1.0)
     found = timelines.psds([(right, SHARP)])
@@ -163,6 +164,7 @@ def test_frames_are_read_in_windows(small_wide_head, rng):
 @pytest.mark.parametrize("model", RECIPES)
 def test_a_small_part_runs_from_the_recordings_to_the_scores(model, small_head, small_wide_head, monkeypatch, tmp_path):
     """With heads that know nothing; the file is written for all folds only."""
+    pytest.importorskip("sed_scores_eval")
     head = small_head if model == "plain" else small_wide_head
     monkeypatch.setattr(Recipe, "fit", lambda *_, **__: head)
     monkeypatch.setattr(timelines, "embed_soundscapes", partial(timelines.embed_soundscapes, n_recordings=1))

@@ -13,8 +13,9 @@ COLORS = THEME_PALETTE | {TAUGHT: "0.5"}
 PALEST = 0.25  # opacity of a bar of no confidence
 SHORTEST_BAR = 1 / 300  # of the recording: a click in an hour must stay visible
 UNKNOWN = {"facecolor": "none", "edgecolor": "0.55", "hatch": "////", "linewidth": 0.5}  # reads on white and on black
+ROW_LINES = {"color": "0.55", "alpha": 0.3, "linewidth": 0.5}  # lead from a class to its bars
 MINUTE_STEPS = (1, 1.5, 3, 6, 10)  # so that ticks fall on quarters and halves of minutes and hours
-WIDTH_INCHES, ROW_INCHES, FRAME_INCHES = 6.6, 0.25, 1.5  # a row's label has 8 pixels even where a phone shows it
+WIDTH_INCHES, ROW_INCHES, FRAME_INCHES, LABEL_POINTS = 5.6, 0.25, 1.5, 9.0  # 8 pixels where it is 400 wide
 
 
 def plot_timeline(timeline, *, width_inches=WIDTH_INCHES):
@@ -62,11 +63,12 @@ def plot_events(timeline, *, ax=None):
         color = to_rgba(COLORS[_theme(event, timeline)], PALEST + (1 - PALEST) * event.confidence)
         style = {"facecolor": color, "edgecolor": "none"} if event.is_known else UNKNOWN
         ax.barh(rows.index(event.class_name), width, left=event.start_seconds, height=0.7, **style)
-    ax.set_yticks(range(len(rows)), [class_label(name) for name in rows], fontsize=9)
+    ax.set_yticks(range(len(rows)), [class_label(name) for name in rows], fontsize=LABEL_POINTS)
     ax.set(ylim=(max(len(rows), 1) - 0.4, -0.6), xlim=(0, seconds))
     if not timeline.events:
         ax.text(0.5, 0.5, "no event was detected", transform=ax.transAxes, ha="center", va="center")
-    ax.grid(axis="y", visible=False)
+    ax.grid(axis="y", **ROW_LINES)
+    ax.set_axisbelow(True)
     _label_times(ax, seconds)
     _add_key(ax, timeline)
     return ax
