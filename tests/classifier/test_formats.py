@@ -120,6 +120,7 @@ def test_of_a_long_sound_the_events_come_first_and_the_answer_to_the_whole_secon
     assert text.splitlines()[1].endswith("door wood knock    51 %")
     assert text.splitlines()[2:] == [
         "  As one sound: none of the 50 classes: even dog, the likeliest, is too unlike this sound.",
+        "  A dog or a door wood knock, 90 % sure it is one of these.",
         "  dog                80.0 %  ████████████████",
         "  door wood knock    20.0 %  ████",
         "  note: Too loud.",

@@ -66,7 +66,7 @@ def prediction():
     probabilities[3] = 0.902
     return SimpleNamespace(
         sound=sound, log_mel=log_mel, probabilities=probabilities, frame_probabilities=np.tile(probabilities, (4, 1)),
-        frame_seconds=0.48 * np.arange(4), class_names=dataset.class_names(), as_one_sound="This is a cow.",
+        frame_seconds=0.48 * np.arange(4), class_names=dataset.class_names(), verdict="This is a cow.", timeline=None,
         is_known=True, warnings=("Too loud.",),
     )  # fmt: skip
 

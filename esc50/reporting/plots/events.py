@@ -100,4 +100,12 @@ def _add_key(ax, timeline):
     count = f"{len(timeline.events)} event{'' if len(timeline.events) == 1 else 's'}"
     title = f"{count}; the paler, the less sure" if timeline.events else count
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "alignment": "left"}
-    ax.legend(handles=patches, title=title, ncols=2, fontsize=8, title_fontsize=9, frameon=False, **place)
+    ax.legend(
+        handles=patches,
+        title=title,
+        ncols=2,
+        fontsize=LABEL_POINTS,
+        title_fontsize=LABEL_POINTS,
+        frameon=False,
+        **place,
+    )

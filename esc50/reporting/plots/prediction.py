@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from esc50.classifier.describe import describe_sound, top_heading
+from esc50.classifier.describe import describe_sound, say_second, top_heading
 from esc50.config import YamnetSettings
 from esc50.reporting.plots.sound import YAMNET_MEL, plot_envelope, plot_log_mel, plot_waveform
 from esc50.reporting.plots.style import SOUND_BLUE, blend_in, class_label
@@ -103,9 +103,8 @@ def plot_prediction(prediction, *, top=5):
         One time axis for the three panels on the left. It is not pyplot's: nothing is kept after it is let go.
     """
     figure = Figure(figsize=(12, 6), layout="constrained")
-    figure.suptitle(
-        textwrap.fill(prediction.as_one_sound, 100), color=VERDICT_COLORS[prediction.is_known], weight="bold"
-    )
+    sentence = say_second(prediction.as_one_sound) if prediction.timeline else prediction.verdict
+    figure.suptitle(textwrap.fill(sentence, 100), color=VERDICT_COLORS[prediction.is_known], weight="bold")
     left, right = figure.subfigures(1, 2, width_ratios=[1.7, 1])
     _draw_over_time(left.subplots(3, height_ratios=[1, 1.6, 1.3]), prediction, top)
     bars, facts = right.subplots(2, height_ratios=[3, 1.1])
