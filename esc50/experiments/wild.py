@@ -7,15 +7,15 @@ from esc50.experiments.run_cache import provenance
 
 WILD_FILE = "wild.json"
 LEVELS = (0, -20, -40)  # decibels by which each recording is made fainter
-COMMAND = "esc50 run 08 -p labels LABELS.csv --publish"
+COMMAND = "esc50 run 08 -p labels LABELS.csv -p audio FOLDER --publish"
 PRIVATE = ("labels", "worst_mistakes", "unreadable")  # parts of a report that name files
 
 
-def measure(labels, *, progress=True):
+def measure(labels, *, audio=None, progress=True):
     """Reports of the recordings at each level: see `esc50.experiments.evaluation.evaluate`."""
     reports = {}
     for level in LEVELS:
-        report = evaluate(labels, gain_decibels=level, progress=progress).report
+        report = evaluate(labels, audio=audio, gain_decibels=level, progress=progress).report
         reports[str(level)] = {key: value for key, value in report.items() if key not in PRIVATE}
     return {"levels": reports, "command": COMMAND, "provenance": [provenance()]}
 
