@@ -80,7 +80,7 @@ def separation(positive, scores, weights):
     first = (tpr >= TPR).argmax(axis=-1)[..., np.newaxis]
     return {
         "auroc": np.trapezoid(tpr, fpr, axis=-1),
-        "fpr_at_95_tpr": np.take_along_axis(fpr, first, axis=-1)[..., 0],
+        "fpr_at_95_tpr": np.take_along_axis(fpr, first, axis=-1)[..., 0][()],  # a number, of one weighting
     }
 
 
