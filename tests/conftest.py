@@ -103,8 +103,11 @@ def small_classifier(request, trust):
 
 def random_head(*, is_plain):
     """A head with random weights, the same at every call."""
+    from esc50.classifier.audioset import audioset_prior
     from esc50.classifier.head import Head
+    from esc50.dataset import class_names
     from esc50.yamnet.export import head_model
+    from esc50.yamnet.runtime import load_runtime
 
     rng, size = np.random.default_rng(2015), 1024 if is_plain else 5984
     layers = [
@@ -112,7 +115,8 @@ def random_head(*, is_plain):
         for shape in ((size, 8), (8, N_CLASSES))
     ]
     mean, deviation = rng.random(size), 0.1 + rng.random(size)
-    return Head(head_model(mean, deviation, layers, logarithm=not is_plain).SerializeToString())
+    prior = () if is_plain else audioset_prior(class_names(), load_runtime().class_names)
+    return Head(head_model(mean, deviation, layers, logarithm=not is_plain, prior=prior).SerializeToString())
 
 
 @pytest.fixture(scope="session")

@@ -134,8 +134,7 @@ def trust(model):
 def robustness():
     """Measure how accuracy falls with level, noise, reverberation and other faults, and write it to data/results.
 
-    One network a fold, of the shipped recipe and of that before it; needs the recordings and 20 minutes. A call that
-    was stopped goes on.
+    One network a fold, by the shipped recipe; needs the recordings and 15 minutes. A call that was stopped goes on.
     """
     from esc50.experiments.robustness import run_robustness
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from esc50.config import YamnetSettings
+from esc50.yamnet.architecture import SCORES
 
 GUESS_BELOW = 0.5  # less likely than not
 MOST_NAMED = 5  # classes of a prediction set
@@ -173,11 +174,12 @@ def describe_sound(facts):
     return f"{facts.duration_seconds:.2f} s, {channels}, {facts.source_sample_rate_hz:g} Hz"
 
 
-def describe_head(n_layers):
-    """Which of the heads answers, by how many layers of YAMNet it takes."""
-    if n_layers == 1:
+def describe_head(layers):
+    """Which of the heads answers, by the layers of YAMNet that it takes."""
+    if len(layers) == 1:
         return "Answers come from the plain head, on YAMNet's embedding alone."
-    return f"Answers come from the head on {n_layers} of YAMNet's layers."
+    scores = " and its own scores" if SCORES in layers else ""
+    return f"Answers come from the head on {len([*layers]) - (SCORES in layers)} of YAMNet's layers{scores}."
 
 
 def class_label(name):

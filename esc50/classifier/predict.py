@@ -319,7 +319,7 @@ class SoundClassifier:
     @property
     def description(self) -> str:
         """Which head answers, in a sentence for people."""
-        return describe_head(len(self.metadata["layers"]))
+        return describe_head(self.metadata["layers"])
 
     def embed(self, waveform: np.ndarray) -> np.ndarray:
         """Make the vectors that the head takes of one waveform of any length.

@@ -1,7 +1,7 @@
 """How accuracy falls as recordings get worse: ESC-50's own clips, degraded, by heads that never saw their fold."""
 
 import io
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from esc50.audio.sound import load_sound
 from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.classifier.pooling import pool_clips
-from esc50.config import ALL_LAYERS, FOLDS, RESULTS_DIR, output_path
+from esc50.config import FOLDS, RESULTS_DIR, output_path
 from esc50.dataset import degradation
 from esc50.dataset.clips import clip_path, find_dataset, load_clips
 from esc50.dataset.degradation import RATE_HZ
@@ -24,10 +24,6 @@ from esc50.yamnet.frames import active_frames
 ROBUSTNESS_FILE, SEED, VERSION = "robustness.csv", 0, 1
 N_CLIPS = 200  # of each fold, the first of the clip table
 SHIPPED = RECIPES[DEFAULT_MODEL]
-COMPARED = {  # how the head is made, and what it is called
-    "shipped": SHIPPED,
-    "as recorded": replace(SHIPPED, experiment="distilled", layers=ALL_LAYERS, clip_features="layers"),
-}
 
 
 @dataclass(frozen=True)
@@ -81,20 +77,19 @@ def _coded(waveform, compression, **form):
 
 
 def measure(*, folds=FOLDS, conditions=CONDITIONS, n_clips=N_CLIPS, progress=True):
-    """Accuracy of one network a fold on some of its clips, degraded: one row for each model, condition and fold.
+    """Accuracy of one network a fold on some of its clips, degraded: one row for each condition and fold.
 
     Finished folds are read back.
     """
     from tqdm.auto import tqdm
 
-    todo, tables = [(name, fold) for fold in folds for name in COMPARED], []
-    for name, fold in tqdm(todo, desc="robustness", unit="head", disable=not progress):
-        recipe = COMPARED[name]
+    recipe, tables = SHIPPED, []
+    for fold in tqdm(folds, desc="robustness", unit="head", disable=not progress):
         key = {"robustness": VERSION, "conditions": [asdict(each) for each in conditions], "n_clips": n_clips}
         key |= find_experiments()[recipe.experiment].record(recipe.settings) | {"fold": fold, "seed": SEED}
         rows, _ = run_cache.cached(key, partial(_test_fold, recipe, fold, conditions, n_clips, progress))
-        tables.append(pd.DataFrame(rows).assign(model=name, fold=fold))
-    return pd.concat(tables, ignore_index=True)[["model", "kind", "amount", "unit", "fold", "n_clips", "accuracy"]]
+        tables.append(pd.DataFrame(rows).assign(fold=fold))
+    return pd.concat(tables, ignore_index=True)[["kind", "amount", "unit", "fold", "n_clips", "accuracy"]]
 
 
 def run_robustness(**how):
@@ -105,9 +100,9 @@ def run_robustness(**how):
 
 
 def load_robustness(*, folder=RESULTS_DIR):
-    """Accuracy of each model under each condition, the mean over folds: columns as in the file, without fold."""
+    """Accuracy under each condition, the mean over folds: columns as in the file, without fold."""
     table = read_csv(folder / ROBUSTNESS_FILE)
-    keys = ["model", "kind", "amount", "unit"]
+    keys = ["kind", "amount", "unit"]
     return table.groupby(keys, sort=False).agg(n_clips=("n_clips", "sum"), accuracy=("accuracy", "mean")).reset_index()
 
 

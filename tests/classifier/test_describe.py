@@ -145,8 +145,8 @@ def test_the_facts_in_words(facts, words):
 
 
 def test_which_head_answers_in_words():
-    assert describe_head(1) == "Answers come from the plain head, on YAMNet's embedding alone."
-    assert describe_head(14) == "Answers come from the head on 14 of YAMNet's layers."
+    assert describe_head([14]) == "Answers come from the plain head, on YAMNet's embedding alone."
+    assert describe_head(range(1, 15)) == "Answers come from the head on 14 of YAMNet's layers."
 
 
 def test_every_class_that_goes_without_an_article_exists():

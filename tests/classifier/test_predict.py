@@ -22,7 +22,6 @@ from esc50.yamnet.export import head_model
 from esc50.yamnet.runtime import load_runtime
 
 RATE = 16_000
-SIZES = {1: 1_024, 14: 5_984}  # of a frame's vector, by the number of layers heard
 
 
 @pytest.fixture
@@ -105,7 +104,8 @@ def test_frames_are_pooled_as_the_metadata_say(classifier, kind):
 
 
 def test_a_model_takes_the_columns_of_its_layers(small_classifier):
-    waveform, every = synthesis.example("church_bells"), load_runtime().embed(synthesis.example("church_bells"))
+    waveform = synthesis.example("church_bells")
+    every = load_runtime().embed(small_classifier.set_level(waveform))
     for layers, expected in {
         (14,): every[:, -1024:],
         (13, 14): every[:, -2048:],
@@ -118,9 +118,11 @@ def test_a_model_takes_the_columns_of_its_layers(small_classifier):
 def test_vectors_end_in_yamnet_s_embeddings(classifier):
     waveform = synthesis.example("church_bells")
     prediction = classifier.predict(waveform, sample_rate_hz=RATE)
-    assert prediction.vectors.shape == (10, SIZES[len(classifier.metadata["layers"])])
+    assert prediction.vectors.shape == (10, sum(layer_sizes(classifier.metadata["layers"])))
     assert prediction.embeddings.shape == (10, 1_024)
-    np.testing.assert_array_equal(prediction.embeddings, load_runtime().embed(waveform)[:, -1_024:])
+    np.testing.assert_array_equal(
+        prediction.embeddings, load_runtime().embed(classifier.set_level(waveform))[:, -1_024:]
+    )
 
 
 def test_a_batch_is_embedded_as_its_waveforms_are(classifier):
@@ -216,7 +218,7 @@ def test_any_share_of_the_known_sounds_can_be_kept(shipped):
 
 def test_yamnet_itself_is_heard_beside_any_head(shipped):
     sine = synthesis.sine(2_000)
-    scores = load_runtime().analyse(sine).scores.max(axis=0)
+    scores = load_runtime().analyse(shipped.set_level(sine)).scores.max(axis=0)
     prediction = shipped.predict(sine, sample_rate_hz=RATE)
     np.testing.assert_allclose(prediction.audioset_scores, scores, atol=1e-4)
     [(name, score)] = prediction.top_audioset(1)
@@ -265,7 +267,7 @@ def test_a_head_with_yamnet_s_scores_and_a_combined_rule_says_why_too(small_clas
     classifier = replace(small_classifier, head=head, metadata=small_classifier.metadata | about)
     prediction = classifier.predict(synthesis.sine(2_000), sample_rate_hz=RATE)
     np.testing.assert_allclose(prediction.evidence.audioset[0], prediction.audioset_scores)
-    assert not prediction.is_known and prediction.verdict.endswith("YAMNet itself hears: sine wave (0.99).")
+    assert not prediction.is_known and prediction.verdict.endswith("YAMNet itself hears: sine wave (1.00).")
     assert prediction.why.startswith("The nearest of 2,000 training clips is ") and "99 of 100" in prediction.why
     assert classifier.keeping(0.5).metadata["rejection"]["threshold"] == 99.0
 
@@ -368,8 +370,8 @@ def test_each_name_loads_its_model_and_the_default_takes_all_layers(plain):
     assert (plain.metadata["layers"], plain.description.split(",")[0]) == ([14], "Answers come from the plain head")
     default, named, by_old_name = (SoundClassifier.load(model) for model in (None, "multilayer", "layers"))
     assert default.metadata == named.metadata == by_old_name.metadata != plain.metadata
-    assert default.metadata["layers"] == list(range(1, 15))
-    assert default.description == "Answers come from the head on 14 of YAMNet's layers."
+    assert default.metadata["layers"] == [15, *range(1, 15)]
+    assert default.description == "Answers come from the head on 14 of YAMNet's layers and its own scores."
 
 
 def test_picture_and_neighbours_are_made_when_they_are_asked_for(classifier, monkeypatch):
@@ -378,7 +380,7 @@ def test_picture_and_neighbours_are_made_when_they_are_asked_for(classifier, mon
     prediction = classifier.predict("example:rain")
     assert asked == [] and "log_mel" not in vars(prediction)
     assert prediction.log_mel is prediction.log_mel
-    expected = load_runtime().analyse(synthesis.example("rain")).log_mel
+    expected = load_runtime().analyse(classifier.set_level(synthesis.example("rain"))).log_mel
     np.testing.assert_allclose(prediction.log_mel, 20 / np.log(10) * expected[:500], atol=1e-3)
     assert prediction.nearest == () and asked == ["nearest"]
 

@@ -165,7 +165,7 @@ def test_each_event_is_judged_by_its_own_frames_as_a_sound_of_its_own(shipped, m
 
 def test_what_reaches_no_threshold_is_none_of_the_classes_in_either_timeline(shipped):
     strict = replace(
-        shipped, metadata={**shipped.metadata, "rejection": {**shipped.metadata["rejection"], "threshold": 1.1}}
+        shipped, metadata={**shipped.metadata, "rejection": {**shipped.metadata["rejection"], "threshold": 99.0}}
     )
     siren = synthesis.example("siren")
     heard = detect_events(strict, siren, sample_rate_hz=RATE)
