@@ -203,7 +203,7 @@ def _rain(seconds, rng):
     drops = np.zeros(len(_times(seconds)))
     hits = rng.integers(0, len(drops), round(1_500 * seconds))
     drops[hits] = rng.exponential(1, len(hits)) * rng.choice([-1, 1], len(hits))
-    splash = _ringing(0.02, [(6_000, 0.0003, 1)])
+    splash = _ringing(0.02, [(3_000, 0.0003, 1)])
     return 2.3 * np.convolve(drops, splash)[: len(drops)] + 0.86 * _noise(rng, seconds, 300, 8_000, 1.5)
 
 

@@ -138,7 +138,7 @@ def test_what_else_it_could_be_is_said_and_why_it_is_none_of_the_classes_is_fold
     upload(empty_widget, "tone.wav", file_bytes(synthesis.sine(2_000)))
     why = html.escape(empty_widget.prediction.why)
     assert f'<details><summary>Why?</summary><p class="">{why}</p></details>' in empty_widget.status.value
-    assert "YAMNet itself hears: sine wave (0.9" in empty_widget.status.value
+    assert "YAMNet itself hears: sine wave (1.0" in empty_widget.status.value
 
 
 def test_silence_gets_its_warning(empty_widget):
