@@ -28,5 +28,6 @@ def save_wild(measured):
 
 
 def load_wild(*, folder=RESULTS_DIR):
-    """Reports by level in decibels, as `measure` made them."""
-    return {int(level): report for level, report in read_json(folder / WILD_FILE)["levels"].items()}
+    """Reports by level in decibels, the loudest first, as `measure` made them."""
+    reports = read_json(folder / WILD_FILE)["levels"]
+    return {level: reports[str(level)] for level in LEVELS}

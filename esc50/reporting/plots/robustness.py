@@ -26,5 +26,6 @@ def plot_robustness(table, *, figure=None):
 
 def _plot_single_faults(table, curves, ax):
     rows = pd.concat([table.head(1).assign(kind="as they are"), table[~table["kind"].isin(curves)]])
+    rows["kind"] = rows["kind"].str.replace(" ", "\n", n=1)
     sns.stripplot(rows, x="kind", y=100 * rows["accuracy"], size=8, jitter=False, color="C0", ax=ax)
     ax.set(title="other faults", xlabel="", ylabel="accuracy (%)", ylim=(0, 100))
