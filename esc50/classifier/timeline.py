@@ -37,8 +37,8 @@ class TimelineSettings:
     max_gap_seconds: float = 2.0  # pauses up to this do not end an event
     min_event_seconds: float = 1.4  # of frames, of which three hold even a click
     trim_frames: int = 1  # taken from either end inside the recording: windows and averages reach beyond the sound
-    confidence_slope: float = 1.0  # from the log-odds of an event's mean probability to those of its being right
-    confidence_offset: float = 0.0
+    confidence_slope: float = 1.309  # from the log-odds of an event's mean probability to those of its being right
+    confidence_offset: float = 0.841
 
 
 PLAIN_TIMELINE = TimelineSettings(window_frames=1, smoothing_frames=5)  # of heads on single frames
