@@ -41,7 +41,9 @@ class TimelineSettings:
     confidence_offset: float = 0.841
 
 
-PLAIN_TIMELINE = TimelineSettings(window_frames=1, smoothing_frames=5)  # of heads on single frames
+PLAIN_TIMELINE = TimelineSettings(  # of heads on single frames, whose confidence was not calibrated
+    window_frames=1, smoothing_frames=5, confidence_slope=1.0, confidence_offset=0.0
+)
 
 
 @dataclass(frozen=True)
