@@ -19,6 +19,7 @@ from esc50.experiments.kernel_ridge import KernelRidgeSettings
 from esc50.experiments.results import load_out_of_fold, probabilities, read_json, summarise
 from esc50.experiments.robust import N_TAUGHT
 from esc50.experiments.shipping import RECIPES
+from esc50.experiments.wild import load_wild
 from esc50.reporting.readme import write_if_changed
 from esc50.yamnet import hub_module
 from esc50.yamnet.architecture import SCORES, layer_sizes
@@ -52,14 +53,15 @@ def update_model_card(*, path=MODEL_CARD, folder=RESULTS_DIR):
 def describe_model(name, folder, *, metadata=None):
     """What the card says of a model, from its metadata, by default those of the shipped file, and the results."""
     metadata, recipe = metadata or load_model(name)[1], RECIPES[name]
-    plain = is_plain(metadata)
+    plain, layers = is_plain(metadata), _without_scores(metadata["layers"])
     return metadata | {
         "name": name,
         "file": MODEL_REGISTRY[name],
         "recipe": recipe,
         "plain": plain,
         "inputs": "the embeddings" if plain else "the activations of all layers",
-        "input_size": sum(layer_sizes(metadata["layers"])),
+        "input_size": sum(layer_sizes(layers)),
+        "n_layers": len(layers),
         "n_classes": len(metadata["class_names"]),
         "n_parameters": count_parameters(metadata),
         "n_copies": N_TAUGHT - 1,
@@ -69,14 +71,18 @@ def describe_model(name, folder, *, metadata=None):
         "summary": summarise([recipe.experiment], folder=folder).loc[recipe.experiment],
         "classes": class_figures(load_out_of_fold(recipe.experiment, folder=folder)).to_dict("records"),
         "timeline": read_json(folder / "timeline.json"),
+        "wild": load_wild(folder=folder)[0],
         "trust": describe_trust(name, metadata["rejection"], folder),
     }
 
 
 def count_parameters(metadata):
     """Trained numbers of a head: weights and biases of its dense layers."""
-    layers = [layer for layer in metadata["layers"] if layer != SCORES]  # these pass the head by
-    sizes = [sum(layer_sizes(layers)), *metadata["head_settings"]["units"], len(metadata["class_names"])]
+    sizes = [
+        sum(layer_sizes(_without_scores(metadata["layers"]))),
+        *metadata["head_settings"]["units"],
+        len(metadata["class_names"]),
+    ]
     return sum((size + 1) * units for size, units in pairwise(sizes))
 
 
@@ -128,6 +134,10 @@ def describe_trust(name, rule, folder):
         "held_out": rows.loc[trust_report.HELD_OUT],
         "worst": max((row for row in unknown if row["title"] in rows.index), key=lambda row: row["fpr_at_95_tpr"]),
     }
+
+
+def _without_scores(layers):
+    return [layer for layer in layers if layer != SCORES]  # scores pass the head by
 
 
 def _template():
