@@ -64,9 +64,9 @@ def test_an_example_is_answered_in_light_and_dark_wide_and_narrow(page, served, 
 
 
 def test_the_slider_judges_the_sound_anew_and_says_why(page):
-    page.get_by_role("button", name="siren", exact=True).click()
+    page.get_by_role("button", name="car horn", exact=True).click()
     page.locator(".esc50-panel.known").wait_for()
-    assert "A siren, at least 90 % sure." in verdict(page)
+    assert "A car horn, at least 90 % sure." in verdict(page)
     share = page.get_by_role("spinbutton", name=web.KEEP)
     share.fill("0.5")
     share.blur()

@@ -11,6 +11,7 @@ import soundfile
 from esc50.audio import synthesis
 from esc50.audio.sound import load_sound
 from esc50.classifier import ood, pooling
+from esc50.classifier.describe import audioset_label
 from esc50.classifier.head import VECTORS_PER_CALL, Head
 from esc50.classifier.pooling import temper
 from esc50.classifier.predict import Prediction, SoundClassifier
@@ -267,7 +268,9 @@ def test_a_head_with_yamnet_s_scores_and_a_combined_rule_says_why_too(small_clas
     classifier = replace(small_classifier, head=head, metadata=small_classifier.metadata | about)
     prediction = classifier.predict(synthesis.sine(2_000), sample_rate_hz=RATE)
     np.testing.assert_allclose(prediction.evidence.audioset[0], prediction.audioset_scores)
-    assert not prediction.is_known and prediction.verdict.endswith("YAMNet itself hears: sine wave (1.00).")
+    assert not prediction.is_known and prediction.verdict.endswith(
+        f"hears: {audioset_label(*prediction.top_audioset(1)[0])}."
+    )
     assert prediction.why.startswith("The nearest of 2,000 training clips is ") and "99 of 100" in prediction.why
     assert classifier.keeping(0.5).metadata["rejection"]["threshold"] == 99.0
 

@@ -83,7 +83,9 @@ def test_the_committed_embeddings_agree_with_those_computed_now(stored):
 @pytest.mark.yamnet
 @pytest.mark.slow
 def test_layers_embed_the_same_sounds_and_end_in_the_committed_embeddings(stored):
-    found = ood_sounds.compute_ood_sounds(["hum"], layers=(13, 14), progress=False)
+    found = ood_sounds.compute_ood_sounds(
+        ["hum"], settings=feature_files.OodSoundsLayerSettings(layers=(13, 14)), progress=False
+    )
     is_hum = stored["kind"] == "hum"
     for key in ("name", "made_with", "n_frames", "silent"):
         assert found[key].tolist() == stored[key][is_hum].tolist()

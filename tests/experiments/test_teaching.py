@@ -48,7 +48,7 @@ def test_a_new_sound_of_the_class_is_recognised(classifier, lesson):
 
 def test_the_plain_head_is_taught_whichever_is_asked_and_it_is_said(classifier, plain, lesson, monkeypatch):
     taught = lesson.classifier
-    assert classifier.metadata["layers"] == list(range(1, 15))
+    assert classifier.metadata["layers"] == [15, *range(1, 15)]
     assert taught.metadata["layers"] == [14]
     assert taught.description == plain.description
     assert teaching.PUPIL in lesson.sentences

@@ -102,7 +102,8 @@ def told_of(labels, *, reference, confidence=0.9):
 
 
 DOG, ROOSTER = "dog", "rooster"  # the first two labels
-SHARP = TimelineSettings(smoothing_frames=1, on_probability=0.5, off_probability=0.5, trim_frames=0)
+UNCALIBRATED = {"confidence_slope": 1.0, "confidence_offset": 0.0}
+SHARP = TimelineSettings(smoothing_frames=1, on_probability=0.5, off_probability=0.5, trim_frames=0, **UNCALIBRATED)
 
 
 def test_psds_is_one_of_perfect_timelines_and_nothing_of_wrong_ones():

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from esc50.audio import load_sound, synthesis
 from esc50.classifier.pooling import temper
-from esc50.config import AudioError, ResultsError
+from esc50.config import LAYERS_AND_SCORES, AudioError, LayerSettings, ResultsError
 from esc50.dataset import clip_path
 from esc50.yamnet import export, frames
 from esc50.yamnet.architecture import columns_of, layer_sizes
@@ -163,17 +163,21 @@ def test_embeddings_and_scores_of_real_clips_are_those_of_the_hub_module(exact, 
 @pytest.mark.slow
 @pytest.mark.audio
 @pytest.mark.yamnet
-def test_the_format_that_ships_gives_the_answers_of_float32(classifier, exact, keras_network, some_clips):
+def test_the_format_that_ships_gives_the_answers_of_float32(classifier, exact, some_clips):
     """Against the Keras network and the trained Keras head: the same top class, probabilities within 1e-3."""
     from dataclasses import replace
 
-    from esc50.experiments.keras_heads import KerasHead, load_trained
+    from esc50.experiments.keras_heads import load_trained, to_head
+    from esc50.yamnet.layers import layer_function
+
+    embed = layer_function(settings=LayerSettings(layers=LAYERS_AND_SCORES))
 
     class Keras:
-        embed_with_log_mel = staticmethod(lambda waveform: (keras_network(waveform), None))
+        class_names = classifier.yamnet.class_names
+        embed_with_log_mel = staticmethod(lambda waveform, *, with_scores: (embed(waveform[np.newaxis])[0], None))
 
-    model, _ = load_trained()
-    reference = replace(classifier, yamnet=Keras(), head=KerasHead(model))
+    model, metadata = load_trained()
+    reference = replace(classifier, yamnet=Keras(), head=to_head(model, metadata=metadata))
     for waveform in [*some_clips, *EDGE_CASES.values()]:
         found, expected = (each.predict(waveform, sample_rate_hz=RATE) for each in (classifier, reference))
         assert found.top(1)[0][0] == expected.top(1)[0][0]
