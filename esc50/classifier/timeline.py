@@ -41,8 +41,13 @@ class TimelineSettings:
     confidence_offset: float = 0.841
 
 
-PLAIN_TIMELINE = TimelineSettings(  # of heads on single frames, whose confidence was not calibrated
-    window_frames=1, smoothing_frames=5, confidence_slope=1.0, confidence_offset=0.0
+PLAIN_TIMELINE = TimelineSettings(  # of heads on single frames: `esc50 timelines --model plain`
+    window_frames=1,
+    on_probability=0.6,
+    off_probability=0.2,
+    trim_frames=0,
+    confidence_slope=2.182,
+    confidence_offset=0.799,
 )
 
 
