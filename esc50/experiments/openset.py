@@ -137,7 +137,7 @@ def run_benchmark(*, model=DEFAULT_MODEL, folder=None, progress=True):
     write_csv(measure(model=model, progress=progress), folder / SCORES_FILE, float_format="%.7g")
     write_csv(groups_table(), folder / GROUPS_FILE)
     write_csv(summarise(load_scores(folder=folder)), folder / SUMMARY_FILE, float_format="%.4f")
-    write_json(record | about | {"provenance": run_cache.provenance()}, folder / RECORD_FILE)
+    write_json(record | about | {"provenance": [run_cache.provenance()]}, folder / RECORD_FILE)
     return load_summary(folder=folder)
 
 
