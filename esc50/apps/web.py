@@ -194,7 +194,7 @@ class Page:
             self.top = gr.Label(show_label=False, show_heading=False, elem_id="probabilities")
             _heading("Waveform and log-mel spectrogram")
             self.picture = gr.Plot(show_label=False, elem_id="picture")
-            self.ask_why = gr.Button("Why? Show what in the sound spoke for it", size="sm")
+            self.ask_why = gr.Button("Show what in the sound spoke for it", size="sm")
             self.why = gr.Plot(show_label=False, visible=False, elem_id="why")
             _heading("Most similar training clips")
             self.nearest = gr.HTML(elem_classes="bare")

@@ -33,7 +33,7 @@ def set_level(waveform: np.ndarray, *, settings: LevelSettings = LEVEL) -> np.nd
 def level_blocks(blocks: Iterable[np.ndarray], *, settings: LevelSettings = LEVEL) -> Iterator[np.ndarray]:
     """Take `set_level` of a stream of blocks (n_samples,), of any length each; holds back about five seconds."""
     hop, reach = settings.hop_samples, settings.reach_hops
-    waiting, energies, n_done = np.zeros(0, np.float32), np.zeros(0), 0
+    waiting, energies, n_done = np.zeros(0, np.float32), np.zeros(0), 0  # done: hops before the first that waits
     for block in blocks:
         waiting = np.concatenate([waiting, block])
         n_whole = len(waiting) // hop  # hops from the first that waits
@@ -41,7 +41,8 @@ def level_blocks(blocks: Iterable[np.ndarray], *, settings: LevelSettings = LEVE
         n_ready = max(0, n_whole - reach - 1)
         if n_ready:
             yield _apply(waiting[: n_ready * hop], _gains(energies, n_done, n_ready, settings), hop)
-            waiting, n_done = waiting[n_ready * hop :], n_done + n_ready
+            past = max(0, n_done + n_ready - reach)  # no gain looks back so far
+            waiting, energies, n_done = waiting[n_ready * hop :], energies[past:], n_done + n_ready - past
     n_left = -(-len(waiting) // hop)
     padded = np.pad(waiting, (0, n_left * hop - len(waiting)))
     energies = _append_energies(energies, padded, n_done, hop)
@@ -49,7 +50,7 @@ def level_blocks(blocks: Iterable[np.ndarray], *, settings: LevelSettings = LEVE
 
 
 def _append_energies(energies, samples, n_done, hop):
-    """Energies of all hops from the start, (n_hops,), with those of new samples (a multiple of the hop)."""
+    """Energies of hops, (n_hops,), `n_done` of them before the samples (a multiple of the hop), with the new ones."""
     new = samples[(len(energies) - n_done) * hop :].reshape(-1, hop)
     return np.concatenate([energies, np.einsum("ij,ij->i", new, new, dtype=np.float64)])
 

@@ -39,7 +39,7 @@ REASONS = {  # by the score in which a sound is most unlike the known ones
 }
 
 
-def say_verdict(names, probabilities, *, is_known, is_silent, hears, is_class):
+def say_verdict(names, probabilities, *, is_known, is_silent, audioset_top, is_class):
     """Say what a sound is, that it is none of the classes, or that there is nothing to hear.
 
     Parameters
@@ -52,7 +52,7 @@ def say_verdict(names, probabilities, *, is_known, is_silent, hears, is_class):
         Whether it is any of the classes.
     is_silent : bool
         Whether there is no sound in it.
-    hears : tuple of (str, float)
+    audioset_top : tuple of (str, float)
         AudioSet's class to which YAMNet itself gives the highest score, and this score.
     is_class : bool
         Whether that one means any of the classes.
@@ -67,7 +67,7 @@ def say_verdict(names, probabilities, *, is_known, is_silent, hears, is_class):
         return "Nothing to hear: the recording is silent."
     if not is_known:
         joint = ", though" if is_class else "."
-        return f"None of the {len(names)} classes{joint} YAMNet itself hears: {audioset_label(*hears)}."
+        return f"None of the {len(names)} classes{joint} YAMNet itself hears: {audioset_label(*audioset_top)}."
     best = f"{with_article(names[first])} ({100 * probabilities[first]:.0f} %)"
     if probabilities[first] >= GUESS_BELOW:
         return f"This sounds like {best}."

@@ -58,9 +58,7 @@ class Evidence:
     reference_targets: np.ndarray  # (n_reference,) labels of these
     audioset: np.ndarray | None = None  # (n_sounds, 521) YAMNet's scores, the largest of the frames
     matrix: np.ndarray | None = None  # (521, n_classes): which of AudioSet's classes mean which class
-    rule: dict = field(
-        default_factory=dict
-    )  # the metadata's rejection; of `combined` typical_scores, mean, deviation, weights
+    rule: dict = field(default_factory=dict)  # the metadata's rejection
 
     @property
     def predicted(self):

@@ -150,11 +150,10 @@ class Prediction:
         list of tuple of (str, float)
             Class name and probability, the most probable first.
         """
-        best = np.argsort(-self.probabilities, kind="stable")[:k]
-        return [(self.class_names[label], float(self.probabilities[label])) for label in best]
+        return _highest(self.probabilities, self.class_names, k)
 
     def top_audioset(self, k: int = 3) -> list[tuple[str, float]]:
-        """AudioSet's classes that YAMNet itself hears best.
+        """AudioSet's classes to which YAMNet itself gives the highest scores.
 
         Parameters
         ----------
@@ -166,9 +165,7 @@ class Prediction:
         list of tuple of (str, float)
             Name and score in [0, 1], the highest first: not calibrated, and independent for each class.
         """
-        best = np.argsort(-self.audioset_scores, kind="stable")[:k]
-        names = self.classifier.yamnet.class_names
-        return [(names[number], float(self.audioset_scores[number])) for number in best]
+        return _highest(self.audioset_scores, self.classifier.yamnet.class_names, k)
 
     def prediction_set(self, coverage: float = DEFAULT_COVERAGE) -> tuple[str, ...]:
         """Classes of which one is right at least as often as is asked for, if the sound is any of them.
@@ -206,6 +203,11 @@ class Prediction:
         """
         is_measured = "conformal" in self.classifier.metadata
         return describe.say_set(self.prediction_set(coverage), coverage) if self.is_known and is_measured else ""
+
+
+def _highest(values, names, k):
+    best = np.argsort(-values, kind="stable")[:k]
+    return [(names[number], float(values[number])) for number in best]
 
 
 @dataclass(frozen=True, eq=False)
@@ -430,7 +432,7 @@ class SoundClassifier:
         [scores] = maximum_of_vectors(every[np.newaxis, :, :N_AUDIOSET_CLASSES], active_frames(every)[np.newaxis])
         judgement = self.judge(vectors)
         is_known, names = judgement.is_known and not sound.is_silent, self.class_names
-        hears = int(scores.argmax())
+        loudest = int(scores.argmax())  # of AudioSet's classes
         return Prediction(
             class_names=names,
             probabilities=judgement.probabilities,
@@ -444,8 +446,8 @@ class SoundClassifier:
                 judgement.probabilities,
                 is_known=is_known,
                 is_silent=sound.is_silent,
-                hears=(self.yamnet.class_names[hears], scores[hears]),
-                is_class=bool(self._audioset_matrix[hears].any()),
+                audioset_top=(self.yamnet.class_names[loudest], scores[loudest]),
+                is_class=bool(self._audioset_matrix[loudest].any()),
             ),
             vectors=vectors,
             classifier=self,

@@ -11,7 +11,7 @@ import numpy as np
 
 from esc50 import __version__
 from esc50.classifier.audioset import AudioSetSettings, audioset_prior
-from esc50.classifier.head import ExtendedHead, Head
+from esc50.classifier.head import Head
 from esc50.classifier.model_io import (
     DEFAULT_MODEL,
     LAYERS_RULE,
@@ -23,7 +23,7 @@ from esc50.classifier.model_io import (
     is_plain,
     load_metadata,
 )
-from esc50.classifier.pooling import POOLING_NAMES, softmax
+from esc50.classifier.pooling import POOLING_NAMES
 from esc50.config import MODELS_DIR, RESULTS_DIR, AudioSettings, ResultsError, output_path
 from esc50.dataset import THEMES, class_names
 from esc50.experiments.results import write_json
@@ -41,33 +41,6 @@ EMBEDDING = (LAST,)  # layers of the plain head
 
 # What Keras raises at a file of another version, whose bytes are as they were saved.
 UNREADABLE = (AttributeError, LookupError, OSError, TypeError, ValueError)
-
-
-class KerasHead:
-    """A Keras model as `esc50.classifier.predict.SoundClassifier` takes heads; its last layer is a dense softmax."""
-
-    def __init__(self, model):
-        self.model, self.n_classes = model, model.output_shape[-1]
-
-    def __call__(self, vectors):
-        """Probabilities, (n, n_classes)."""
-        return softmax(self.logits(vectors))
-
-    def logits(self, vectors):
-        """Before the softmax, (n, n_classes)."""
-        kernel, bias = self.model.layers[-1].get_weights()
-        return self.activations(vectors) @ kernel + bias
-
-    def activations(self, vectors):
-        """Of the last hidden layer, (n, n_units)."""
-        import keras
-
-        with keras.device("cpu"):
-            return keras.Model(self.model.input, self.model.layers[-1].input)(vectors, training=False).numpy()
-
-    def with_unit(self, kernel, bias):
-        """One class more."""
-        return ExtendedHead(self, kernel[:, np.newaxis], np.array([bias]))
 
 
 def load_keras_head(path, metadata):

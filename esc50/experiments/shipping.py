@@ -31,9 +31,7 @@ class Recipe:
     clip_features: str  # feature files with the vectors of all clips
     ood_features: str  # and of the sounds that are not in ESC-50
     finish: Callable = lambda head: head  # makes it of what the experiment trained
-    surrogate_fit: Callable | None = (
-        None  # (inputs, targets, settings) -> logits_of(vectors), in seconds: see trust_report
-    )
+    surrogate_fit: Callable | None = None  # (inputs, targets, settings) -> logits_of(vectors), in seconds
     surrogate_name: str = "a head"  # of the surrogate in reports
 
     @property

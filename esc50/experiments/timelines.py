@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from esc50.audio.loudness import set_level
 from esc50.audio.sound import load_sound
 from esc50.classifier.model_io import DEFAULT_MODEL, command
 from esc50.classifier.timeline import (
@@ -28,16 +27,14 @@ from esc50.classifier.timeline import (
     window_of,
     windowed_maxima,
 )
-from esc50.config import ALL_LAYERS, FOLDS, RESULTS_DIR, ResultsError, output_path
+from esc50.config import FOLDS, RESULTS_DIR, ResultsError, output_path
 from esc50.dataset.clips import class_names, clip_path, find_dataset, load_clips
 from esc50.dataset.soundscapes import SoundscapeSettings, make_soundscape, segment_activity, segment_metrics
 from esc50.dataset.splits import official_splits, validation_split
 from esc50.experiments.results import write_json
 from esc50.experiments.run_cache import provenance
 from esc50.experiments.shipping import RECIPES
-from esc50.yamnet.architecture import SCORES, columns_of
 from esc50.yamnet.frames import active_frames
-from esc50.yamnet.runtime import load_runtime
 
 TIMELINE_FILE = "timeline.json"
 GRID = {
@@ -269,10 +266,9 @@ def reliability(events):
 
 
 def _embed(soundscape, recipe):
-    waveform = set_level(soundscape.waveform) if recipe.is_levelled else soundscape.waveform
-    columns = columns_of(recipe.layers, among=(SCORES, *ALL_LAYERS))
-    vectors = load_runtime().embed(waveform, with_scores=True)[:, columns].astype(STORED)
-    return Recording(vectors, soundscape.reference, soundscape.duration_seconds)
+    return Recording(
+        recipe.embed(soundscape.waveform).astype(STORED), soundscape.reference, soundscape.duration_seconds
+    )
 
 
 def _union(reference):

@@ -183,7 +183,7 @@ def test_why_is_drawn_when_asked_for(page, sounds, screenshots):
     upload(page, sounds["8 bit.wav"])
     page.locator("#picture img").wait_for()
     assert not page.locator("#why").is_visible()
-    page.get_by_role("button", name="Why?").click()
+    page.get_by_role("button", name="Show what in the sound spoke for it").click()
     page.locator("#why img").wait_for()
     page.screenshot(path=screenshots / "app_why.png", full_page=True)
 
@@ -200,7 +200,7 @@ def test_a_why_that_comes_late_is_not_shown_beside_another_sound(page, sounds, m
     page_answered = Event()
     monkeypatch.setattr(web, "explain", late)
     upload(page, sounds["8 bit.wav"])
-    page.get_by_role("button", name="Why?").click()
+    page.get_by_role("button", name="Show what in the sound spoke for it").click()
     assert asked.wait(20)
     page.get_by_role("button", name="siren", exact=True).click()
     page.locator(".esc50-panel").get_by_text("sounds like a siren").wait_for()
@@ -236,7 +236,7 @@ def test_files_are_swept_but_the_examples_stay(served, cache, sounds, page):
 def test_a_sound_that_was_swept_is_asked_for_again(served, page, sounds):
     upload(page, sounds["24 bit.wav"])
     served.uploads.sweep(keep_seconds=0)
-    page.get_by_role("button", name="Why?").click()
+    page.get_by_role("button", name="Show what in the sound spoke for it").click()
     page.get_by_test_id("toast-body").get_by_text("give it again").wait_for()
     page.get_by_role("button", name="What is it?").click()
     page.locator(".esc50-panel.wrong").get_by_text("give it again").wait_for()

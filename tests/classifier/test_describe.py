@@ -37,12 +37,12 @@ NAMES = ("dog", "engine", "rain")
     ],
 )
 def test_the_verdict_in_words(probabilities, is_known, is_silent, sentence):
-    how = {"is_known": is_known, "is_silent": is_silent, "hears": ("Speech", 0.93), "is_class": False}
+    how = {"is_known": is_known, "is_silent": is_silent, "audioset_top": ("Speech", 0.93), "is_class": False}
     assert say_verdict(NAMES, np.array(probabilities), **how) == sentence
 
 
 def test_where_yamnet_itself_hears_one_of_the_classes_the_verdict_says_so():
-    how = {"is_known": False, "is_silent": False, "hears": ("Dog", 0.456), "is_class": True}
+    how = {"is_known": False, "is_silent": False, "audioset_top": ("Dog", 0.456), "is_class": True}
     sentence = say_verdict(NAMES, np.array([0.4, 0.3, 0.3]), **how)
     assert sentence == "None of the 3 classes, though YAMNet itself hears: dog (0.46)."
 

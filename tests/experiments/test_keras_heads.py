@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from esc50.classifier.model_io import DEFAULT_MODEL, TRUST_KEYS, is_plain, load_metadata
+from esc50.classifier.pooling import softmax
 from esc50.classifier.predict import SoundClassifier
 from esc50.config import ResultsError
 from esc50.dataset import class_names
 from esc50.experiments import keras_heads, robust
 from esc50.experiments.keras_heads import (
     KERAS_FILES,
-    KerasHead,
     load_trained,
     recipe_of,
     save_classifier,
@@ -86,16 +86,18 @@ def test_the_metadata_say_what_made_the_head(saved):
 
 @pytest.mark.parametrize("is_wide", [False, True])
 def test_the_runtime_s_head_is_the_keras_head(is_wide, small_head, small_wide_head, rng):
+    import keras
+
     model = with_logarithm(small_wide_head) if is_wide else small_head
     vectors = 3 * rng.random((7, model.input_shape[-1]), dtype=np.float32)
-    found, expected = to_head(model), KerasHead(model)
+    found, (weights, bias) = to_head(model), model.layers[-1].get_weights()
+    activations = keras.Model(model.input, model.layers[-1].input).predict(vectors, verbose=0)
+    logits, kernel = activations @ weights + bias, rng.normal(size=8)
     np.testing.assert_allclose(found(vectors), model.predict(vectors, verbose=0), atol=1e-6)
-    np.testing.assert_allclose(found.logits(vectors), expected.logits(vectors), atol=1e-5)
-    np.testing.assert_allclose(found.activations(vectors), expected.activations(vectors), atol=1e-5)
-    kernel = rng.normal(size=8)
-    np.testing.assert_allclose(
-        found.with_unit(kernel, 0.5)(vectors), expected.with_unit(kernel, 0.5)(vectors), atol=1e-5
-    )
+    np.testing.assert_allclose(found.logits(vectors), logits, atol=1e-5)
+    np.testing.assert_allclose(found.activations(vectors), activations, atol=1e-5)
+    one_more = softmax(np.column_stack([logits, activations @ kernel + 0.5]))
+    np.testing.assert_allclose(found.with_unit(kernel, 0.5)(vectors), one_more, atol=1e-5)
 
 
 @pytest.mark.parametrize("step", ["_without_optimizer", "write_json"])

@@ -46,6 +46,8 @@ def test_confidence_is_the_share_of_events_that_are_right(result):
 def test_the_settings_in_use_are_those_that_were_measured_of_the_default_model(result):
     assert result["in_use"] == {name: getattr(TimelineSettings(), name) for name in result["in_use"]}
     assert result["in_use"].keys() == {*timelines.GRID, "confidence_slope", "confidence_offset"}
+    [told] = [each for each in result["calibration"]["bins"] if each["from"] == 0.8]  # as the app says: web.CONFIDENCE
+    assert told["right"] == pytest.approx(told["confidence"], abs=0.02)
     assert result["grid"] == {name: list(values) for name, values in timelines.GRID.items()}
     assert result["model"] == DEFAULT_MODEL
     assert result["recipe"] == RECIPES[DEFAULT_MODEL].about

@@ -11,7 +11,7 @@ from esc50.classifier.model_io import TRUST, command, load_metadata, load_model
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS, pool_clips
 from esc50.config import FOLDS, RESULTS_DIR, ResultsError
 from esc50.experiments import conformal, run_cache, trust_report
-from esc50.experiments.keras_heads import KerasHead, keras_file, recipe_of
+from esc50.experiments.keras_heads import keras_file, recipe_of, to_head
 from esc50.experiments.networks import HeadSettings
 from esc50.experiments.shipping import RECIPES, Recipe
 from esc50.yamnet.frames import active_frames
@@ -172,7 +172,7 @@ def test_finished_heads_are_kept_until_something_that_decides_them_changes(oracl
 @pytest.mark.slow
 def test_what_is_judged_is_what_the_shipped_model_would_say(model, small_head):
     """The softmax of the logits of a test is what `pool_clips` gives, for clips and other sounds."""
-    recipe, head = RECIPES[model], KerasHead(small_head)
+    recipe, head = RECIPES[model], to_head(small_head)
     clips, others = trust_report._read_clips(recipe), trust_report._read_ood_sounds(recipe)
     arrays, vectors = trust_report._read(recipe.ood_features)
     frames_of_first = vectors[np.newaxis, : arrays["n_frames"][0]]
@@ -213,7 +213,7 @@ def test_a_head_is_trained_on_the_rows_given_and_asked_about_the_others(model, m
     found = trust_report.fit_logits(recipe, rows, tested, recipe.settings, 3)
     assert asked == [(rows.tolist(), recipe.settings, 3)]
     assert [each.shape for each in found] == [(*sounds.vectors.shape[:2], 50) for sounds in tested]
-    expected = KerasHead(small_head).logits(tested[0].vectors[1])
+    expected = to_head(small_head).logits(tested[0].vectors[1])
     np.testing.assert_allclose(found[0][1], expected, atol=1e-5)
 
 
