@@ -66,7 +66,7 @@ reproduce: env ## everything from audio: features, every training, results, figu
 	$(ESC50) ship --model plain
 	$(ESC50) export
 	$(ESC50) timelines
-	$(ESC50) run --retrain 04 --retrain 07 --publish
+	$(ESC50) run --retrain 04 --retrain 05 --publish
 	$(ESC50) export
 	$(ESC50) readme
 
@@ -105,8 +105,8 @@ app: env ## serve the app for the browser on http://127.0.0.1:7860
 lab: env ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks --ServerApp.tornado_settings="{'websocket_max_message_size': 268435456}"
 
-voila: env ## serve notebook 05's widget as a page of its own
-	cd notebooks && $(abspath $(BIN))/voila 05_predict.ipynb --Voila.tornado_settings="{'websocket_max_message_size': 268435456}"
+voila: env ## serve notebook 06's widget as a page of its own
+	cd notebooks && $(abspath $(BIN))/voila 06_predict.ipynb --Voila.tornado_settings="{'websocket_max_message_size': 268435456}"
 
 readme: env ## write the results tables into README.md, and MODEL_CARD.md
 	$(ESC50) readme
