@@ -4,6 +4,7 @@ import pandas as pd
 
 from esc50.classifier.describe import class_label
 from esc50.dataset.clips import class_names
+from esc50.reporting.confusions import confused_examples as confused_examples
 from esc50.reporting.confusions import most_confused
 
 

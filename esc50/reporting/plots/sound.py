@@ -119,7 +119,7 @@ def plot_gallery(envelopes, log_mels, titles, *, colors=None):
     """Draw clips, five a row: envelopes (n_clips, n_hops, 2) above, log-mels (n_clips, n_windows, 64) below."""
     columns = 5
     rows = -(-len(titles) // columns)
-    shape = {"figsize": (9, 2.3 * rows), "height_ratios": [1, 1.6] * rows}
+    shape = {"figsize": (9, 2.7 * rows), "height_ratios": [1, 1.6] * rows}
     figure, axes = plt.subplots(2 * rows, columns, sharex=True, squeeze=False, **shape)
     for i, title in enumerate(titles):
         row, column = divmod(i, columns)

@@ -26,7 +26,7 @@ def plot_quartiles(table, columns, *, axes):
         ax.set_yticks(rows, [class_label(name) for name in order], fontsize=CLASS_POINTS)
         ax.label_outer()
     handles, labels = axes[0].get_legend_handles_labels()
-    axes[0].figure.legend(handles, labels, loc="outside upper center", ncols=len(THEME_PALETTE))
+    axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=len(THEME_PALETTE))
     return axes
 
 
