@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from esc50.audio.effects import change_speed
 from esc50.audio.loudness import set_level
 from esc50.audio.sound import load_sound
 from esc50.audio.streams import Sound
@@ -15,11 +16,11 @@ from esc50.classifier.audioset import audioset_matrix
 from esc50.classifier.describe import describe_head, list_faults, say_verdict
 from esc50.classifier.head import ExtendedHead, Head
 from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
-from esc50.classifier.pooling import maximum_of_vectors, pool_clips, temper
+from esc50.classifier.pooling import average_views, maximum_of_vectors, pool_clips, temper
 from esc50.classifier.prediction_sets import DEFAULT_COVERAGE, prediction_set
 from esc50.classifier.timeline import TIMELINE_FROM_SECONDS, Timeline, timeline_of
-from esc50.config import ALL_LAYERS, AudioError, AudioSettings, YamnetSettings
-from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, columns_of, layer_sizes
+from esc50.config import AudioError, AudioSettings, YamnetSettings
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES
 from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames, check_waveform, equally_long
 from esc50.yamnet.runtime import YamnetRuntime, load_runtime
 
@@ -382,7 +383,7 @@ class SoundClassifier:
         np.ndarray, shape (n_frames, size)
             As `embed` gives them.
         """
-        return self._columns(self.yamnet.embed(waveform, with_scores=self.takes_scores))
+        return self.yamnet.embed(waveform, layers=self.metadata["layers"])
 
     def embed_batch(self, waveforms) -> np.ndarray:
         """Make the vectors of many equally long waveforms.
@@ -403,7 +404,7 @@ class SoundClassifier:
             There is no waveform, or one that `embed` would refuse.
         """
         levelled = map(self.set_level, equally_long(waveforms))
-        return self._columns(self.yamnet.embed_batch(levelled, with_scores=self.takes_scores))
+        return self.yamnet.embed_batch(levelled, layers=self.metadata["layers"])
 
     def predict(self, source, *, sample_rate_hz: float | None = None) -> Prediction:
         """Classify one sound.
@@ -426,11 +427,11 @@ class SoundClassifier:
             The source is not sound; the message says what to do.
         """
         sound = load_sound(source, sample_rate_hz=sample_rate_hz)
-        levelled = self.set_level(sound.waveform)
-        every, log_mel = self.yamnet.embed_with_log_mel(levelled, with_scores=True)
-        vectors = self._columns(every if self.takes_scores else every[:, N_AUDIOSET_CLASSES:])  # (n_frames, size)
-        [scores] = maximum_of_vectors(every[np.newaxis, :, :N_AUDIOSET_CLASSES], active_frames(every)[np.newaxis])
-        judgement = self.judge(vectors)
+        layers = (SCORES, *(layer for layer in self.metadata["layers"] if layer != SCORES))
+        every, log_mels = self.yamnet.embed_views(self._views(sound.waveform), layers=layers)
+        views = every if self.takes_scores else every[..., N_AUDIOSET_CLASSES:]  # (n_views, n_frames, size)
+        [scores] = maximum_of_vectors(every[:1, :, :N_AUDIOSET_CLASSES], active_frames(every[:1]))
+        judgement, vectors = self.judge(*views), views[0]
         is_known, names = judgement.is_known and not sound.is_silent, self.class_names
         loudest = int(scores.argmax())  # of AudioSet's classes
         return Prediction(
@@ -452,18 +453,20 @@ class SoundClassifier:
             vectors=vectors,
             classifier=self,
             evidence=judgement.evidence,
-            yamnet_log_mel=log_mel,
+            yamnet_log_mel=log_mels[0],
             ood_score=judgement.ood_score,
             audioset_scores=scores,
         )
 
-    def judge(self, vectors: np.ndarray) -> Judgement:
+    def judge(self, vectors: np.ndarray, *views: np.ndarray) -> Judgement:
         """Probabilities of a sound, or of a part of one, and whether it is any of the classes.
 
         Parameters
         ----------
         vectors : np.ndarray, shape (n_frames, size)
             From `embed`.
+        *views : np.ndarray, each of shape (n_frames, size)
+            Of the same sound at other speeds: their vectors are averaged with its own.
 
         Returns
         -------
@@ -471,9 +474,13 @@ class SoundClassifier:
             Does not check for silence: see `esc50.audio.Sound.is_silent`.
         """
         frame_probabilities, active = self.apply_head(vectors), active_frames(vectors)
-        whole, rule = (vectors[np.newaxis], active[np.newaxis]), self.metadata["rejection"]
+        rule = self.metadata["rejection"]
+        whole = vectors[np.newaxis], active[np.newaxis]
+        if views:
+            maxima = maximum_of_vectors(np.stack([vectors, *views]), active_frames(np.stack([vectors, *views])))
+            whole = average_views(maxima)[np.newaxis, np.newaxis], np.ones((1, 1), bool)  # (1, 1, size)
         pooled = pool_clips(self.apply_head, *whole, pooling=self.metadata["pooling"])  # (1, n_classes)
-        evidence = self._evidence(*whole, pooled)
+        evidence = self._evidence(*whole, pooled, clip_vectors(vectors[np.newaxis]))
         score = float(ood.OOD_SCORES[rule["score"]](evidence, k=rule["neighbours"])[0])
         calibrated = temper(pooled[0], self.metadata["temperature"])  # (n_classes,)
         return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"], evidence)
@@ -516,23 +523,22 @@ class SoundClassifier:
         """
         return self.head(vectors)
 
-    def _columns(self, vectors):
-        """Those of the layers that the head takes."""
-        layers = list(self.metadata["layers"])
-        every = (SCORES, *ALL_LAYERS) if self.takes_scores else ALL_LAYERS
-        if layers == list(every[-len(layers) :]):
-            return vectors[..., -sum(layer_sizes(layers)) :]
-        return vectors[..., columns_of(layers, among=every)]
-
     @cached_property
     def _audioset_matrix(self):
         return audioset_matrix(self.class_names, self.yamnet.class_names)
 
-    def _evidence(self, vectors, active, pooled):
+    def _views(self, waveform):
+        """The levelled waveform, and a short one also at other speeds: (n_views, n_samples)."""
+        speeds = self.metadata.get("head_settings", {}).get("speeds", [1.0])
+        is_short = len(waveform) <= TIMELINE_FROM_SECONDS * AudioSettings.sample_rate_hz
+        chosen = speeds if is_short else [1.0]
+        return np.stack([self.set_level(change_speed(waveform, speed)) for speed in chosen])
+
+    def _evidence(self, vectors, active, pooled, embeddings):
         taken, counted = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
         rule = self.metadata["rejection"]
         logits = self.head.logits(taken[0])[np.newaxis] if rule["score"] in ood.NEED_LOGITS else None
-        similarity = np.vecdot(self.reference.vectors, clip_vectors(vectors))[np.newaxis]  # no BLAS: threads cost more
+        similarity = np.vecdot(self.reference.vectors, embeddings)[np.newaxis]  # no BLAS: threads cost more
         evidence = Evidence(logits, counted, pooled, similarity, self.reference.targets, rule=rule)
         if not self.takes_scores:
             return evidence
