@@ -77,7 +77,7 @@ SEEDS = (0, 1, 2)  # of every network that is reported
 ALL_LAYERS = tuple(range(1, 15))  # of YAMNet; the last is the embedding
 UPPER_LAYERS = tuple(range(7, 15))
 LAYERS_AND_SCORES = (15, *ALL_LAYERS)  # with the scores of AudioSet's classes in front
-POOLED_LAYERS = (15, 16, 17, 14)  # scores; maxima and two bands of all layers; embedding
+POOLED_LAYERS = (16, 17)  # maxima and two bands of all layers
 OPEN_FILES = ("/dev/fd", "/proc/self/fd")  # names of the files that this process has open, by their numbers
 MAX_LINKS = 40  # of a chain, as Linux has it
 
@@ -186,7 +186,7 @@ class LevelledLayerSettings(LayerSettings):
 
 @dataclass(frozen=True)
 class ViewSettings(LevelledLayerSettings):
-    """One view of each clip, the maxima over its active frames: as it is, at another speed, looped, or degraded."""
+    """One view of each clip, the maxima over its active frames: as it is, at another speed or level, or looped."""
 
     layers: tuple[int, ...] = POOLED_LAYERS
     looped: bool = False  # the sound is repeated where digital silence was put behind it

@@ -96,12 +96,13 @@ def train(names):
 
 
 @cli.command(short_help="Validate choices inside the training folds.")
-@click.argument("kind", type=click.Choice(["heads", "layers", "kernel_ridge"]), default="heads")
+@click.argument("kind", type=click.Choice(["heads", "layers", "kernel_ridge", "pooled"]), default="heads")
 def nested_cv(kind):
     """Validate choices inside each official fold's training folds, and write data/results/nested_cv_KIND.csv.
 
     KIND is "heads" (the settings of notebook 04's heads, by default), "layers" (which of YAMNet's: 50 trainings) or
-    "kernel_ridge" (kernel ridge regression and what is distilled from it).
+    "kernel_ridge" (kernel ridge regression and what is distilled from it), or "pooled" (it on richer poolings and
+    averages over views).
     """
     from esc50.experiments import nested_cv
 

@@ -10,7 +10,7 @@ from esc50.classifier.head import Head
 from esc50.classifier.ood import OOD_SCORES
 from esc50.classifier.pooling import POOLING_NAMES
 from esc50.config import ResultsError
-from esc50.yamnet.architecture import BANDS, LAST, layer_sizes
+from esc50.yamnet.architecture import LAST, SCORES, layer_sizes
 from esc50.yamnet.frames import yamnet_fingerprint
 from esc50.yamnet.runtime import read_packaged
 
@@ -26,7 +26,7 @@ KEYS = ("class_names", "pooling", "layers", "versions", "yamnet_fingerprint")
 TRUST_KEYS = ("temperature", "rejection")
 TRUST = (*TRUST_KEYS, "conformal")  # the last is not in metadata of before 0.3
 REJECTION_KEYS = ("score", "neighbours", "threshold", "kept", "meaning")
-LAYERS_RULE = f"they must be numbers from 1 to {BANDS}, each one once, the last {LAST}"
+LAYERS_RULE = f"they must be numbers from 1 to {SCORES}, each one once, the last {LAST}"
 
 
 def load_model(name_or_path: str | os.PathLike | None = None):
@@ -169,7 +169,7 @@ def _trust_faults(metadata):
 
 def are_layers(layers):
     """Whether these are layers of YAMNet, each one once, and frames end in its embedding."""
-    numbers = isinstance(layers, list) and all(type(n) is int and 1 <= n <= BANDS for n in layers)
+    numbers = isinstance(layers, list) and all(type(n) is int and 1 <= n <= SCORES for n in layers)
     return numbers and layers[-1:] == [LAST] and len({*layers}) == len(layers)
 
 

@@ -45,11 +45,6 @@ def maximum_of_vectors(vectors, active):
     return np.where(frame_mask(active)[..., np.newaxis], vectors, 0).max(axis=1)
 
 
-def average_views(vectors):
-    """Average views of the same sounds, (n_views, ..., size) to (..., size), on the scale of their logarithms."""
-    return vectors[0] if len(vectors) == 1 else np.expm1(np.mean(np.log1p(vectors), axis=0))
-
-
 def pool_clips(head, vectors, active, *, pooling):
     """Probabilities of whole clips, whether the frames' vectors are pooled or what a head makes of them.
 

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 
-from esc50.audio.effects import change_speed
 from esc50.audio.loudness import set_level
 from esc50.audio.sound import load_sound
 from esc50.audio.streams import Sound
@@ -16,7 +15,7 @@ from esc50.classifier.audioset import audioset_matrix
 from esc50.classifier.describe import describe_head, list_faults, say_verdict
 from esc50.classifier.head import ExtendedHead, Head
 from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
-from esc50.classifier.pooling import average_views, maximum_of_vectors, pool_clips, temper
+from esc50.classifier.pooling import maximum_of_vectors, pool_clips, temper
 from esc50.classifier.prediction_sets import DEFAULT_COVERAGE, prediction_set
 from esc50.classifier.timeline import TIMELINE_FROM_SECONDS, Timeline, timeline_of
 from esc50.config import AudioError, AudioSettings, YamnetSettings
@@ -427,11 +426,12 @@ class SoundClassifier:
             The source is not sound; the message says what to do.
         """
         sound = load_sound(source, sample_rate_hz=sample_rate_hz)
+        levelled = self.set_level(sound.waveform)
         layers = (SCORES, *(layer for layer in self.metadata["layers"] if layer != SCORES))
-        every, log_mels = self.yamnet.embed_views(self._views(sound.waveform), layers=layers)
-        views = every if self.takes_scores else every[..., N_AUDIOSET_CLASSES:]  # (n_views, n_frames, size)
-        [scores] = maximum_of_vectors(every[:1, :, :N_AUDIOSET_CLASSES], active_frames(every[:1]))
-        judgement, vectors = self.judge(*views), views[0]
+        every, log_mel = self.yamnet.embed_with_log_mel(levelled, layers=layers)
+        vectors = every if self.takes_scores else every[:, N_AUDIOSET_CLASSES:]  # (n_frames, size)
+        [scores] = maximum_of_vectors(every[np.newaxis, :, :N_AUDIOSET_CLASSES], active_frames(every)[np.newaxis])
+        judgement = self.judge(vectors)
         is_known, names = judgement.is_known and not sound.is_silent, self.class_names
         loudest = int(scores.argmax())  # of AudioSet's classes
         return Prediction(
@@ -453,20 +453,18 @@ class SoundClassifier:
             vectors=vectors,
             classifier=self,
             evidence=judgement.evidence,
-            yamnet_log_mel=log_mels[0],
+            yamnet_log_mel=log_mel,
             ood_score=judgement.ood_score,
             audioset_scores=scores,
         )
 
-    def judge(self, vectors: np.ndarray, *views: np.ndarray) -> Judgement:
+    def judge(self, vectors: np.ndarray) -> Judgement:
         """Probabilities of a sound, or of a part of one, and whether it is any of the classes.
 
         Parameters
         ----------
         vectors : np.ndarray, shape (n_frames, size)
             From `embed`.
-        *views : np.ndarray, each of shape (n_frames, size)
-            Of the same sound at other speeds: their vectors are averaged with its own.
 
         Returns
         -------
@@ -474,13 +472,9 @@ class SoundClassifier:
             Does not check for silence: see `esc50.audio.Sound.is_silent`.
         """
         frame_probabilities, active = self.apply_head(vectors), active_frames(vectors)
-        rule = self.metadata["rejection"]
-        whole = vectors[np.newaxis], active[np.newaxis]
-        if views:
-            maxima = maximum_of_vectors(np.stack([vectors, *views]), active_frames(np.stack([vectors, *views])))
-            whole = average_views(maxima)[np.newaxis, np.newaxis], np.ones((1, 1), bool)  # (1, 1, size)
+        whole, rule = (vectors[np.newaxis], active[np.newaxis]), self.metadata["rejection"]
         pooled = pool_clips(self.apply_head, *whole, pooling=self.metadata["pooling"])  # (1, n_classes)
-        evidence = self._evidence(*whole, pooled, clip_vectors(vectors[np.newaxis]))
+        evidence = self._evidence(*whole, pooled)
         score = float(ood.OOD_SCORES[rule["score"]](evidence, k=rule["neighbours"])[0])
         calibrated = temper(pooled[0], self.metadata["temperature"])  # (n_classes,)
         return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"], evidence)
@@ -527,18 +521,11 @@ class SoundClassifier:
     def _audioset_matrix(self):
         return audioset_matrix(self.class_names, self.yamnet.class_names)
 
-    def _views(self, waveform):
-        """The levelled waveform, and a short one also at other speeds: (n_views, n_samples)."""
-        speeds = self.metadata.get("head_settings", {}).get("speeds", [1.0])
-        is_short = len(waveform) <= TIMELINE_FROM_SECONDS * AudioSettings.sample_rate_hz
-        chosen = speeds if is_short else [1.0]
-        return np.stack([self.set_level(change_speed(waveform, speed)) for speed in chosen])
-
-    def _evidence(self, vectors, active, pooled, embeddings):
+    def _evidence(self, vectors, active, pooled):
         taken, counted = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
         rule = self.metadata["rejection"]
         logits = self.head.logits(taken[0])[np.newaxis] if rule["score"] in ood.NEED_LOGITS else None
-        similarity = np.vecdot(self.reference.vectors, embeddings)[np.newaxis]  # no BLAS: threads cost more
+        similarity = np.vecdot(self.reference.vectors, clip_vectors(vectors))[np.newaxis]  # no BLAS: threads cost more
         evidence = Evidence(logits, counted, pooled, similarity, self.reference.targets, rule=rule)
         if not self.takes_scores:
             return evidence

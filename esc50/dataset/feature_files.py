@@ -17,6 +17,7 @@ from esc50.config import (
     FeatureError,
     LayerSettings,
     LevelledLayerSettings,
+    LevelSettings,
     LogMelSettings,
     StatisticsSettings,
     ViewSettings,
@@ -40,20 +41,14 @@ class OodSoundsLevelledSettings(OodSoundsSettings, LevelledLayerSettings):
     """The same, set to one level, with AudioSet's scores in front."""
 
 
-@dataclass(frozen=True)
-class OodSoundsViewSettings(OodSoundsSettings, ViewSettings):
-    """One view of each of them."""
-
-
+LEVEL_FACTOR = 5.6  # 15 dB
 VIEWS = {
     "": ViewSettings(),
     "_slow": ViewSettings(speed=0.85),
-    "_slower_a_little": ViewSettings(speed=0.92),
-    "_faster_a_little": ViewSettings(speed=1.08),
     "_fast": ViewSettings(speed=1.18),
     "_looped": ViewSettings(looped=True),
-    "_degraded": ViewSettings(degradation=DegradationSettings()),
-    "_degraded_anew": ViewSettings(degradation=DegradationSettings(seed=1)),
+    "_quiet": ViewSettings(level=LevelSettings(target_rms=LevelSettings().target_rms / LEVEL_FACTOR)),
+    "_loud": ViewSettings(level=LevelSettings(target_rms=LevelSettings().target_rms * LEVEL_FACTOR)),
 }
 # name -> settings that make the file: it carries them and is refused when they differ
 PARAMETERS = {
@@ -71,7 +66,6 @@ PARAMETERS = {
     "degraded_anew": LevelledLayerSettings(degradation=DegradationSettings(seed=1)),
     "ood_sounds_levelled": OodSoundsLevelledSettings(),
     **{f"view{name}": how for name, how in VIEWS.items()},
-    **{f"ood_sounds_view{name}": OodSoundsViewSettings(speed=VIEWS[name].speed) for name in ("", "_slow", "_fast")},
 }
 CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # committed, one row a clip
 
@@ -107,8 +101,8 @@ def load_features(name, *, folder=FEATURES_DIR, progress=True):
           AudioSet scores averaged over the clip, float32;
         - ``layers`` and its like: ``activations`` (n_clips, n_frames, size), averages over the patch of every layer
           of the settings, joined, float16, and ``active`` (n_clips, n_frames), False for frames without sound;
-        - ``view`` and its like: ``activations`` (n_clips, 1, size) and ``embeddings`` (n_clips, 1, 1024), as
-          `esc50.dataset.views.compute_views` gives them;
+        - ``view`` and its like: ``activations`` (n_clips, size), float16, as `esc50.dataset.views.compute_views` gives
+          them;
         - ``clip_statistics``: one (n_clips,) array for each statistic of `esc50.dataset.features.clip_statistics`, and
           ``envelope`` (n_clips, 250, 2), the lowest and highest sample of each 20 ms in [-1, 1], float32.
 
@@ -277,8 +271,7 @@ def _layers(waveforms, settings, progress):
 
 
 def _views(waveforms, settings, progress):
-    activations, embeddings = compute_views(waveforms, settings=settings, progress=progress)
-    return {"activations": activations, "embeddings": embeddings}
+    return {"activations": compute_views(waveforms, settings=settings, progress=progress)}
 
 
 _COMPUTE = {

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from esc50.audio import load_sound, synthesis
-from esc50.config import AudioError, AudioSettings, LayerSettings, ViewSettings, YamnetSettings
-from esc50.dataset.views import compute_views
+from esc50.config import AudioError, AudioSettings, LayerSettings, YamnetSettings
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def compute_ood_sounds(kinds=None, *, settings=OodSoundsSettings(), progress=Tru
     kinds : sequence of str, optional
         Some of `KINDS`; all by default.
     settings : OodSoundsSettings
-        Also a `LayerSettings`, a `LevelledLayerSettings` or a `ViewSettings`, where more than its embedding is wanted.
+        Also a `LayerSettings`, or a `LevelledLayerSettings`, where the layers of YAMNet are wanted.
     progress : bool
         Show a progress bar.
 
@@ -96,41 +95,32 @@ def compute_ood_sounds(kinds=None, *, settings=OodSoundsSettings(), progress=Tru
     dict of str to np.ndarray
         ``name``, ``kind``, ``made_with`` (parameters as JSON), ``n_frames`` and ``silent`` (`Sound.is_silent`), each of
         shape (n_sounds,); ``embeddings`` (n_frames of all, 1024) or, of several layers, ``activations`` (n_frames of
-        all, size), float16, the frames of one sound after those of the one before; of a view both, one a sound.
+        all, size), float16, the frames of one sound after those of the one before.
 
     Raises
     ------
     AudioError
         espeak-ng or the sound theme is missing; the message says what to install.
     """
-    listed = list_ood_sounds(kinds)
-    sounds = [load_sound(each.make(**each.parameters), sample_rate_hz=RATE_HZ) for each in listed]
-    embed = _views if isinstance(settings, ViewSettings) else _frames
-    return {
-        "name": np.array([each.name for each in listed]),
-        "kind": np.array([each.kind for each in listed]),
-        "made_with": np.array([json.dumps(each.parameters) for each in listed]),
-        "silent": np.array([sound.is_silent for sound in sounds]),
-        **embed([sound.waveform for sound in sounds], settings, progress),
-    }
-
-
-def _frames(waveforms, settings, progress):
     from tqdm.auto import tqdm
 
     from esc50.yamnet.layers import layer_function, prepare
 
     layers = getattr(settings, "layers", (14,))
-    embed = layer_function(settings=LayerSettings(layers=layers))
-    bar = tqdm(waveforms, desc="sounds outside ESC-50", unit="sound", disable=not progress)
-    frames = [embed(prepare(each, settings)[np.newaxis])[0].astype(np.float16) for each in bar]  # (n_frames, size) each
-    name = "embeddings" if len(layers) == 1 else "activations"
-    return {name: np.concatenate(frames), "n_frames": np.array([len(each) for each in frames])}
-
-
-def _views(waveforms, settings, progress):
-    activations, embeddings = compute_views(waveforms, settings=settings, progress=progress)
-    return {"activations": activations[:, 0], "embeddings": embeddings[:, 0], "n_frames": np.ones(len(waveforms), int)}
+    listed, embed = list_ood_sounds(kinds), layer_function(settings=LayerSettings(layers=layers))
+    sounds = [load_sound(each.make(**each.parameters), sample_rate_hz=RATE_HZ) for each in listed]
+    bar = tqdm(sounds, desc="sounds outside ESC-50", unit="sound", disable=not progress)
+    frames = [
+        embed(prepare(sound.waveform, settings)[np.newaxis])[0].astype(np.float16) for sound in bar
+    ]  # each (n_frames, size)
+    return {
+        "name": np.array([each.name for each in listed]),
+        "kind": np.array([each.kind for each in listed]),
+        "made_with": np.array([json.dumps(each.parameters) for each in listed]),
+        "n_frames": np.array([len(each) for each in frames]),
+        "silent": np.array([sound.is_silent for sound in sounds]),
+        "embeddings" if len(layers) == 1 else "activations": np.concatenate(frames),
+    }
 
 
 def _times():

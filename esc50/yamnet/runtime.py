@@ -102,11 +102,11 @@ class YamnetRuntime:
             return np.concatenate([join(self._run(clip, *outputs)) for clip in clips])
         return np.concatenate([*map(join, _workers().map(self._run_part(outputs), clips))])
 
-    def embed_views(self, waveforms: np.ndarray, *, layers=ALL_LAYERS) -> tuple[np.ndarray, np.ndarray]:
-        """Of some equally long waveforms at once what `embed` gives of each, and the log-mels (n, n_windows, 64)."""
-        check_waveform(waveforms.reshape(-1), peak=np.inf)
-        *parts, log_mels = self._run(waveforms, *_outputs(layers), "log_mel")
-        return _join(parts, layers), log_mels
+    def embed_with_log_mel(self, waveform: np.ndarray, *, layers=ALL_LAYERS) -> tuple[np.ndarray, np.ndarray]:
+        """What `embed` gives, and the log-mel (n_windows, 64), of one waveform."""
+        check_waveform(waveform, peak=np.inf)
+        *parts, log_mel = self._run(waveform[np.newaxis], *_outputs(layers), "log_mel")
+        return _join(parts, layers)[0], log_mel[0]
 
     def _run(self, waveforms, *outputs):
         """Outputs of waveforms (n, n_samples), cut where patches start; each core takes a part at a time."""
