@@ -24,7 +24,7 @@ SHORTCUTS = (HEAR, FIXED, BEST_EPOCH, BEST_EPOCHS, BEST_SEED, RANDOM, DUPLICATED
 
 
 def measure(*, progress=True):
-    """Accuracy of each network under each protocol: columns model, protocol, seed, fold, accuracy; finished runs stay."""
+    """Accuracy of each network under each protocol; columns model, protocol, seed, fold, accuracy."""
     curves = load_history()
     rows = [row for name in (*HEADS, *NETWORKS) for row in _from_curves(curves[curves["model"] == name], name)]
     for name in HEADS:
@@ -50,7 +50,7 @@ def worth(table, *, level=0.95):
     Columns model, protocol, accuracy, gain, and its interval ``low`` to ``high``: by Student's t over the five folds'
     differences, each averaged over seeds; over the two sets of five folds where the splits are others.
     """
-    means = table.groupby(["model", "protocol", "fold"])["accuracy"].mean().unstack("fold")
+    means = table.pivot_table("accuracy", ["model", "protocol"], "fold")  # the mean over seeds
     rows = []
     for model, protocol in product(means.index.unique("model"), SHORTCUTS):
         if (model, protocol) in means.index:
