@@ -109,6 +109,20 @@ def nested_cv(kind):
     click.echo(nested_cv.choices(nested_cv.validate(kind)).to_string(index=False))
 
 
+@cli.command(short_help="Audit the protocol or the labels.")
+@click.argument("what", type=click.Choice(["protocol", "labels"]))
+def audit(what):
+    """Measure what shortcuts in the protocol are worth, or list clips of ESC-50 that are worth a listen.
+
+    WHAT is "protocol" (data/results/protocol_audit.csv; a hundred small trainings, a call that was stopped goes on) or
+    "labels" (data/results/label_audit.csv; needs the recordings).
+    """
+    from esc50.experiments import label_audit, protocol_audit
+
+    module = {"protocol": protocol_audit, "labels": label_audit}[what]
+    click.echo(f"wrote {module.save(module.measure())}")
+
+
 @cli.command(short_help="Measure calibration and rejection.")
 @MODEL
 def trust(model):
