@@ -120,7 +120,8 @@ def fit(name, views, targets, *, settings, **_):
 
 
 def _experiment(name, idea, over, *, title="", files=SPEEDS[:1], pool=maxima):
-    model = Model(title, idea, over, n_frames=len(files), n_remembered=len(files) * N_TRAINING)
+    n_files = len(files)
+    model = Model(title, idea, over, n_frames=n_files, n_views=n_files, n_remembered=n_files * N_TRAINING)
     return Experiment(name, files, partial(prepare, pool=pool), partial(fit, name), {name: model}, SETTINGS)
 
 

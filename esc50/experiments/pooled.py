@@ -74,7 +74,7 @@ def _experiment(name, files, models, *, fit=fit, settings=SETTINGS, seeds=(0,)):
     """`models`: name -> (idea, the row that it changes, views that are averaged in the test)."""
     used = {each: n_views for each, (*_, n_views) in models.items()}
     n_remembered = min(2, len(files)) * N_TRAINING if settings is SETTINGS else 0
-    shared = {"layers": POOLED_LAYERS, "n_remembered": n_remembered}
+    shared = {"layers": POOLED_LAYERS, "n_remembered": n_remembered, "units": PooledHeadSettings.units}
     rows = {
         each: Model("", idea, over, n_frames=len(files), n_views=n_views, **shared)
         for each, (idea, over, n_views) in models.items()
