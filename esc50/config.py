@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
@@ -190,6 +191,20 @@ class ViewSettings(LevelledLayerSettings):
 
     layers: tuple[int, ...] = POOLED_LAYERS
     looped: bool = False  # the sound is repeated where digital silence was put behind it
+
+
+def lazy_modules(package):
+    """Make a package's `__getattr__`: its modules are imported when they are first asked for."""
+
+    def getter(name):
+        try:
+            return import_module(f"{package}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{package}.{name}":
+                raise
+            raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
+
+    return getter
 
 
 def output_path(committed):
