@@ -167,6 +167,24 @@ def openset(scores):
     click.echo(openset.format_summary(summary).to_string())
 
 
+@cli.command(short_help="Measure which vectors find sounds best.")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="Further recordings among which sounds are looked for, in the folder audio beside it.",
+)
+def retrieval(labels):
+    """Measure which vectors find sounds best, and write data/results/retrieval.csv and the projection of `esc50 index`.
+
+    Needs the recordings, unless their features are in data/features from an earlier call, and ten minutes.
+    """
+    from esc50.experiments import retrieval
+
+    retrieval.save_projection()
+    click.echo(retrieval.run_retrieval(labels).to_string())
+
+
 @cli.command(short_help="Train a model on all clips and save it.")
 @MODEL
 def ship(model):
