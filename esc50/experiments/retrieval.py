@@ -1,7 +1,7 @@
-"""Which vectors find sounds best: each class of ESC-50 is looked for with vectors that were fitted without it."""
+"""Which vectors find sounds best: classes of ESC-50 are looked for with vectors fitted without them."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from esc50.audio.sound import load_sound
 from esc50.classifier.predict import SoundClassifier
-from esc50.config import ALL_LAYERS, LAYERS_AND_SCORES, N_CLASSES, N_CLIPS, RESULTS_DIR, output_path
+from esc50.config import ALL_LAYERS, LAYERS_AND_SCORES, N_CLIPS, RESULTS_DIR, output_path
 from esc50.dataset.clips import class_names, load_clips
 from esc50.dataset.feature_files import load_features
 from esc50.dataset.features import log_mel, mfcc_statistics
@@ -29,6 +29,7 @@ from esc50.yamnet.architecture import LAST, columns_of
 from esc50.yamnet.frames import active_frames
 
 FILE = "retrieval.csv"
+N_GROUPS = 10  # of five classes each, by the last digit of their labels
 N_FIRST = 10  # of the hits, whose share of right ones is the precision
 N_RESAMPLES, SEED = 2_000, 0
 SIZES = (64, 128, VECTOR_SIZE, 384)
@@ -79,12 +80,15 @@ def load_sounds(labels=None):
 def measure(labels=None):
     """Average precision and precision at 10 of each query by each kind of vectors, one row each.
 
-    Every clip of ESC-50 is a query. What is fitted is fitted on the clips of the other 49 classes. Kinds and lengths of
-    windows are compared on the classes with even labels, ``used_for`` "choice"; figures to be told are of the odd ones.
+    Every clip of ESC-50 is a query. What is fitted is fitted without its class and four others. Kinds and lengths of
+    windows are compared on half of the classes, ``used_for`` "choice"; figures to be told are of the other half.
     """
-    sounds = load_sounds(labels)
-    found = (_measure_one(name, *vectors, sounds) for name, vectors in _candidates(sounds))
-    return pd.DataFrame(row for rows in found for row in rows)
+    sounds, rows = load_sounds(labels), []
+    candidates = list(_candidates(sounds))
+    for group in tqdm(range(N_GROUPS), desc="groups of classes"):
+        for name, owners, vectors_without in candidates:
+            rows += _measure_one(name, owners, unit(vectors_without(group)), group, sounds)
+    return pd.DataFrame(rows)
 
 
 def summarise(queries):
@@ -132,59 +136,62 @@ def window_means(frames, layers, settings):
 
 
 def _candidates(sounds):
-    """Name, the sounds of all windows, and a function from a class to their vectors, fitted without it."""
+    """Name, the sounds of all windows, and a function from a group of classes to vectors that were fitted without."""
     mfcc = np.concatenate([mfcc_statistics(each[np.newaxis]) for each in sounds.log_mels])
-    yield "MFCC statistics", (np.arange(len(mfcc)), partial(_standardise, mfcc, sounds.targets))
+    yield "MFCC statistics", np.arange(len(mfcc)), partial(_standardise, mfcc, sounds.targets)
     for name, layers in {"embedding": [LAST], "all layers": ALL_LAYERS}.items():
         clips, owners = window_means(sounds.frames, layers, CLIP)
-        yield name, (owners, lambda _, clips=clips: clips)
+        yield name, owners, lambda _, clips=clips: clips
         whitening = Whitening(clips, sounds.targets)
         for size in SIZES:
-            yield f"{name}, whitened, {size}", (owners, partial(whitening.apply, clips, size))
+            yield f"{name}, whitened, {size}", owners, whitening.of(clips, size)
     for settings in LENGTHS:
         windows, owners = window_means(sounds.frames, ALL_LAYERS, settings)
         name = f"all layers, whitened, {VECTOR_SIZE}, windows of {settings.seconds:.2f} s"
-        yield name, (owners, partial(whitening.apply, windows, VECTOR_SIZE))
+        yield name, owners, whitening.of(windows, VECTOR_SIZE)
 
 
 class Whitening:
-    """What `fit_projection` makes of ESC-50's clips, once without each class: by products that are computed once."""
+    """What `fit_projection` makes of ESC-50's clips without some classes, by products that are computed once."""
 
     def __init__(self, clips, targets):
-        self.targets = targets[:N_CLIPS]
+        self.groups = targets[:N_CLIPS] % N_GROUPS
         logs = np.log1p(clips[:N_CLIPS])
-        self.mean = logs.mean(axis=0)  # near that of any 49 classes: keeps the products small
+        self.mean = logs.mean(axis=0)  # near that of any fit: keeps the products small
         self.logs = logs - self.mean
         self.products = self.logs.astype(np.float64) @ self.logs.T  # (n_clips, n_clips)
+        self.decompose = cache(self._decompose)
 
-    def apply(self, windows, size, target):
-        """Vectors of windows (n, size), fitted without a class."""
-        others = np.flatnonzero(self.targets != target)
+    def of(self, windows, size):
+        """Function from a group to vectors of windows (n, size), up to a factor, which cosines do not see."""
+        outer = (np.log1p(windows) - self.mean) @ self.logs.T  # (n, n_clips)
+
+        def vectors_without(group):
+            others, means, mean, variances, sides = self.decompose(group)
+            part = outer[:, others]
+            centred = part - part.mean(axis=1, keepdims=True) - means + mean
+            return centred @ (sides[:, -size:] / variances[-size:]).astype(np.float32)
+
+        return vectors_without
+
+    def _decompose(self, group):
+        others = np.flatnonzero(self.groups != group)
         inner = self.products[np.ix_(others, others)]
         means, mean, n = inner.mean(axis=0), inner.mean(), len(others)
         centred = inner - means - means[:, np.newaxis] + mean
-        variances, sides = eigh(centred, subset_by_index=[n - size, n - 1])
-        outer = self._multiply(windows)[:, others]
-        outer = outer - outer.mean(axis=1, keepdims=True) - means.astype(np.float32) + np.float32(mean)
-        return outer @ (sides / variances).astype(np.float32)  # up to a factor, which cosines do not see
-
-    def _multiply(self, windows):
-        """Products of windows with clips, (n, n_clips), kept for the next class."""
-        if getattr(self, "multiplied", None) is not windows:
-            self.multiplied, self.outer = windows, (np.log1p(windows) - self.mean) @ self.logs.T
-        return self.outer
+        variances, sides = eigh(centred, subset_by_index=[n - max(SIZES), n - 1])
+        return others, means.astype(np.float32), np.float32(mean), variances, sides
 
 
-def _measure_one(name, owners, vectors_without, sounds):
-    for target in tqdm(range(N_CLASSES), desc=name):
-        found = unit(vectors_without(target))
-        for query in np.flatnonzero(sounds.targets[:N_CLIPS] == target):
-            likeness = found @ unit(found[owners == query].mean(axis=0))
-            best = np.maximum.reduceat(likeness, np.flatnonzero(np.diff(owners, prepend=-1)))  # (n_sounds,)
-            compared = sounds.recordings != sounds.recordings[query]
-            precision, first = rank_metrics(best[compared], sounds.targets[compared] == target)
-            row = {"vectors": name, "target": target, "used_for": "choice" if target % 2 == 0 else "report"}
-            yield row | {"average_precision": precision, "precision_at_10": first}
+def _measure_one(name, owners, vectors, group, sounds):
+    first = np.flatnonzero(np.diff(owners, prepend=-1))  # window of each sound
+    for query in np.flatnonzero(sounds.targets[:N_CLIPS] % N_GROUPS == group):
+        target = sounds.targets[query]
+        likeness = np.maximum.reduceat(vectors @ unit(vectors[owners == query].mean(axis=0)), first)  # (n_sounds,)
+        compared = sounds.recordings != sounds.recordings[query]
+        precision, share = rank_metrics(likeness[compared], sounds.targets[compared] == target)
+        row = {"vectors": name, "target": target, "used_for": "choice" if group % 2 == 0 else "report"}
+        yield row | {"average_precision": precision, "precision_at_10": share}
 
 
 def rank_metrics(likeness, is_right):
@@ -194,8 +201,8 @@ def rank_metrics(likeness, is_right):
     return float(precisions[right].mean()), float(right[:N_FIRST].mean())
 
 
-def _standardise(statistics, targets, target):
-    others = statistics[:N_CLIPS][targets[:N_CLIPS] != target]
+def _standardise(statistics, targets, group):
+    others = statistics[:N_CLIPS][targets[:N_CLIPS] % N_GROUPS != group]
     return (statistics - others.mean(axis=0)) / others.std(axis=0)
 
 
