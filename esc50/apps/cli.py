@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from esc50 import __version__
-from esc50.apps import commands, evaluate, start
+from esc50.apps import commands, evaluate, library, start
 from esc50.apps.commands import MODEL, Esc50Command
 from esc50.config import BUILD_DIR, RAW_DIR
 
@@ -40,6 +40,8 @@ def cli():
 
 cli.add_command(commands.predict)
 cli.add_command(commands.embed)
+cli.add_command(library.index)
+cli.add_command(library.find)
 cli.add_command(commands.app)
 cli.add_command(evaluate.evaluate)
 cli.add_command(evaluate.classes)
@@ -178,6 +180,24 @@ def openset(scores):
 
     summary = openset.run_benchmark() if scores is None else openset.compare_detector(scores)
     click.echo(openset.format_summary(summary).to_string())
+
+
+@cli.command(short_help="Measure which vectors find sounds best.")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="Further recordings among which sounds are looked for, in the folder audio beside it.",
+)
+def retrieval(labels):
+    """Measure which vectors find sounds best, and write data/results/retrieval.csv and the projection of `esc50 index`.
+
+    Needs the recordings, unless their features are in data/features from an earlier call, and ten minutes.
+    """
+    from esc50.experiments import retrieval
+
+    retrieval.save_projection()
+    click.echo(retrieval.run_retrieval(labels).to_string())
 
 
 @cli.command(short_help="Train a model on all clips and save it.")
