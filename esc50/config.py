@@ -54,6 +54,10 @@ class OutputError(Esc50Error, ValueError):
     """What is there must not be overwritten, or cannot be."""
 
 
+class StoreError(Esc50Error):
+    """A store of recordings is missing, of another version or model, or cannot be written."""
+
+
 class TeachingError(Esc50Error, ValueError):
     """A new class cannot be taught from what was given."""
 

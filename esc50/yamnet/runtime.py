@@ -14,7 +14,9 @@ from esc50.yamnet.frames import MEL_FRAMES_PER_HOP, check_waveform, equally_long
 
 YAMNET_FILE = "audio-classifier.onnx"
 FRAMES_PER_CALL = 32  # sixteen seconds: more is no quicker and takes more memory
+THREADS_VARIABLE = "ESC50_THREADS"  # where several processes share the cores: how many each may use
 N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+N_CORES = int(os.environ.get(THREADS_VARIABLE) or N_CORES)
 REMEDY = "install esc50 again, or write the models with `esc50 export`"
 
 
