@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +22,8 @@ ARRAYS = {"vectors": "examples", "kernels": "names", "biases": "names", "thresho
 class TeachingSettings:
     """How a class is learnt; from trials on fold 1, which is left out of what `esc50 teaching` reports."""
 
-    decay: float = 1e-3  # of the weights, beside the mean loss
+    decay: float = 1e-4  # of the weights, beside the mean loss
+    class_weight: float = 3.0  # of a class's examples together, and of what is not of it: so many known classes
     known_passing: float = 0.01  # share of the known clips, not learnt from, that reach a class's threshold
     n_folds: int = 5
     max_steps: int = 50
@@ -125,7 +127,14 @@ class OwnClasses:
             return cls._from(about, arrays)
         except FileNotFoundError:
             raise TeachingError(f"no classes here: {path} is missing; teach some with `esc50 teach`") from None
-        except (OSError, EOFError, LookupError, TypeError, ValueError) as error:  # TeachingError is a ValueError
+        except (
+            OSError,
+            EOFError,
+            zipfile.BadZipFile,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:  # TeachingError is a ValueError
             if isinstance(error, TeachingError):
                 raise
             reason = " ".join(str(error).split())
@@ -165,13 +174,16 @@ def learn(examples: Sequence[Example], known: KnownClips, *, settings: TeachingS
     """
     names = tuple(dict.fromkeys(each.class_name for each in examples))
     units = np.stack([fit_class(name, examples, known.vectors, settings=settings) for name in names])
-    odds = {name: held_out_odds(name, examples, known, settings=settings) for name in names}
+    odds = {
+        name: held_out_odds(name, examples, known, settings=settings, start=unit)
+        for name, unit in zip(names, units, strict=True)
+    }
     thresholds = np.quantile([of_known for of_known, _ in odds.values()], 1 - settings.known_passing, axis=1)
     own = OwnClasses(names, units[:, :-1], units[:, -1], thresholds, tuple(examples), known.whitening.fingerprint)
     return own, odds
 
 
-def held_out_odds(name, examples, known, *, settings=SETTINGS):
+def held_out_odds(name, examples, known, *, settings=SETTINGS, start=None):
     """Log-odds of one class by lessons without the fold of a clip: of the known clips, and of the class's examples."""
     own = [each for each in examples if each.class_name == name and each.is_positive]
     others = [each for each in examples if each not in own]
@@ -180,51 +192,54 @@ def held_out_odds(name, examples, known, *, settings=SETTINGS):
     fold_of_own = folds[np.arange(len(own)) % len(folds)]
     for fold in folds:
         rest = [each for each, its_fold in zip(own, fold_of_own, strict=True) if its_fold != fold]
-        unit = fit_class(name, [*(rest or own), *others], known.vectors[known.folds != fold], settings=settings)
+        lesson = [*(rest or own), *others], known.vectors[known.folds != fold]
+        unit = fit_class(name, *lesson, settings=settings, start=start)
         of_known[known.folds == fold] = known.vectors[known.folds == fold] @ unit[:-1] + unit[-1]
         for i in np.flatnonzero(fold_of_own == fold):
             of_own[i] = own[i].vector @ unit[:-1] + unit[-1] if rest else -np.inf
     return of_known, of_own
 
 
-def fit_class(name, examples, known_vectors, *, settings=SETTINGS):
+def fit_class(name, examples, known_vectors, *, settings=SETTINGS, start=None):
     """Kernel and bias (size + 1,) of the regression that tells the class's examples from all else.
 
-    A class counts as much as one of the known, and so do the sounds that are not of it.
+    A class's examples count as much as `class_weight` of the known classes, and so do the sounds that are not of it.
     """
     vectors = np.concatenate([np.stack([each.vector for each in examples]), known_vectors])
     labels = np.full(len(vectors), -1.0)
     labels[: len(examples)] = [1 if each.class_name == name and each.is_positive else -1 for each in examples]
-    weights, of_class = np.ones(len(vectors)), len(known_vectors) / N_CLASSES
+    weights, of_class = np.ones(len(vectors)), settings.class_weight * len(known_vectors) / N_CLASSES
     for label in (1, -1):
         chosen = np.flatnonzero(labels[: len(examples)] == label)
         weights[chosen] = of_class / max(1, len(chosen))
-    return fit_logistic(vectors, labels, weights, decay=settings.decay, max_steps=settings.max_steps)
+    how = {"decay": settings.decay, "max_steps": settings.max_steps, "start": start}
+    return fit_logistic(vectors, labels, weights, **how)
 
 
-def fit_logistic(vectors, labels, weights, *, decay, max_steps=SETTINGS.max_steps):
+def fit_logistic(vectors, labels, weights, *, decay, max_steps=SETTINGS.max_steps, start=None):
     """Weighted logistic regression by Newton's method with halved steps; labels are 1 or -1, the bias is free."""
     inputs = np.column_stack([vectors, np.ones(len(vectors))]).astype(np.float64)  # (n, size + 1)
+    rough = inputs.astype(np.float32)  # good enough for the curvature, and twice as quick
     penalty, weights = decay * np.append(np.ones(vectors.shape[1]), 0), weights / weights.sum()
 
     def loss(unit):
         return weights @ np.logaddexp(0, -labels * (inputs @ unit)) + penalty @ unit**2 / 2
 
-    unit = np.zeros(inputs.shape[1])
+    unit = np.zeros(inputs.shape[1]) if start is None else start
     for _ in range(max_steps):
         wrong = 1 / (1 + np.exp(np.clip(labels * (inputs @ unit), -50, 50)))  # probability of the other label
         slope = inputs.T @ (-labels * weights * wrong) + penalty * unit
-        curvature = (inputs.T * (weights * wrong * (1 - wrong))) @ inputs + np.diag(penalty + 1e-12)
+        curvature = (rough.T * (weights * wrong * (1 - wrong)).astype(np.float32)) @ rough + np.diag(penalty + 1e-9)
         step = np.linalg.solve(curvature, slope)
         size = next((s for s in 0.5 ** np.arange(20) if loss(unit - s * step) <= loss(unit)), 0.0)
         unit = unit - size * step
-        if size == 0 or slope @ step < 1e-10:
+        if size == 0 or slope @ step < 1e-9:
             break
     return unit
 
 
 def most_uncertain(log_odds, labelled, n):
-    """Places of the n sounds whose log-odds (n_sounds,) are nearest to none, but for those labelled: margin sampling."""
+    """Margin sampling: the n sounds that are not labelled whose log-odds (n_sounds,) are nearest to zero."""
     margins = np.where(labelled, np.inf, np.abs(log_odds))
     return np.argsort(margins, kind="stable")[: min(n, int((~labelled).sum()))]
 

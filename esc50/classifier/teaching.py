@@ -3,32 +3,33 @@
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from esc50.audio.sound import load_sound
+from esc50.audio.sound import SoundSource, load_part
 from esc50.classifier import ood
 from esc50.classifier.describe import class_label
 from esc50.classifier.own_classes import SETTINGS, Example, OwnClasses, learn
 from esc50.classifier.pooling import TINY
 from esc50.classifier.predict import SoundClassifier
 from esc50.classifier.whitening import KnownClips
-from esc50.config import AudioError, TeachingError
+from esc50.config import AudioError, AudioSettings, TeachingError
 from esc50.yamnet.frames import active_frames
 
 SAME_SOUND = 0.9999  # cosine of two short vectors from which they are of one sound
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recording:
     """A recording, or a part of one, that is of a class or is not."""
 
-    source: str | os.PathLike | bytes
+    source: SoundSource  # where it is no path, with a name
     is_positive: bool = True
     name: str = ""  # that of the source by default
     start_seconds: float | None = None
     end_seconds: float | None = None
+    sample_rate_hz: float | None = None  # of an array
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +73,10 @@ class Lesson:
         n_taken = int((self.after == self.classifier.class_names.index(self.class_name)).sum())
         return (
             f"It learnt the class “{label}” from {n} sound{'' if n == 1 else 's'} of it. Held out of the lesson in "
-            f"turn, {sum(self.recognised.values())} of the {n} {'is' if n == 1 else 'are'} recognised.",
-            f"The cost: of ESC-50's {len(self.targets):,} clips, {right[0]:.1f} % were named rightly before and "
-            f"{right[1]:.1f} % now; {n_taken} {'is' if n_taken == 1 else 'are'} taken for “{label}”. Each was judged by "
-            "a head and a lesson that left its fold out.",
+            f"turn, {sum(self.recognised.values())} of the {n} were more like it than 99 of 100 known sounds.",
+            f"The cost: of ESC-50's {len(self.targets):,} clips, {right[0]:.1f} % were named rightly before "
+            f"and {right[1]:.1f} % now; {n_taken} {'is' if n_taken == 1 else 'are'} taken for “{label}”. Each was "
+            "judged by a head and a lesson that left its fold out.",
         )
 
     def costs(self) -> list:
@@ -133,11 +134,36 @@ def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambd
     return _measure(classifier.with_classes(own), class_name, known, odds, start)
 
 
+def learn_anew(classifier, path, *, settings=SETTINGS):
+    """Learn the classes of a file again, for this model, from the recordings that it names.
+
+    Returns
+    -------
+    own : OwnClasses
+        The new classes, and names of the recordings that could not be read, which they are learnt without.
+    missing : list of str
+    """
+    known, examples, missing = KnownClips.load(), [], []
+    for each in OwnClasses.load(path).examples:
+        part = (each.start_seconds, each.end_seconds)
+        try:
+            vector = short_vector(classifier, Recording(each.file, each.is_positive, "", *part), known)
+        except AudioError:
+            missing.append(each.file)
+            continue
+        examples.append(replace(each, vector=vector))
+    learnable = {each.class_name for each in examples if each.is_positive}
+    if not learnable:
+        raise TeachingError(f"{path} names no recording that can be read: teach its classes again from recordings")
+    kept = [each for each in examples if each.class_name in learnable]
+    return learn(kept, known, settings=settings)[0], missing
+
+
 def embed_examples(classifier, class_name, recordings: Iterable[Recording], known) -> list[Example]:
-    """Make examples of recordings; faults of all in one message, and of two that are the same sound the first counts."""
+    """Make examples of recordings; the faults of all are in one message, and the same sound counts once."""
     examples, faults = [], []
     for each in recordings:
-        name = each.name or (each.source if isinstance(each.source, str) else os.fspath(each.source))
+        name = each.name or os.fspath(each.source)
         try:
             vector = short_vector(classifier, each, known)
         except AudioError as error:
@@ -153,14 +179,11 @@ def embed_examples(classifier, class_name, recordings: Iterable[Recording], know
 
 def short_vector(classifier, recording: Recording, known) -> np.ndarray:
     """Short vector (size,) of a recording, or of a part of one."""
-    sound = load_sound(recording.source)
-    first, last = (
-        None if seconds is None else round(seconds * sound.sample_rate_hz)
-        for seconds in (recording.start_seconds, recording.end_seconds)
-    )
-    vectors = classifier.embed(sound.waveform[first:last])  # (n_frames, size of the head's input)
+    part = recording.start_seconds or 0.0, recording.end_seconds
+    waveform = load_part(recording.source, *part, sample_rate_hz=recording.sample_rate_hz)
+    vectors = classifier.embed(waveform)  # (n_frames, size of the head's input)
     active = active_frames(vectors)  # (n_frames,)
-    if sound.is_silent or not active.any():
+    if np.abs(waveform).max() <= AudioSettings.silence_peak or not active.any():
         raise AudioError("it is silent, so there is nothing to learn from: give another recording")
     taken, _ = ood.head_vectors(vectors[np.newaxis], active[np.newaxis], pooling=classifier.metadata["pooling"])
     return known.whitening(taken[0])[0]
@@ -181,7 +204,9 @@ def _measure(taught, class_name, known, odds, start):
     joined = np.concatenate([np.log(np.maximum(known.probabilities, TINY)), of_known], axis=1)
     threshold = taught.own.thresholds[taught.own.names.index(class_name)]
     own = [each for each in taught.own.examples if each.class_name == class_name and each.is_positive]
-    recognised = {_name_place(each): bool(value >= threshold) for each, value in zip(own, odds[class_name][1], strict=True)}
+    recognised = {
+        _name_place(each): bool(value >= threshold) for each, value in zip(own, odds[class_name][1], strict=True)
+    }
     found = known.probabilities.argmax(axis=1), joined.argmax(axis=1)
     return Lesson(taught, class_name, recognised, *found, known.targets, time.perf_counter() - start)
 

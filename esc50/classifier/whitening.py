@@ -38,7 +38,9 @@ class Whitening:
         """Learn it from vectors (n_clips, n) as a head takes them."""
         logs = np.log1p(vectors)
         signs = np.random.default_rng(settings.seed).choice(np.float32([-1, 1]), logs.shape[1])
-        hashing = cls(logs.mean(axis=0), signs / (logs.std(axis=0) + settings.min_deviation), np.eye(settings.n_buckets))
+        hashing = cls(
+            logs.mean(axis=0), signs / (logs.std(axis=0) + settings.min_deviation), np.eye(settings.n_buckets)
+        )
         hashed = hashing.hash(vectors).astype(np.float64)  # (n_clips, n_buckets)
         values, axes = np.linalg.eigh(hashed.T @ hashed / (hashed**2).sum())
         values, axes = values[: -settings.size - 1 : -1], axes[:, : -settings.size - 1 : -1]
@@ -59,7 +61,9 @@ class Whitening:
     @cached_property
     def fingerprint(self) -> str:
         """Which model it belongs to."""
-        return hashlib.sha256(b"".join(each.tobytes() for each in (self.mean, self.scale, self.matrix))).hexdigest()[:16]
+        return hashlib.sha256(b"".join(each.tobytes() for each in (self.mean, self.scale, self.matrix))).hexdigest()[
+            :16
+        ]
 
 
 @dataclass(frozen=True, eq=False)
