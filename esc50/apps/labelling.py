@@ -21,12 +21,14 @@ from esc50.classifier.own_classes import Example, fit_class, most_uncertain
 from esc50.classifier.teaching import Recording, teach
 from esc50.config import AudioError, AudioSettings, TeachingError, YamnetSettings
 from esc50.library.find import Hit
+from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP
 from esc50.yamnet.runtime import load_runtime
 
 ANSWERS = {"yes": True, "no": False, "unsure": None}
 KEYS = {"y": "yes", "n": "no", "u": "unsure", "b": "back"}
 PAGE, BACKGROUND, SEED = 6, 2_000, 0  # hits on a page; windows drawn from the store that stand for all else
 LONGEST_SECONDS = 10.0  # of a long hit its middle is shown
+STEP_SAMPLES = HOP_SAMPLES // MEL_FRAMES_PER_HOP  # from one window of the log-mel to the next
 CARD_INCHES = (2.2, 1.2)
 START = "Give a recording, an example such as example:siren, or a class, and see what in the store is most like it."
 
@@ -90,8 +92,8 @@ class Labelling:
     def progress(self):
         """How many answers there are, in words."""
         counts = [sum(answer is value for answer in self.answers.values()) for value in ANSWERS.values()]
-        own = f"{len(self.given)} sound{'' if len(self.given) == 1 else 's'} of yours; " if self.given else ""
-        return f"{own}labelled {counts[0]} yes, {counts[1]} no, {counts[2]} unsure."
+        own = f"{len(self.given)} sound{'' if len(self.given) == 1 else 's'} of yours. " if self.given else ""
+        return f"{own}Labelled: {counts[0]} yes, {counts[1]} no, {counts[2]} unsure."
 
     def strip(self):
         """The page as HTML: a spectrogram and a player for each hit, the one in focus marked."""
@@ -188,7 +190,7 @@ def _picture(waveform):
     _, log_mel = load_runtime().embed_with_log_mel(np.pad(waveform, (0, max(0, needed - len(waveform)))))
     figure, buffer = Figure(figsize=CARD_INCHES), io.BytesIO()
     ax = figure.add_axes((0, 0, 1, 1))
-    ax.imshow(log_mel.T, origin="lower", aspect="auto", cmap="magma")
+    ax.imshow(log_mel[: max(1, len(waveform) // STEP_SAMPLES)].T, origin="lower", aspect="auto", cmap="magma")
     ax.set_axis_off()
     figure.savefig(buffer, format="png", dpi=100)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -66,10 +66,15 @@ class Lesson:
         return self.classifier.own
 
     @property
+    def accuracies(self) -> tuple:
+        """Share of ESC-50's clips that are named rightly, without and with own classes."""
+        return tuple(float((found == self.targets).mean()) for found in (self.before, self.after))
+
+    @property
     def sentences(self) -> tuple:
         """What was learnt, and what it costs, for people."""
         label, n = class_label(self.class_name), len(self.recognised)
-        right = [100 * float((found == self.targets).mean()) for found in (self.before, self.after)]
+        right = [100 * accuracy for accuracy in self.accuracies]
         n_taken = int((self.after == self.classifier.class_names.index(self.class_name)).sum())
         return (
             f"It learnt the class “{label}” from {n} sound{'' if n == 1 else 's'} of it. Held out of the lesson in "
@@ -105,8 +110,8 @@ def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambd
         Not changed; one that has own classes learns on.
     class_name : str
         Of the new class, or of an own class that is to learn more.
-    recordings : iterable of Recording
-        Some of the class, and others that are not.
+    recordings : iterable of Recording or path-like
+        Some of the class, and others that are not; a path alone is of it.
     settings : TeachingSettings
         How to learn.
     report : callable, optional
@@ -162,7 +167,8 @@ def learn_anew(classifier, path, *, settings=SETTINGS):
 def embed_examples(classifier, class_name, recordings: Iterable[Recording], known) -> list[Example]:
     """Make examples of recordings; the faults of all are in one message, and the same sound counts once."""
     examples, faults = [], []
-    for each in recordings:
+    for given in recordings:
+        each = given if isinstance(given, Recording) else Recording(given)
         name = each.name or os.fspath(each.source)
         try:
             vector = short_vector(classifier, each, known)

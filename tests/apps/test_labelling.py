@@ -70,7 +70,7 @@ def test_without_a_yes_the_next_page_is_what_is_next_alike(labelling, store):
     for _ in range(PAGE):
         labelling.answer("unsure")
     assert labelling.page == store.find("whistle", top=2 * PAGE)[PAGE:]
-    assert labelling.progress == f"labelled 0 yes, 0 no, {PAGE} unsure."
+    assert labelling.progress == f"Labelled: 0 yes, 0 no, {PAGE} unsure."
 
 
 def test_an_answer_can_be_changed(labelling):

@@ -33,15 +33,15 @@ def test_a_class_is_found_labelled_by_key_taught_and_answered_with(browser, app,
     part.locator(".card.current").wait_for()
     assert part.locator(".card img").count() == part.locator(".card audio").count() == PAGE
     part.get_by_role("button", name="Yes (y)").click()
-    part.get_by_text("labelled 1 yes, 0 no, 0 unsure").wait_for()
+    part.get_by_text("Labelled: 1 yes, 0 no, 0 unsure").wait_for()
     page.keyboard.press("u")
-    part.get_by_text("labelled 1 yes, 0 no, 1 unsure").wait_for()
+    part.get_by_text("Labelled: 1 yes, 0 no, 1 unsure").wait_for()
     part.screenshot(path=screenshots / "app_labelling.png")
     page.keyboard.press("b")
     part.locator(".card:nth-child(2).current").wait_for()
     for n in range(2, PAGE + 1):
         page.keyboard.press("y")
-        part.get_by_text(f"labelled {n} yes, 0 no, 0 unsure").wait_for()
+        part.get_by_text(f"Labelled: {n} yes, 0 no, 0 unsure").wait_for()
     part.locator(".card:nth-child(1).current").wait_for()  # of the next page
     part.get_by_placeholder("doorbell").fill("slide whistle")
     part.get_by_role("button", name="Teach").click()
