@@ -5,24 +5,25 @@ what whitening, known clips and odds are made of. Labels are given to training c
 what was learnt. The settings come from trials on fold 1, so folds 2 to 5 are reported.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from esc50.classifier.model_io import DEFAULT_MODEL
-from esc50.classifier.own_classes import Example, fit_class, most_uncertain
+from esc50.classifier.own_classes import SETTINGS, Example, fit_class, most_uncertain
 from esc50.classifier.pooling import TINY, maximum_of_vectors
-from esc50.classifier.whitening import STEPS, TEACHING_FILE, KnownClips, Whitening
+from esc50.classifier.whitening import STEPS, TEACHING_FILE, KnownClips, Whitening, WhiteningSettings
 from esc50.config import FOLDS, N_CLASSES, N_CLIPS, PACKAGED_MODELS, RESULTS_DIR, YamnetSettings, output_path
 from esc50.dataset import class_names
 from esc50.dataset.feature_files import load_features
-from esc50.experiments.results import load_out_of_fold, probabilities, read_csv, write_csv
+from esc50.experiments import run_cache
+from esc50.experiments.results import load_out_of_fold, probabilities, read_csv, write_csv, write_json
 from esc50.experiments.shipping import RECIPES
 from esc50.experiments.trust_report import held_out_groups
 
-CURVES_FILE, FORMS_FILE = "teaching.csv", "teaching_known.csv"
+CURVES_FILE, FORMS_FILE, RECORD_FILE = "teaching.csv", "teaching_known.csv", "teaching.json"
 LABELS = (1, 5, 10, 20, 50)  # how many sounds are labelled, the query among them
 PAGE = 5  # sounds that are labelled before the class is learnt anew
 MARGIN, RANDOM = "margin", "random"
@@ -78,13 +79,16 @@ def measure(*, folds=tuple(fold for fold in FOLDS if fold not in TRIED_FOLDS), p
 
 
 def run_teaching(*, folder=None, progress=True):
-    """Measure, and write the two tables; gives them."""
+    """Measure, and write the two tables and what made them; gives the tables."""
     folder, rows = folder or output_path(RESULTS_DIR), measure(progress=progress)
     is_form = rows["form"].notna()
     write_csv(summarise(rows[~is_form], ["numbers", "sampling", "labels"]), folder / CURVES_FILE, float_format="%.4f")
     forms = rows[(rows["labels"] == FORM_LABELS) & (rows["sampling"] == MARGIN) & (rows["numbers"] == "all layers")]
     forms = forms.fillna({"form": "every clip", "bytes": forms["bytes"].max() * 4})
     write_csv(summarise(forms, ["form", "bytes"]), folder / FORMS_FILE, float_format="%.4f")
+    about = {"command": "esc50 teaching", "model": DEFAULT_MODEL, "folds": sorted({*rows["fold"].tolist()})}
+    settings = {"learning": asdict(SETTINGS), "whitening": asdict(WhiteningSettings())}
+    write_json(about | settings | {"provenance": [run_cache.provenance()]}, folder / RECORD_FILE)
     return load_teaching(folder=folder)
 
 
