@@ -46,7 +46,7 @@ class Esc50Command(click.Command):
 
     def __init__(self, *args, extra="study", **kwargs):
         super().__init__(*args, context_settings={"show_default": True}, **kwargs)
-        self.extra, self.is_study = extra, extra not in (None, "app")
+        self.extra, self.is_study = extra, extra not in (None, "app", "scale")
 
     def invoke(self, ctx):
         """Run the command; turn `Esc50Error` and a missing package into a message."""

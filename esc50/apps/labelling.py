@@ -19,7 +19,7 @@ from esc50.audio.sound import load_part
 from esc50.classifier.describe import class_label
 from esc50.classifier.own_classes import Example, fit_class, most_uncertain
 from esc50.classifier.teaching import Recording, teach
-from esc50.config import AudioError, AudioSettings, TeachingError, YamnetSettings
+from esc50.config import AudioError, AudioSettings, Esc50Error, TeachingError, YamnetSettings
 from esc50.library.find import Hit
 from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP
 from esc50.yamnet.runtime import load_runtime
@@ -30,7 +30,17 @@ PAGE, BACKGROUND, SEED = 6, 2_000, 0  # hits on a page; windows drawn from the s
 LONGEST_SECONDS = 10.0  # of a long hit its middle is shown
 STEP_SAMPLES = HOP_SAMPLES // MEL_FRAMES_PER_HOP  # from one window of the log-mel to the next
 CARD_INCHES = (2.2, 1.2)
+NEEDS_SCALE = "a store needs the packages of the extra: pip install 'esc50[scale]'"
 START = "Give a recording, an example such as example:siren, or a class, and see what in the store is most like it."
+
+
+def open_store(path, classifier):
+    """The store at a path, for a classifier that may have own classes; an `Esc50Error` where it needs packages."""
+    try:
+        from esc50.library.store import Store
+    except ModuleNotFoundError as error:
+        raise Esc50Error(f"{NEEDS_SCALE}; {error.name} is missing") from error
+    return Store.open(path, classifier=classifier.with_classes(None))
 
 
 class Labelling:

@@ -7,12 +7,11 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from esc50.apps.labelling import KEYS, START, Labelling, summarise
+from esc50.apps.labelling import KEYS, START, Labelling, open_store, summarise
 from esc50.apps.recorder import Recorder
 from esc50.config import Esc50Error
 
 TEACHING = "Give the class a name, and some recordings of it; or label what is found in a store."
-NEEDS_SCALE = "a store needs the packages of the extra: pip install 'esc50[scale]'"
 
 
 class Keys(anywidget.AnyWidget):
@@ -144,15 +143,6 @@ class LabellingPanel(ipywidgets.VBox):
             yield
         except Esc50Error as error:
             self.status.value = self._panel("wrong", f"{what}: {error}.", minor=[self.state.progress])
-
-
-def open_store(path, classifier):
-    """The store at a path, for a classifier that may have own classes; an `Esc50Error` where it needs packages."""
-    try:
-        from esc50.library.store import Store
-    except ModuleNotFoundError as error:
-        raise Esc50Error(f"{NEEDS_SCALE}; {error.name} is missing") from error
-    return Store.open(path, classifier=classifier.with_classes(None))
 
 
 def _width(width):

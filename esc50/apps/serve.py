@@ -12,23 +12,16 @@ def serve(*, model, classes=None, store=None, **address):
     with tempfile.TemporaryDirectory(prefix="esc50-app-", ignore_cleanup_errors=True) as folder:  # for this user alone
         _prepare_gradio(folder)
         from esc50.apps import web
+        from esc50.apps.labelling import open_store
         from esc50.classifier.predict import SoundClassifier, warm_up
 
         classifier = warm_up(SoundClassifier.load(model, classes=classes))
-        app = web.launch(classifier, store=_open_store(store, classifier), **address)
+        app = web.launch(classifier, store=store and open_store(store, classifier), **address)
         print(f"The app runs at {app.share_url or app.local_url} (stop it with Ctrl-C).", flush=True)
         try:
             app.block_thread()
         finally:
             app.close(verbose=False)  # before its folder goes
-
-
-def _open_store(path, classifier):
-    if path is None:
-        return None
-    from esc50.library.store import Store
-
-    return Store.open(path, classifier=classifier.with_classes(None))
 
 
 def _prepare_gradio(folder):

@@ -7,7 +7,7 @@ import numpy as np
 
 from esc50.audio.sound import load_part, open_sound
 from esc50.config import AudioError, AudioSettings, StoreError
-from esc50.library.vectors import embed_windows
+from esc50.library.vectors import embed_windows, unit
 
 N_CANDIDATES = 2_000  # at least: chosen by signs alone, then compared in full
 NEGATIVE_WEIGHT = 0.5  # of counter-examples against examples
@@ -75,11 +75,6 @@ def search(vectors, codes, vector, *, n):
 def sign_codes(vectors):
     """Signs of vectors (n, size), 64 in a number: (n, size / 64)."""
     return np.packbits(vectors > 0, axis=1).view(np.uint64)
-
-
-def unit(vector):
-    """The same direction, at length 1."""
-    return (vector / max(np.linalg.norm(vector), 1e-12)).astype(np.float32)
 
 
 def merge_windows(store, rows, values, *, top):

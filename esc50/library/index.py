@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from esc50.audio.sound import open_sound
 from esc50.classifier.formats import SOUND_ENDINGS
 from esc50.config import AudioError, StoreError
-from esc50.library.store import DELETED, DONE, UNREADABLE, Store, absolute
+from esc50.library.store import DELETED, DONE, SEAL_PARTS, UNREADABLE, Store, absolute
 from esc50.library.vectors import Windows, embed_windows
 from esc50.yamnet.runtime import N_CORES, THREADS_VARIABLE
 
@@ -106,6 +106,8 @@ def index(
             results = _run(client, target, batches)
             for result in _show_progress(results, found, todo, report, progress):
                 report.add(result)
+                if (report.n_done + len(report.unreadable)) % SEAL_PARTS == 0:
+                    target.seal()
     target.seal()
     return report
 
@@ -201,9 +203,12 @@ def _time_and_size(path):
 def _tables(found, store, facts):
     """Columns of a recording's windows; a silent one has a row without."""
     facts, n_windows = facts | {"state": DONE}, 0
-    for windows in found:
-        n_windows += len(windows.vectors)
-        yield _columns(facts, len(windows.vectors)) | _window_columns(windows, store.classifier.yamnet.class_names)
+    try:
+        for windows in found:
+            n_windows += len(windows.vectors)
+            yield _columns(facts, len(windows.vectors)) | _window_columns(windows, store.classifier.yamnet.class_names)
+    except OSError as error:  # of the recording, not of the store
+        raise AudioError(f"{facts['file']} cannot be read ({error.strerror or error}): check the disk") from error
     if not n_windows:
         yield _columns(facts | {"reason": "silent"}, 1)
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -150,8 +149,8 @@ class Store:
     def files(self) -> pa.Table:
         """All recordings: ``file``, ``state`` (done, unreadable or deleted), ``reason``, ``modified``, ``n_bytes``."""
         table = self._read_all(STATE)
-        _, first = np.unique(table["file"].to_numpy(), return_index=True)
-        return table.take(first)
+        _, first = np.unique(table["file"].cast(pa.string()).to_numpy(), return_index=True)
+        return table.take(pa.array(first))
 
     @cached_property
     def classifier(self) -> SoundClassifier:
@@ -170,7 +169,7 @@ class Store:
         return n_windows
 
     def seal(self, *, at_least: int = SEAL_PARTS) -> None:
-        """Join parts of single recordings, where there are so many, and drop rows that count no more."""
+        """Join parts of single recordings, where there are so many, and drop sealed rows that count no more."""
         names = [name for name in self._list() if name.startswith(PARTS)]
         while len(names) >= at_least:
             batch, n_rows = [], 0
@@ -178,9 +177,12 @@ class Store:
                 batch.append(names.pop())
                 n_rows += self._open_part(batch[-1]).metadata.num_rows
             table = pa.concat_tables(self._open_part(name).read() for name in batch)
-            with self._write(f"{SEALED}-{time.time_ns():020d}-{uuid4().hex[:8]}.parquet") as sink:
-                pq.write_table(table.unify_dictionaries(), sink, **COMPRESSION)
+            self._write_table(f"{SEALED}-{time.time_ns():020d}-{uuid4().hex[:8]}.parquet", table)
             self._remove(batch)
+        names = self._list()
+        for name, counts in zip(names, _find_counting(self._read_parts(names, ["file"])), strict=True):
+            if not pc.all(counts).as_py():
+                self._write_table(name, self._open_part(name).read().filter(counts))
 
     @cached_property
     def _windows(self):
@@ -222,24 +224,21 @@ class Store:
 
     def _read(self, columns):
         """Columns of all windows."""
-        table = self._read_all(list(dict.fromkeys([*columns, "file", "start_seconds"])))
+        table = self._read_all([*columns, "start_seconds"])
         return table.filter(pc.is_valid(table["start_seconds"])).select(columns)
 
     def _read_all(self, columns):
-        """Columns, "file" among them, of the rows that count."""
+        """Columns of the rows that count."""
+        columns = list(dict.fromkeys([*columns, "file"]))
         try:
-            tables = [self._open_part(name).read(columns) for name in self._list()]
-        except FileNotFoundError:  # was sealed meanwhile
-            tables = [self._open_part(name).read(columns) for name in self._list()]
-        if not tables:
-            return self._schema.empty_table().select(columns)
-        table = pa.concat_tables(tables).unify_dictionaries()
-        files = table["file"].combine_chunks()
-        files = (files.chunk(0) if isinstance(files, pa.ChunkedArray) else files).indices.to_numpy()  # (n_rows,)
-        part = np.repeat(np.arange(len(tables)), [len(each) for each in tables])
-        last = np.zeros(files.max() + 1, int)
-        np.maximum.at(last, files, part)
-        return table.filter(pa.array(part == last[files]))
+            tables = self._read_parts(self._list(), columns)
+        except FileNotFoundError:  # it was sealed meanwhile
+            tables = self._read_parts(self._list(), columns)
+        tables = [table.filter(counts) for table, counts in zip(tables, _find_counting(tables), strict=True)]
+        return pa.concat_tables([self._schema.empty_table().select(columns), *tables]).unify_dictionaries()
+
+    def _read_parts(self, names, columns):
+        return [self._open_part(name).read(columns).select(columns) for name in names]
 
     def _open_part(self, name):
         try:
@@ -253,20 +252,25 @@ class Store:
         names = (each.base_name for each in found if each.base_name.endswith(".parquet"))
         return sorted(names, key=lambda name: (name.startswith(PARTS), name))
 
+    def _write_table(self, name, table):
+        with self._write(name) as sink:
+            pq.write_table(table.unify_dictionaries(), sink, **COMPRESSION)
+
     @contextmanager
     def _write(self, name):
         """Open a file that appears under its name when all is well."""
-        beside = f"{self.folder}/.{name}-{uuid4().hex[:8]}"
+        beside = f".{name}-{uuid4().hex[:8]}"
         try:
             self.filesystem.create_dir(self.folder)
-            with self.filesystem.open_output_stream(beside) as sink:
+            with self.filesystem.open_output_stream(f"{self.folder}/{beside}") as sink:
                 yield sink
-            self.filesystem.move(beside, f"{self.folder}/{name}")
-        except OSError as error:
-            self._remove([Path(beside).name])
-            raise StoreError(
-                f"{self.path} cannot be written ({_reason(error)}): make room or choose another"
-            ) from error
+            self.filesystem.move(f"{self.folder}/{beside}", f"{self.folder}/{name}")
+        except BaseException as error:
+            self._remove([beside])
+            if isinstance(error, OSError):
+                fault = f"{self.path} cannot be written ({_reason(error)}): make room, or choose another place"
+                raise StoreError(fault) from error
+            raise
 
     def _remove(self, names):
         for name in names:
@@ -304,6 +308,16 @@ def _locate(path):
     if "://" in os.fspath(path):
         return fs.FileSystem.from_uri(os.fspath(path))
     return fs.LocalFileSystem(), absolute(path)
+
+
+def _find_counting(tables):
+    """Of each part, which rows count: those of recordings that no later part holds."""
+    columns = [table["file"].cast(pa.string()) for table in tables]
+    files = [column.unique() for column in columns]
+    last = {file: number for number, column in enumerate(files) for file in column.to_pylist()}
+    for number, (column, held) in enumerate(zip(columns, files, strict=True)):
+        counting = [file for file in held.to_pylist() if last[file] == number]
+        yield pc.is_in(column, value_set=pa.array(counting, pa.string()))
 
 
 def _as_matrix(column):

@@ -18,6 +18,7 @@ from esc50.yamnet.frames import active_frames
 
 PROJECTION_FILE = Path(__file__).with_name("projection.npz")  # made by `esc50 retrieval`
 ANY_LENGTH = TimelineSettings(max_seconds=inf)
+VECTOR_SIZE = 256  # numbers
 N_TOP = 3  # of YAMNet's classes, kept of each window
 
 
@@ -85,8 +86,26 @@ def cut_windows(blocks, *, settings=WindowSettings()):
 def project(embeddings: np.ndarray) -> np.ndarray:
     """Reduce YAMNet's embeddings (n, 1024) to what tells sounds apart: (n, size), of unit length."""
     mean, matrix = load_projection()
-    reduced = (np.log1p(embeddings) - mean) @ matrix
-    return reduced / np.maximum(np.linalg.norm(reduced, axis=-1, keepdims=True), 1e-12)
+    return unit((np.log1p(embeddings) - mean) @ matrix)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (..., size) at length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def fit_projection(embeddings: np.ndarray, *, size: int = VECTOR_SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """Mean, and matrix (n_numbers, size) that whitens the logarithms of embeddings along their principal components."""
+    logs = np.log1p(embeddings).astype(np.float64)
+    mean, n = logs.mean(axis=0), len(logs)
+    centred = logs - mean
+    if n <= centred.shape[1]:  # the same by the smaller of the two products
+        variances, sides = np.linalg.eigh(centred @ centred.T / (n - 1))
+        directions = centred.T @ sides[:, -size:] / np.sqrt(variances[-size:] * (n - 1))
+    else:
+        variances, sides = np.linalg.eigh(centred.T @ centred / (n - 1))
+        directions = sides[:, -size:]
+    return mean, (directions / np.sqrt(variances[-size:]))[:, ::-1]
 
 
 @cache

@@ -1,10 +1,13 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 
-from esc50.apps.labelling import PAGE, Labelling, summarise
+from esc50.apps.labelling import PAGE, Labelling, open_store, summarise
 from esc50.audio import synthesis
-from esc50.config import TeachingError
+from esc50.config import Esc50Error, TeachingError
 from esc50.library.find import Hit
 
 RATE, WINDOW = 16_000, 2.0
@@ -121,3 +124,21 @@ def test_without_a_store_or_a_yes_it_says_what_to_do(classifier, labelling):
     with pytest.raises(TeachingError, match="no sound of “bell” was given"):
         labelling.teach("bell")
     assert labelling.answers  # stay
+
+
+def test_without_the_packages_a_store_says_what_it_needs(classifier, monkeypatch):
+    monkeypatch.setitem(sys.modules, "esc50.library.store", None)
+    with pytest.raises(Esc50Error, match=r"pip install 'esc50\[scale\]'"):
+        open_store("my-store", classifier)
+
+
+@pytest.mark.slow
+def test_a_real_store_is_labelled(classifier, store, tmp_path):
+    library = pytest.importorskip("esc50.library.index")
+    library.index([Path(store.files[0]).parent], tmp_path / "store", processes=1)
+    state = Labelling(classifier, open_store(tmp_path / "store", classifier))
+    state.ask(store.files[1])
+    assert state.page and "<hums>" in state.page[0].file
+    for _ in range(2):
+        answer_page(state)
+    assert state.teach("whistle").own.names == ("whistle",)
