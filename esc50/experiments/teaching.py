@@ -6,6 +6,7 @@ what was learnt. The settings come from trials on fold 1, so folds 2 to 5 are re
 """
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from esc50.classifier.whitening import STEPS, TEACHING_FILE, KnownClips, Whiteni
 from esc50.config import FOLDS, N_CLASSES, N_CLIPS, PACKAGED_MODELS, RESULTS_DIR, YamnetSettings, output_path
 from esc50.dataset import class_names
 from esc50.dataset.feature_files import load_features
-from esc50.experiments import run_cache
+from esc50.experiments import run_cache, trust_report
 from esc50.experiments.results import load_out_of_fold, probabilities, read_csv, write_csv, write_json
 from esc50.experiments.shipping import RECIPES
 from esc50.experiments.trust_report import held_out_groups
@@ -64,18 +65,20 @@ def save_known_clips(*, folder=None):
 
 
 def measure(*, folds=tuple(fold for fold in FOLDS if fold not in TRIED_FOLDS), progress=True):
-    """Learn every class of every fold; a row for each way to choose labels, how many there are, and what is taken."""
+    """Learn every class of every fold; a row for each way to choose labels, how many there are, and what is taken.
+
+    A call that was stopped goes on.
+    """
     from tqdm.auto import tqdm
 
-    taken, known = load_clips()
-    rows, heads = [], [(fold, group) for fold in folds for group in held_out_groups()]
-    for fold, group in tqdm(heads, desc="teaching", unit="group", disable=not progress):
-        for numbers, columns in NUMBERS.items():
-            part = _without(taken[:, columns], known, fold, group)
-            for target in group:
-                about = {"numbers": numbers, "fold": fold, "category": class_names()[target]}
-                rows += [about | row for row in _learn_class(_lesson(part, known, fold, group, target), target)]
-    return pd.DataFrame(rows, columns=[*about, *COLUMNS])
+    clips, key = load_clips(), _settings() | {"features": trust_report._digests(RECIPES[DEFAULT_MODEL])}
+    parts = [(numbers, fold, group) for fold in folds for group in held_out_groups() for numbers in NUMBERS]
+    rows = []
+    for numbers, fold, group in tqdm(parts, desc="teaching", unit="group", disable=not progress):
+        its_key = key | {"numbers": numbers, "fold": fold, "group": group.tolist()}
+        found, _ = run_cache.cached(its_key, partial(_learn_group, *clips, numbers, fold, group))
+        rows += found
+    return pd.DataFrame(rows, columns=["numbers", "fold", "category", *COLUMNS])
 
 
 def run_teaching(*, folder=None, progress=True):
@@ -87,8 +90,7 @@ def run_teaching(*, folder=None, progress=True):
     forms = forms.fillna({"form": "every clip", "bytes": forms["bytes"].max() * 4})
     write_csv(summarise(forms, ["form", "bytes"]), folder / FORMS_FILE, float_format="%.4f")
     about = {"command": "esc50 teaching", "model": DEFAULT_MODEL, "folds": sorted({*rows["fold"].tolist()})}
-    settings = {"learning": asdict(SETTINGS), "whitening": asdict(WhiteningSettings())}
-    write_json(about | settings | {"provenance": [run_cache.provenance()]}, folder / RECORD_FILE)
+    write_json(about | _settings() | {"provenance": [run_cache.provenance()]}, folder / RECORD_FILE)
     return load_teaching(folder=folder)
 
 
@@ -113,6 +115,20 @@ def summarise(rows, keys):
     return pd.DataFrame(tables)
 
 
+def _settings():
+    return {"learning": asdict(SETTINGS), "whitening": asdict(WhiteningSettings()), "seed": SEED}
+
+
+def _learn_group(taken, known, numbers, fold, group):
+    """Rows of the classes of one group, each learnt in turn."""
+    part, names = _without(taken[:, NUMBERS[numbers]], known, fold, group), class_names()
+    return [
+        {"numbers": numbers, "fold": fold, "category": names[target]} | row
+        for target in group
+        for row in _learn_class(_lesson(part, known, fold, group, target), target)
+    ]
+
+
 def _without(taken, known, fold, group):
     """Whitening and short vectors made without a test fold and a group of classes."""
     rows = (known.folds != fold) & ~np.isin(known.targets, group)
@@ -133,40 +149,41 @@ def _lesson(part, known, fold, group, target):
 
 def _learn_class(lesson, target):
     for sampling in (MARGIN, RANDOM):
-        rng = np.random.default_rng([SEED, target])
+        rng, unit = np.random.default_rng([SEED, int(target)]), None
         labelled = [rng.choice(lesson.pool[lesson.is_new[lesson.pool]])]
         for n in LABELS:
             while len(labelled) < n:
-                labelled += _choose(lesson, labelled, sampling, min(PAGE, n - len(labelled)), rng)
-            yield {"sampling": sampling, "labels": n} | _score(lesson, labelled, lesson.known.vectors, target)
+                labelled += _choose(lesson, labelled, sampling, min(PAGE, n - len(labelled)), rng, unit)
+                unit = _fit(lesson, labelled, lesson.known.vectors, unit) if sampling == MARGIN else unit
+            unit = _fit(lesson, labelled, lesson.known.vectors, unit)
+            row = {"sampling": sampling, "labels": n, "positives": int(lesson.is_new[labelled].sum())}
+            yield row | _score(lesson, unit, target)
             if n == FORM_LABELS and sampling == MARGIN:
                 for (form, n_bytes), vectors in _forms(lesson.known).items():
-                    row = {"sampling": sampling, "labels": n, "form": form, "bytes": n_bytes}
-                    yield row | _score(lesson, labelled, vectors, target)
+                    score = _score(lesson, _fit(lesson, labelled, vectors, unit), target)
+                    yield row | {"form": form, "bytes": n_bytes} | score
 
 
-def _choose(lesson, labelled, sampling, n, rng):
+def _choose(lesson, labelled, sampling, n, rng, unit):
     """Rows to label next: at random, or first those most alike the query, then those at the margin."""
     rest = np.setdiff1d(lesson.pool, labelled)
     if sampling == RANDOM:
         return list(rng.choice(rest, n, replace=False))
     if len(labelled) == 1:
         return list(rest[np.argsort(-lesson.vectors[rest] @ lesson.vectors[labelled[0]])[:n]])
-    unit = _fit(lesson, labelled, lesson.known.vectors)
     odds = lesson.vectors[rest] @ unit[:-1] + unit[-1]
     return list(rest[most_uncertain(odds, np.zeros(len(rest), bool), n)])
 
 
-def _fit(lesson, labelled, known_vectors):
+def _fit(lesson, labelled, known_vectors, start=None):
     examples = [Example("new", bool(lesson.is_new[row]), lesson.vectors[row]) for row in labelled]
-    return fit_class("new", examples, known_vectors)
+    return fit_class("new", examples, known_vectors, start=start)
 
 
-def _score(lesson, labelled, known_vectors, target):
+def _score(lesson, unit, target):
     from sklearn.metrics import average_precision_score
 
-    unit, is_new = _fit(lesson, labelled, known_vectors), lesson.targets == target
-    odds = lesson.vectors[lesson.test] @ unit[:-1] + unit[-1]
+    odds, is_new = lesson.vectors[lesson.test] @ unit[:-1] + unit[-1], lesson.targets == target
     best, is_taken = lesson.log_probabilities.argmax(axis=1), odds > lesson.log_probabilities.max(axis=1)
     others, right = np.isin(lesson.targets, lesson.known.targets), best == lesson.targets
     return {
@@ -174,7 +191,6 @@ def _score(lesson, labelled, known_vectors, target):
         "recall": is_taken[is_new].mean(),
         "accuracy_before": right[others].mean(),
         "accuracy_after": (right & ~is_taken)[others].mean(),
-        "positives": int(lesson.is_new[labelled].sum()),
     }
 
 
