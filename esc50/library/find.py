@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from esc50.audio.sound import open_sound
+from esc50.audio.sound import load_part, open_sound
 from esc50.config import AudioError, AudioSettings, StoreError
 from esc50.library.vectors import embed_windows, unit
 
 N_CANDIDATES = 2_000  # at least: chosen by signs alone, then compared in full
 NEGATIVE_WEIGHT = 0.5  # of counter-examples against examples
-LONGEST_QUERY_SECONDS = 600.0
 COLUMNS = ("file", "start_seconds", "end_seconds")
 
 
@@ -105,27 +104,9 @@ def _vector_of(store, example, start=None, end=None):
         return unit(example)
     if isinstance(example, Hit):
         example, start, end = example.file, example.start_seconds, example.end_seconds
-    with open_sound(example) as stream:
-        part = np.concatenate([*_cut(stream, start or 0.0, end)])
+    part = load_part(example, start or 0.0, end)
     with open_sound(part, sample_rate_hz=AudioSettings.sample_rate_hz) as stream:
         found = [windows.vectors for windows in embed_windows(store.classifier, stream)]
     if not found:
         raise AudioError(f"nothing can be heard in {example}: choose another, or another part of it")
     return unit(np.concatenate(found).mean(axis=0))
-
-
-def _cut(stream, start, end):
-    """Yield the samples of a stream between two seconds."""
-    rate, position = AudioSettings.sample_rate_hz, 0
-    first, last = round(start * rate), round((end if end is not None else start + LONGEST_QUERY_SECONDS) * rate)
-    if not 0 <= first < last:
-        raise AudioError(f"no sound lasts from {start:g} to {end:g} s: begin at 0 or later, and end after that")
-    for block in stream:
-        yield block[max(0, first - position) : max(0, last - position)]
-        position += len(block)
-        if position >= last and end is not None:
-            return
-    if position <= first:
-        raise AudioError(f"{stream.name} ends at {position / rate:.1f} s, before {start:g} s")
-    if position > last:
-        raise AudioError(f"{stream.name} lasts longer than 10 minutes: say from when to when the example is")
