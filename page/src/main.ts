@@ -74,6 +74,7 @@ let turn = 0;
 async function answerTo(work: () => Promise<() => void>): Promise<void> {
   const mine = ++turn;
   try {
+    answerBox.hidden = true;
     say("One moment …");
     const show = await work();
     if (mine === turn) show();
@@ -163,7 +164,6 @@ function listen(): Promise<void> {
     started.busy = false;
     return () => {
       session = started;
-      answerBox.hidden = true;
       liveBox.hidden = false;
       byId("now").textContent = "Listening …";
       listenButton.textContent = "Stop";
