@@ -46,7 +46,7 @@ features: env ## compute data/features from the recordings (2 minutes)
 run: env ## execute the notebooks into build/, train the plain head for real, draw every figure anew
 	$(ESC50) run --retrain 04
 
-publish: env ## the same, and replace the committed notebooks, the plain head, README's tables and MODEL_CARD.md
+publish: env ## the same, and replace the committed notebooks, the plain head, README's and RESULTS.md's numbers, MODEL_CARD.md
 	$(ESC50) run --retrain 04 --publish
 	$(ESC50) export
 	$(ESC50) readme
@@ -66,7 +66,7 @@ reproduce: env ## everything from audio: features, every training, results, figu
 	$(ESC50) ship --model plain
 	$(ESC50) export
 	$(ESC50) timelines
-	$(ESC50) run --retrain 04 --retrain 07 --publish
+	$(ESC50) run --retrain 04 --retrain 05 --publish
 	$(ESC50) export
 	$(ESC50) readme
 
@@ -83,7 +83,7 @@ test: env browser lint ## run all tests, in the browser too, the notebooks by nb
 test-fast: env ## run the tests that need no browser, no notebook and little time (90 seconds at most)
 	$(PYTEST) -m 'not slow and not browser and not results'
 
-check-results: env ## compare committed results, README and MODEL_CARD.md with each other
+check-results: env ## compare committed results, README, RESULTS.md and MODEL_CARD.md with each other
 	$(PYTEST) -m results
 
 lint: env ## check style, format, types and which room imports which
@@ -105,10 +105,10 @@ app: env ## serve the app for the browser on http://127.0.0.1:7860
 lab: env ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks --ServerApp.tornado_settings="{'websocket_max_message_size': 268435456}"
 
-voila: env ## serve notebook 05's widget as a page of its own
-	cd notebooks && $(abspath $(BIN))/voila 05_predict.ipynb --Voila.tornado_settings="{'websocket_max_message_size': 268435456}"
+voila: env ## serve notebook 06's widget as a page of its own
+	cd notebooks && $(abspath $(BIN))/voila 06_predict.ipynb --Voila.tornado_settings="{'websocket_max_message_size': 268435456}"
 
-readme: env ## write the results tables into README.md, and MODEL_CARD.md
+readme: env ## write the numbers of README.md and RESULTS.md, and MODEL_CARD.md
 	$(ESC50) readme
 
 wheel: env ## build dist/esc50-*.whl, the runtime with its models

@@ -225,13 +225,16 @@ def run(names, retrain, publish, pairs):
         click.echo(line)
 
 
-@cli.command(short_help="Write README's tables and MODEL_CARD.md.")
+@cli.command(short_help="Write the numbers of README.md and RESULTS.md, and MODEL_CARD.md.")
 def readme():
-    """Write the tables between the markers of README.md, and MODEL_CARD.md, from the results."""
-    from esc50.reporting.model_card import update_model_card
-    from esc50.reporting.readme import update_readme
+    """Write what stands between the markers of README.md and RESULTS.md, and MODEL_CARD.md, from the results."""
+    from functools import partial
 
-    for name, update in {"README.md": update_readme, "MODEL_CARD.md": update_model_card}.items():
+    from esc50.reporting.model_card import update_model_card
+    from esc50.reporting.readme import DOCUMENTS, update_readme
+
+    updates = {name: partial(update_readme, name) for name in DOCUMENTS} | {"MODEL_CARD.md": update_model_card}
+    for name, update in updates.items():
         click.echo(f"{name} was brought up to date" if update() else f"{name} is up to date")
 
 

@@ -17,7 +17,7 @@ SCORE_OFFSET = 0.001  # of AudioSet's scores, before the logarithm
 UNMAPPED = 0.1  # in place of a score that AudioSet does not have
 TYPICAL = 4.0  # times the mean of a score over ESC-50's clips: what says nothing against a known class
 CUT = 4.0  # deviations
-NEIGHBOURS = 5  # by the mean over validation folds, one for all folds: see notebook 06
+NEIGHBOURS = 5  # by the mean over validation folds, one for all folds: see notebook 07
 
 
 class Neighbour(NamedTuple):

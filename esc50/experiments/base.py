@@ -34,8 +34,8 @@ PROTOCOLS = {
 class Model:
     """A name under which results are kept, and the rows of tables that it fills."""
 
-    title: str = ""  # in README's table of results; without one it is not there
-    idea: str = ""  # what is new in it, in README's table of ideas; without one it is not there
+    title: str = ""  # in RESULTS.md's table of models; without one it is not there
+    idea: str = ""  # what is new in it, in RESULTS.md's table of ideas; without one it is not there
     over: str = ""  # the model that the idea changes
     layers: tuple = ALL_LAYERS  # of YAMNet, joined
     n_frames: int = FRAMES  # vectors that stand for a clip in training and testing

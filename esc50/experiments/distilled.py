@@ -20,7 +20,7 @@ N_VIEWS = N_TAUGHT * (1 + PARTS)
 
 @dataclass(frozen=True)
 class DistillationSettings(HeadSettings):
-    """The head that learns from kernel ridge regression; fixed before the official folds were tested: notebook 07."""
+    """The head that learns from kernel ridge regression; fixed before the official folds were tested: notebook 05."""
 
     teacher: KernelRidgeSettings = kernel_ridge.SETTINGS
     input_dropout: float = 0.1

@@ -18,7 +18,7 @@ N_TRAINING = N_CLIPS * 4 // 5  # clips of four folds
 
 @dataclass(frozen=True)
 class KernelRidgeSettings:
-    """Kernel ridge regression on the maxima of clips: the middle of the grid of notebook 07."""
+    """Kernel ridge regression on the maxima of clips: the middle of the grid of notebook 05."""
 
     gamma: float = 0.35  # of the radial basis function, over the median squared distance of the training clips
     ridge: float = 0.02  # scikit-learn's alpha

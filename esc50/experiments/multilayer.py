@@ -26,7 +26,7 @@ ATTENTION_FILE = "attention.csv.gz"
 
 @dataclass(frozen=True)
 class MultilayerSettings(HeadSettings):
-    """The head on many layers of YAMNet and its training: see notebook 07."""
+    """The head on many layers of YAMNet and its training: see notebook 05."""
 
     epochs: int = 60
     batch_size: int = 128

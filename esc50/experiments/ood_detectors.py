@@ -1,6 +1,6 @@
 """Detectors of unknown classes: scores that are higher for the known, each from what one head knows.
 
-Their settings are those of their papers or, for k, of notebook 06: none was chosen on the benchmark's figures.
+Their settings are those of their papers or, for k, of notebook 07: none was chosen on the benchmark's figures.
 """
 
 from collections.abc import Callable

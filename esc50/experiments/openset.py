@@ -1,7 +1,7 @@
 """The open-set benchmark on ESC-50: which scores tell clips of classes that a head was never shown, and how well.
 
 For each official fold and each of five groups of ten classes, a head is trained on the other four folds without the
-group's classes, and the fold is scored: the group's clips are unknown, the rest known. See README for the protocol.
+group's classes, and the fold is scored: the group's clips are unknown, the rest known. See RESULTS.md for the protocol.
 """
 
 from pathlib import Path

@@ -1,14 +1,22 @@
-"""The README's tables: written from the results files, so that they cannot say anything else."""
+"""The numbers of README.md and RESULTS.md: written from the results files, so that they cannot say anything else."""
+
+import re
+import subprocess
+import sys
+import tomllib
 
 from esc50 import experiments
-from esc50.classifier.model_io import DEFAULT_MODEL
-from esc50.config import PROJECT_DIR, RESULTS_DIR, ResultsError, atomic_write
+from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
+from esc50.config import PACKAGED_MODELS, PROJECT_DIR, RESULTS_DIR, ResultsError, atomic_write
 from esc50.experiments import nested_cv, openset, trust_report
 from esc50.experiments.ablation import ablation
 from esc50.experiments.ood_detectors import DETECTORS
 from esc50.experiments.results import load_cross_validation, read_csv, read_json, summarise
 from esc50.experiments.robustness import load_robustness
+from esc50.experiments.shipping import RECIPES
 from esc50.experiments.wild import load_wild
+from esc50.reporting import literature
+from esc50.yamnet.runtime import YAMNET_FILE
 
 START, END = "<!-- {name}: written by `esc50 readme` -->", "<!-- end of {name} -->"
 FIGURES = "one network | seeds averaged: accuracy (95 %) | top-3 | macro-F1"
@@ -31,6 +39,66 @@ BENCH_ROWS = (  # what, measurement, key, format
     ("the environment that answers, MB on disk (0.1.0 had one for everything)", "environment", "mb", "{:.0f}"),
 )
 CHOSEN = "the network that each fold takes by validation on the others"
+EXAMPLE = ["predict", "--top", "3", "example:rain"]
+TRIED = "notebooks/06_predict.ipynb"  # what Colab and Binder open
+CI = "actions/workflows/checks.yml"
+
+
+def promise(*, folder=RESULTS_DIR):
+    """What the shipped model is good for, in three sentences."""
+    shipped = _one_network(RECIPES[DEFAULT_MODEL].experiment, folder)["accuracy"].mean()
+    wild, bench = load_wild(folder=folder)[0], read_json(folder / "benchmark.json")
+    accuracy, accepted = (wild["metrics"][key]["value"] for key in ("accuracy", "none_accepted"))
+    size = sum(len((PACKAGED_MODELS / name).read_bytes()) for name in (YAMNET_FILE, MODEL_REGISTRY[DEFAULT_MODEL]))
+    return (
+        f"It names **{100 * shipped:.1f} %** of ESC-50's clips correctly, each with a network that was not trained on "
+        f"the clip's recording; human listeners reached {literature.HUMANS.accuracy} %.\n"
+        f"On {wild['n_known']} recordings made by strangers it is right **{100 * accuracy:.1f} %** of the time, and it "
+        f"turns away {100 * (1 - accepted):.1f} % of {wild['n_none']} sounds that belong to no class.\n"
+        f"The model is {size / 1e6:.0f} MB and answers in {bench['answer']['now']['ms']:.0f} ms, without TensorFlow."
+    )
+
+
+def buttons(*, folder=RESULTS_DIR):
+    """Badges and links to try it, from the one address in pyproject.toml."""
+    project = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    urls, classifiers = project["urls"], " ".join(project["classifiers"])
+    repository, versions = urls["Repository"], sorted(re.findall(r"Python :: 3\.(\d+)", classifiers), key=int)
+    name = "/".join(repository.split("/")[-2:])  # owner/name
+    shields = {
+        f"licence-{project['license'].replace(' AND ', '%20and%20').replace('-', '--')}-blue": "LICENSE",
+        f"python-3.{versions[0]}%20to%203.{versions[-1]}-blue": "pyproject.toml",
+    }
+    links = {
+        "Try it in the browser": urls["Page"],
+        "Space": urls["Space"],
+        "Open in Colab": f"https://colab.research.google.com/github/{name}/blob/main/{TRIED}",
+        "Open in Binder": f"https://mybinder.org/v2/gh/{name}/main?urlpath=lab/tree/{TRIED}",
+        "Documentation": urls["Documentation"],
+    }
+    badges = [f"[![{_alt(shield)}](https://img.shields.io/badge/{shield})]({to})" for shield, to in shields.items()]
+    badges.append(f"[![tests]({repository}/{CI}/badge.svg)]({repository}/{CI})")
+    return " ".join(badges) + "\n\n" + " · ".join(f"[{title}]({url})" for title, url in links.items())
+
+
+def example(*, folder=RESULTS_DIR):
+    """The README's first command and what it prints."""
+    done = subprocess.run([sys.executable, "-m", "esc50", *EXAMPLE], capture_output=True, encoding="utf-8", check=True)
+    return f"```console\n$ esc50 {' '.join(EXAMPLE)}\n{done.stdout.rstrip()}\n```"
+
+
+def short_table(*, folder=RESULTS_DIR):
+    """Seven lines that place the shipped model."""
+    rows = [
+        f"human listeners (Piczak 2015) | {literature.HUMANS.accuracy} % | | ",
+        f"published: frozen YAMNet and an MLP (HEAR) | {literature.YAMNET_MLP.accuracy} % | | ",
+        _claim_row("VGG-like CNN, trained from scratch", _one_network("cnn_vgg", folder)),
+        _claim_row("the plain head on YAMNet's embedding", _one_network(RECIPES["plain"].experiment, folder)),
+        _claim_row("**the shipped model**", _one_network(RECIPES[DEFAULT_MODEL].experiment, folder)),
+        _claim_row(CHOSEN, _chosen_runs(folder)),
+        _strangers_row(load_wild(folder=folder)[0]),
+    ]
+    return _join_rows("one network, official 5 folds | accuracy | top-3 | macro-F1", rows)
 
 
 def results_table(*, folder=RESULTS_DIR):
@@ -50,14 +118,8 @@ def ablation_table(*, folder=RESULTS_DIR):
 
 def summary_table(*, folder=RESULTS_DIR):
     """What the project claims, for one network: mean ± standard deviation over seeds of the five folds' means."""
-    runs, rows = load_cross_validation(folder=folder), []
-    of_each = {title: runs[runs["model"] == model] for model, title in CLAIMS.items()}
-    of_each[CHOSEN] = nested_cv.runs_of_chosen(nested_cv.network_choices(folder=folder), folder=folder)
-    for title, own in of_each.items():
-        means = own.groupby("seed")[["accuracy", "top3_accuracy", "macro_f1"]].mean()
-        mean, sd = means.mean(), means.std()
-        shares = [f"{100 * mean[key]:.1f} ± {100 * sd[key]:.1f} %" for key in ("accuracy", "top3_accuracy")]
-        rows.append(f"{title} | {' | '.join(shares)} | {mean['macro_f1']:.3f} ± {sd['macro_f1']:.3f}")
+    of_each = {title: _one_network(model, folder) for model, title in CLAIMS.items()} | {CHOSEN: _chosen_runs(folder)}
+    rows = [_claim_row(title, runs) for title, runs in of_each.items()]
     return _join_rows("one network, frozen YAMNet | accuracy | top-3 | macro-F1", rows)
 
 
@@ -108,11 +170,12 @@ def formats_table(*, folder=RESULTS_DIR):
     return _join_rows(f"{head} | MB, YAMNet and head | ms for 5 s | MB of memory", rows)
 
 
-def update_readme(*, path=PROJECT_DIR / "README.md", folder=RESULTS_DIR):
-    """Write the tables between the README's markers; whether anything changed."""
+def update_readme(name="README.md", *, root=PROJECT_DIR, folder=RESULTS_DIR):
+    """Write what belongs between a document's markers; whether anything changed."""
+    path = root / name
     text = path.read_text(encoding="utf-8")
-    for name, table in TABLES.items():
-        text = replace_table(text, name, table(folder=folder))
+    for marker, write in DOCUMENTS[name].items():
+        text = replace_table(text, marker, write(folder=folder))
     return write_if_changed(path, text)
 
 
@@ -131,8 +194,37 @@ def replace_table(text, name, table):
     before, start, rest = text.partition(first)
     _, end, after = rest.partition(last)
     if not (start and end):
-        raise ResultsError(f"README.md lacks the markers {first} and {last}: put them where the table belongs")
+        raise ResultsError(f"the markers {first} and {last} are missing: put them where the table belongs")
     return f"{before}{first}\n{table}\n{last}{after}"
+
+
+def _alt(shield):
+    return shield.rsplit("-", 1)[0].replace("--", "_").replace("-", " ").replace("_", "-").replace("%20", " ")
+
+
+def _one_network(model, folder):
+    runs = load_cross_validation(folder=folder)
+    return runs[runs["model"] == model]
+
+
+def _chosen_runs(folder):
+    return nested_cv.runs_of_chosen(nested_cv.network_choices(folder=folder), folder=folder)
+
+
+def _claim_row(title, runs):
+    """Mean over folds, and over seeds with its standard deviation where there are several."""
+    means = runs.groupby("seed")[["accuracy", "top3_accuracy", "macro_f1"]].mean()
+    mean, sd = means.mean(), means.std()
+    spread = "{:.1f} ± {:.1f} %", "{:.3f} ± {:.3f}"
+    share, score = spread if len(means) > 1 else ("{:.1f} %", "{:.3f}")
+    figures = [share.format(100 * mean[key], 100 * sd[key]) for key in ("accuracy", "top3_accuracy")]
+    return f"{title} | {' | '.join(figures)} | {score.format(mean['macro_f1'], sd['macro_f1'])}"
+
+
+def _strangers_row(report):
+    right, top = (report["metrics"][key]["value"] for key in ("accuracy", "top3_accuracy"))
+    what = f"the shipped model on {report['n_known']} strangers' recordings of {report['n_classes']} classes"
+    return f"{what} | {100 * right:.1f} % | {100 * top:.1f} % | "
 
 
 def _join_rows(head, rows):
@@ -190,12 +282,15 @@ def _faults_row(table):
     return f"{what} | {', '.join(told)} | `esc50 robustness`"
 
 
-TABLES = {  # marker in the README -> what stands there
-    "summary": summary_table,
-    "results": results_table,
-    "ablation": ablation_table,
-    "measures": measures_table,
-    "openset": openset_table,
-    "bench": bench_table,
-    "formats": formats_table,
+DOCUMENTS = {  # file -> marker -> what stands there
+    "README.md": {"promise": promise, "buttons": buttons, "example": example, "short": short_table},
+    "RESULTS.md": {
+        "summary": summary_table,
+        "results": results_table,
+        "ablation": ablation_table,
+        "measures": measures_table,
+        "openset": openset_table,
+        "formats": formats_table,
+        "bench": bench_table,
+    },
 }

@@ -1,4 +1,4 @@
-"""Notebook 05 in a real browser: in JupyterLab and in Voila it runs, and its widget answers to an uploaded file."""
+"""Notebook 06 in a real browser: in JupyterLab and in Voila it runs, and its widget answers to an uploaded file."""
 
 import json
 import os
@@ -32,7 +32,7 @@ LAB_SETTINGS = {
 @pytest.fixture
 def folder(tmp_path):
     """A copy of the notebook that writes its figures elsewhere, and a sound to upload."""
-    notebook = nbformat.read(notebooks.find_notebook("05"), as_version=4)
+    notebook = nbformat.read(notebooks.find_notebook("06"), as_version=4)
     for cell in notebook.cells:
         cell.pop("outputs", None)
         if cell.cell_type == "code":
@@ -40,7 +40,7 @@ def folder(tmp_path):
     parameters = notebook.cells[1]
     assert 'figures_dir = "figures"' in parameters.source
     parameters.source = parameters.source.replace('figures_dir = "figures"', f"figures_dir = {str(tmp_path)!r}")
-    nbformat.write(notebook, tmp_path / "05_predict.ipynb")
+    nbformat.write(notebook, tmp_path / "06_predict.ipynb")
     soundfile.write(tmp_path / "my rain.wav", synthesis.example("rain"), RATE)
     (tmp_path / "notes.wav").write_text("not a sound at all")
     return tmp_path
@@ -165,7 +165,7 @@ def test_jupyterlab_runs_the_notebook_and_its_widget_answers(browser, folder, sc
     options.append(f"--ServerApp.tornado_settings={SOCKET_LIMIT}")
     with (
         serving("jupyterlab", *options, folder=folder, health="/api/status") as url,
-        page_at(browser, f"{url}/lab/tree/05_predict.ipynb") as page,
+        page_at(browser, f"{url}/lab/tree/06_predict.ipynb") as page,
     ):
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         page.get_by_text("Python 3 (ipykernel) | Idle").first.wait_for(state="attached")
@@ -177,7 +177,7 @@ def test_jupyterlab_runs_the_notebook_and_its_widget_answers(browser, folder, sc
 
 
 def test_voila_shows_the_notebook_as_a_page_and_its_widget_answers(browser, folder, screenshots):
-    options = ["05_predict.ipynb", f"--Voila.tornado_settings={SOCKET_LIMIT}", "--Voila.ip=127.0.0.1"]
+    options = ["06_predict.ipynb", f"--Voila.tornado_settings={SOCKET_LIMIT}", "--Voila.ip=127.0.0.1"]
     with serving("voila", *options, folder=folder, health="/healthcheck") as url, page_at(browser, url) as page:
         use_the_widget(page, folder, screenshots / "widget_voila.png")
         teach_a_class(page, folder, screenshots / "widget_teach.png")

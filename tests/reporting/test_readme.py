@@ -1,5 +1,6 @@
 import re
 import shutil
+import tomllib
 
 import numpy as np
 import pytest
@@ -10,22 +11,24 @@ from esc50.experiments import ablation, nested_cv, results
 from esc50.reporting import literature, readme
 
 README = PROJECT_DIR / "README.md"
+PARTS = [(name, marker) for name, parts in readme.DOCUMENTS.items() for marker in parts]
 
 
 @pytest.mark.results
-@pytest.mark.parametrize("name", readme.TABLES)
-def test_the_readme_says_what_the_results_say(name):
-    text = README.read_text(encoding="utf-8")
-    table = readme.TABLES[name]()
-    assert readme.replace_table(text, name, table) == text, "README is out of date: run `make readme`"
+@pytest.mark.parametrize(("name", "marker"), PARTS)
+def test_documents_say_what_the_results_say(name, marker):
+    text = (PROJECT_DIR / name).read_text(encoding="utf-8")
+    written = readme.DOCUMENTS[name][marker]()
+    assert readme.replace_table(text, marker, written) == text, f"{name} is out of date: run `make readme`"
 
 
 @pytest.mark.results
-def test_every_percentage_in_the_readme_outside_its_tables_has_a_source():
-    """Prose may cite published figures, but our own figures stand only in tables that are written from results."""
-    outside = README.read_text(encoding="utf-8")
-    for name in re.findall(r"<!-- end of (\w+) -->", outside):
-        outside = readme.replace_table(outside, name, "")
+@pytest.mark.parametrize("name", readme.DOCUMENTS)
+def test_every_percentage_outside_what_is_written_has_a_source(name):
+    """Prose may cite published figures, but our own figures stand only in what is written from results."""
+    outside = (PROJECT_DIR / name).read_text(encoding="utf-8")
+    for marker in re.findall(r"<!-- end of (\w+) -->", outside):
+        outside = readme.replace_table(outside, marker, "")
     outside = re.sub(r"```.*?```", "", outside, flags=re.DOTALL)  # what commands print
     published = [literature.PICZAK_CNN, literature.HUMANS, literature.YAMNET_MLP, *literature.BASELINES.values()]
     allowed = {figure.accuracy for figure in published} | {95.0, *literature.SEED_PRINTED["accuracy"], 80.0}
@@ -80,20 +83,31 @@ def test_a_gain_names_the_row_that_the_idea_changes(monkeypatch):
     assert lines[0].endswith("| – |")
 
 
-def test_the_readme_is_written_between_its_markers(tmp_path, monkeypatch):
-    monkeypatch.setattr(readme, "TABLES", {name: lambda *, folder, name=name: f"| {name} |" for name in "ab"})
+def test_a_document_is_written_between_its_markers(tmp_path, monkeypatch):
+    parts = {name: lambda *, folder, name=name: f"| {name} |" for name in "ab"}
+    monkeypatch.setattr(readme, "DOCUMENTS", {"README.md": parts})
     path = tmp_path / "README.md"
     markers = [(readme.START.format(name=name), readme.END.format(name=name)) for name in "ab"]
     path.write_text("\n".join(["before", *(f"{start}\nstale line\n{end}" for start, end in markers), "after\n"]))
-    assert readme.update_readme(path=path)
-    assert not readme.update_readme(path=path)
+    assert readme.update_readme(root=tmp_path)
+    assert not readme.update_readme(root=tmp_path)
     lines = path.read_text().splitlines()
     assert (lines[0], lines[2], lines[5], lines[7]) == ("before", "| a |", "| b |", "after")
 
 
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").split()) < 1_200
+
+
+def test_the_address_is_written_in_one_place():
+    project = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = readme.buttons()
+    assert all(url in text for url in project["urls"].values())
+
+
 def test_the_pictures_of_the_readme_exist():
-    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
-    assert len(pictures) >= 2
+    pictures = re.findall(r"!\[[^\]]*\]\(((?!http)[^)]+)\)", README.read_text(encoding="utf-8"))
+    assert pictures
     assert all((PROJECT_DIR / picture).is_file() for picture in pictures)
 
 
@@ -101,7 +115,7 @@ def test_a_readme_without_markers_is_left_alone(tmp_path):
     path = tmp_path / "README.md"
     path.write_text("no table here")
     with pytest.raises(ResultsError, match="markers"):
-        readme.update_readme(path=path)
+        readme.update_readme(root=tmp_path)
     assert path.read_text() == "no table here"
 
 
