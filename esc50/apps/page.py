@@ -51,13 +51,17 @@ def build_page(folder=PAGE_DIR):
     """
     from esc50.classifier.predict import SoundClassifier
 
-    npm, environment = find_npm()
+    install_packages()
+    write_assets(SoundClassifier.load(), ASSETS_DIR)
+    _run_npm("run", "build", "--", "--outDir", str(Path(folder).resolve()))
+    return Path(folder)
+
+
+def install_packages():
+    """Install what package-lock.json names, unless that has been done; needs the npm registry."""
     installed, lock = SOURCE_DIR / "node_modules" / ".package-lock.json", SOURCE_DIR / "package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        _run([*npm, "ci", "--prefer-offline"], environment)
-    write_assets(SoundClassifier.load(), ASSETS_DIR)
-    _run([*npm, "run", "build", "--", "--outDir", str(Path(folder).resolve())], environment)
-    return Path(folder)
+        _run_npm("ci", "--prefer-offline")
 
 
 def find_npm():
@@ -179,9 +183,9 @@ def _scene():
     return np.concatenate([pause if name is None else synthesis.example(name) for name in SCENE])
 
 
-def _run(command, environment):
-    done = subprocess.run(
-        command, cwd=SOURCE_DIR, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def _run_npm(*arguments):
+    npm, environment = find_npm()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run([*npm, *arguments], cwd=SOURCE_DIR, env=environment, **pipes)
     if done.returncode:
-        raise ResultsError(f"the page could not be built; {' '.join(command[-4:])} says:\n{done.stdout[-2000:]}")
+        raise ResultsError(f"`npm {' '.join(arguments[:2])}` failed in {SOURCE_DIR}: {done.stdout[-2000:].strip()}")

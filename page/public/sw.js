@@ -1,19 +1,18 @@
 // Keeps every file of the page for use without a network, and gives the headers that let WebAssembly use threads.
 
 const FILES = new Map(__FILES__); // name to hash, by vite.config.ts
-const CACHE = "esc50-page";
+const CACHE = "esc50-page"; // src/worker.ts puts the model there
 const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 const scope = self.registration.scope;
 
-const keyOf = (name) => `${scope}${name}?${FILES.get(name)}`;
+const keyOf = (name) => (name.startsWith("assets/") ? scope + name : `${scope}${name}?${FILES.get(name)}`);
 const nameOf = (url) => url.slice(scope.length).split(/[?#]/)[0] || "index.html";
 
 async function fill() {
   const cache = await caches.open(CACHE);
   const missing = await Promise.all([...FILES.keys()].map(async (name) => (await cache.match(keyOf(name))) || name));
   for (const name of missing.filter((each) => typeof each === "string")) {
-    // A name in assets/ holds a hash, so that what the page has loaded already is still right.
-    const response = await fetch(`${scope}${name}`, { cache: name.startsWith("assets/") ? "force-cache" : "no-cache" });
+    const response = await fetch(scope + name, { cache: name.startsWith("assets/") ? "default" : "no-cache" });
     if (!response.ok) throw new Error(`${name}: ${response.status}`);
     await cache.put(keyOf(name), response);
   }

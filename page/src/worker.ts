@@ -56,8 +56,7 @@ const loaded: number[] = [];
 
 /** Load and unzip, with the progress of all files together. */
 async function unpack(url: string): Promise<ArrayBuffer> {
-  const response = await fetch(url);
-  if (!response.ok || !response.body) throw new Error(`${url}: ${response.status}`);
+  const response = await load(url);
   const [index, total] = [n_loading++, Number(response.headers.get("Content-Length"))];
   let n_read = 0;
   const watched = response.body.pipeThrough(
@@ -71,6 +70,16 @@ async function unpack(url: string): Promise<ArrayBuffer> {
     }),
   );
   return new Response(watched.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
+
+/** From where the service worker keeps all, or to there, so that nothing large is loaded twice. */
+async function load(url: string): Promise<Response & { body: ReadableStream<Uint8Array<ArrayBuffer>> }> {
+  const cache = await self.caches?.open("esc50-page").catch(() => null);
+  const found = await cache?.match(url);
+  const response = found ?? (await fetch(url));
+  if (!response.ok || !response.body) throw new Error(`${url}: ${response.status}`);
+  if (!found) cache?.put(url, response.clone()).catch(() => {}); // where there is no room, it goes without
+  return response as Response & { body: ReadableStream<Uint8Array<ArrayBuffer>> };
 }
 
 /** The lower bytes came first, then the higher ones. */
