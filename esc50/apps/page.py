@@ -89,7 +89,7 @@ def write_assets(classifier, folder):
     (folder / "runtime.bin").write_bytes(gzip.compress(RUNTIME_FILE.read_bytes(), 9, mtime=0))
     text = json.dumps(model_facts(classifier), ensure_ascii=False, separators=(",", ":"))
     (folder / "model.json").write_text(text, encoding="utf-8")
-    sounds = {name: synthesis.example(name) for name in EXAMPLES} | {"scene": _scene()}
+    sounds = {name: synthesis.example(name) for name in EXAMPLES} | {"several_sounds": _scene()}
     for name, waveform in sounds.items():
         soundfile.write(folder / f"{name}.mp3", waveform, RATE_HZ, subtype="MPEG_LAYER_III")
 

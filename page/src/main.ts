@@ -244,8 +244,7 @@ document.ondrop = (event) => {
 
 for (const [path, url] of Object.entries(EXAMPLES)) {
   const name = path.split("/").pop()!;
-  const label = name === "scene.mp3" ? "half a minute" : name.replace(".mp3", "").replaceAll("_", " ");
-  const button = element("button", { type: "button" }, label);
+  const button = element("button", { type: "button" }, name.replace(".mp3", "").replaceAll("_", " "));
   button.onclick = async () => void classifyFile(await (await fetch(url)).blob(), name);
   byId("examples").append(button);
 }
