@@ -299,6 +299,18 @@ def space(output):
     click.echo(f"wrote {write_space(output)}")
 
 
+@cli.command(extra="test", short_help="Build the static page.")
+@click.option("--output", type=FOLDER, default=BUILD_DIR / "page", help="Folder to write; what is in it is replaced.")
+def page(output):
+    """Build the page that classifies sounds in the browser, as a folder that any web server can serve.
+
+    Needs Node.js, which comes with the extra "test", and on the first call the npm registry.
+    """
+    from esc50.apps.page import build_page
+
+    click.echo(f"wrote {build_page(output)}")
+
+
 def _literal(text):
     import ast
 

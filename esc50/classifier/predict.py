@@ -504,7 +504,7 @@ class SoundClassifier:
                 is_known=is_known,
                 is_silent=sound.is_silent,
                 audioset_top=(self.yamnet.class_names[loudest], scores[loudest]),
-                is_class=bool(self._audioset_matrix[loudest].any()),
+                is_class=bool(self.audioset_matrix[loudest].any()),
             ),
             vectors=vectors,
             classifier=self,
@@ -575,7 +575,8 @@ class SoundClassifier:
         return self.head(vectors)
 
     @cached_property
-    def _audioset_matrix(self):
+    def audioset_matrix(self) -> np.ndarray:
+        """1 where one of AudioSet's classes means one of the model's own classes, (521, n_classes)."""
         return audioset_matrix(self.class_names[: self.base_head.n_classes], self.yamnet.class_names)
 
     def _reaches_own(self, vectors, active, pooled):
@@ -596,7 +597,7 @@ class SoundClassifier:
         evidence = Evidence(logits, counted, pooled, similarity, self.reference.targets, rule=rule)
         if not self.takes_scores:
             return evidence
-        return replace(evidence, audioset=taken[..., :N_AUDIOSET_CLASSES].max(axis=1), matrix=self._audioset_matrix)
+        return replace(evidence, audioset=taken[..., :N_AUDIOSET_CLASSES].max(axis=1), matrix=self.audioset_matrix)
 
 
 def warm_up(classifier):
