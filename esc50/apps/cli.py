@@ -113,17 +113,19 @@ def nested_cv(kind):
 
 
 @cli.command(short_help="Audit the protocol or the labels.")
-@click.argument("what", type=click.Choice(["protocol", "labels"]))
+@click.argument("what", type=click.Choice(["protocol", "labels", "costs"]))
 def audit(what):
-    """Measure what shortcuts in the protocol are worth, or list clips of ESC-50 that are worth a listen.
+    """Measure what shortcuts in the protocol are worth, which clips are worth a listen, or what an answer costs.
 
-    WHAT is "protocol" (data/results/protocol_audit.csv; a hundred small trainings, a call that was stopped goes on) or
-    "labels" (data/results/label_audit.csv; needs the recordings).
+    WHAT is "protocol" (data/results/protocol_audit.csv; two hundred small trainings, a call that was stopped goes on),
+    "labels" (data/results/label_audit.csv; needs the recordings) or "costs" (data/results/costs.csv).
     """
-    from esc50.experiments import label_audit, protocol_audit
+    from esc50.experiments import ablation, label_audit, protocol_audit
 
-    module = {"protocol": protocol_audit, "labels": label_audit}[what]
-    click.echo(f"wrote {module.save(module.measure())}")
+    module = {"protocol": protocol_audit, "labels": label_audit, "costs": ablation}[what]
+    click.echo(
+        f"wrote {module.save_costs(module.measure_costs()) if what == 'costs' else module.save(module.measure())}"
+    )
 
 
 @cli.command(short_help="Measure calibration and rejection.")

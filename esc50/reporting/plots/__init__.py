@@ -6,6 +6,7 @@ A module is imported when one of its names is first asked for: the app draws no 
 from importlib import import_module
 
 _NAMES = {
+    "audits": "plot_pareto plot_shortcuts",
     "events": "plot_events plot_timeline",
     "evaluation": "plot_evaluation",
     "explanation": "plot_explanation",
