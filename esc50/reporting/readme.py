@@ -184,10 +184,11 @@ def stores_table(*, folder=RESULTS_DIR):
     """What stores cost and give."""
     rows = [
         f"{row.store} | {row.build_seconds:.0f} ({row.build_cpu_seconds:.0f}) | {row.open_seconds:.1f} | "
-        f"{row.p50_ms:.0f} | {row.p99_ms:.0f} | {row.cpu_ms:.0f} | {row.recall_at_10:.3f} | {row.disk_mb:.0f} | {row.after_kill}"
+        f"{row.p50_ms:.0f} ({row.cpu_ms:.0f}) | {row.p99_ms:.0f} | {row.recall_at_10:.3f} | {row.disk_mb:.0f} | "
+        f"{row.after_kill}"
         for row in read_csv(folder / "stores.csv").itertuples()
     ]
-    head = "store | build, s (of processors) | open, s | p50, ms | p99, ms | of processors, ms | recall at 10"
+    head = "store | build, s (of processors) | open, s | p50, ms (of processors) | p99, ms | recall at 10"
     return _join_rows(f"{head} | disk, MB | left by a killed writer", rows)
 
 
