@@ -103,7 +103,7 @@ def test_no_recording_and_no_folder(tmp_path, path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 def test_a_name_that_is_no_text_does_not_stop_the_rest(folder, path, cluster):
-    os.rename(os.fsencode(folder / "rain.wav"), os.fsencode(folder) + b"/\xff.wav")
+    (folder / "rain.wav").rename(os.fsdecode(os.fsencode(folder) + b"/\xff.wav"))
     report = index([folder], path, scheduler=cluster)
     assert report.n_done == 3
     assert [*report.unreadable.values()] == [f"'{folder}/\\udcff.wav' has a name that is not UTF-8: rename it"]
