@@ -2,7 +2,7 @@ import json
 
 import pytest
 import soundfile
-from classifier.test_teaching import whistle
+from classifier.test_own_classes_taught import whistle
 from click.testing import CliRunner
 
 from esc50.apps.cli import cli
