@@ -99,16 +99,33 @@ def train(names):
 
 
 @cli.command(short_help="Validate choices inside the training folds.")
-@click.argument("kind", type=click.Choice(["heads", "layers", "kernel_ridge"]), default="heads")
+@click.argument("kind", type=click.Choice(["heads", "layers", "kernel_ridge", "pooled"]), default="heads")
 def nested_cv(kind):
     """Validate choices inside each official fold's training folds, and write data/results/nested_cv_KIND.csv.
 
     KIND is "heads" (the settings of notebook 04's heads, by default), "layers" (which of YAMNet's: 50 trainings) or
-    "kernel_ridge" (kernel ridge regression and what is distilled from it).
+    "kernel_ridge" (kernel ridge regression and what is distilled from it), or "pooled" (it on richer poolings and
+    averages over views).
     """
     from esc50.experiments import nested_cv
 
     click.echo(nested_cv.choices(nested_cv.validate(kind)).to_string(index=False))
+
+
+@cli.command(short_help="Audit the protocol or the labels.")
+@click.argument("what", type=click.Choice(["protocol", "labels", "costs"]))
+def audit(what):
+    """Measure what shortcuts in the protocol are worth, which clips are worth a listen, or what an answer costs.
+
+    WHAT is "protocol" (data/results/protocol_audit.csv; two hundred small trainings, a call that was stopped goes on),
+    "labels" (data/results/label_audit.csv; needs the recordings) or "costs" (data/results/costs.csv).
+    """
+    from esc50.experiments import ablation, label_audit, protocol_audit
+
+    module = {"protocol": protocol_audit, "labels": label_audit, "costs": ablation}[what]
+    click.echo(
+        f"wrote {module.save_costs(module.measure_costs()) if what == 'costs' else module.save(module.measure())}"
+    )
 
 
 @cli.command(short_help="Measure calibration and rejection.")
@@ -166,6 +183,24 @@ def openset(scores):
 
     summary = openset.run_benchmark() if scores is None else openset.compare_detector(scores)
     click.echo(openset.format_summary(summary).to_string())
+
+
+@cli.command(short_help="Measure which vectors find sounds best.")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="Further recordings among which sounds are looked for, in the folder audio beside it.",
+)
+def retrieval(labels):
+    """Measure which vectors find sounds best, and write data/results/retrieval.csv and the projection of `esc50 index`.
+
+    Needs the recordings, unless their features are in data/features from an earlier call, and ten minutes.
+    """
+    from esc50.experiments import retrieval
+
+    retrieval.save_projection()
+    click.echo(retrieval.run_retrieval(labels).to_string())
 
 
 @cli.command(short_help="Measure how classes of one's own are learnt.")
@@ -264,6 +299,18 @@ def space(output):
     from esc50.apps.space import write_space
 
     click.echo(f"wrote {write_space(output)}")
+
+
+@cli.command(extra="test", short_help="Build the static page.")
+@click.option("--output", type=FOLDER, default=BUILD_DIR / "page", help="Folder to write; what is in it is replaced.")
+def page(output):
+    """Build the page that classifies sounds in the browser, as a folder that any web server can serve.
+
+    Needs Node.js, which comes with the extra "test", and on the first call the npm registry.
+    """
+    from esc50.apps.page import build_page
+
+    click.echo(f"wrote {build_page(output)}")
 
 
 def _literal(text):

@@ -16,12 +16,38 @@ NO_ARTICLE = (
 )
 
 
+SENTENCES = {  # with fields to fill in; the page in the browser fills in the same
+    "silent": "Nothing to hear: the recording is silent.",
+    "none": "None of the {n_classes} classes{joint} YAMNet itself hears: {heard}.",
+    "known": "This sounds like {best}.",
+    "guess": "This may be {best} or {second}.",
+    "others": "{share} of 100 sounds that the model knows",
+    "set_of_many": "One of {n_classes} classes, {sure}: {named} and {n_more} more.",
+    "set": "{named} or {last}, {sure} it is one of these.",
+    "set_of_one": "{last}, at least {sure}.",
+    "top": "Most probable of the {n_classes} classes",
+    "top_of_none": "If it had to be one of the {n_classes}",
+    "no_event": "None of the {n_classes} classes was found in {length}.",
+    "no_known_event": "None of the {n_classes} classes: {unknown} in {length} {are} too unlike them.",
+    "events": "{known} in {length}: {listed}.",
+    "other_events": " {others} {are} none of the {n_classes} classes.",
+    "as_one_sound": "As one sound: {sentence}",
+    "unknown_event": "none of these ({name}?)",
+    "is_silent": "The sound is silent: its probabilities mean nothing.",
+    "is_short": "The sound lasts only {seconds} s: silence was added, up to {least} s.",
+    "is_clipped": "The recording was too loud: {percent} % of its samples are clipped, or over full scale.",
+    "is_beyond_scale": "The sound reaches {peak} times full scale: it is played at a lower level.",
+    "is_quiet": "The sound is very quiet: it stays {decibel} dB below full scale.",
+    "is_opposite_phase": "Its channels are in opposite phase: the loudest one is used.",
+    "low_rate": "Nothing above {half} Hz is in the sound: it was sampled at {rate} Hz.",
+}
+FAULTS = ("is_silent", "is_short", "is_clipped", "is_beyond_scale", "is_quiet", "is_opposite_phase")
 PROPER = ("Carnatic", "Christian", "Christmas", "French", "Hammond", "Middle Eastern")  # at the start of a name
 REASONS = {  # by the score in which a sound is most unlike the known ones
     "max_probability": "No class stands out: the network is surer of its answer for {others}.",
     "energy": "The network finds little in it that speaks for any class: it finds more in {others}.",
     "neighbours": (
-        "The nearest of {n_clips:,} training clips is {nearest}, and it is not near: {others} are nearer to theirs."
+        "The nearest of {n_clips} training clips is {nearest}, and it is not near: {others} are nearer to theirs."
     ),
     "class_neighbours": (
         "None of the training clips of the likeliest class, {best}, is near: {others} are nearer to those of their "
@@ -64,24 +90,31 @@ def say_verdict(names, probabilities, *, is_known, is_silent, audioset_top, is_c
     """
     first, second = np.argsort(-probabilities, kind="stable")[:2]
     if is_silent:
-        return "Nothing to hear: the recording is silent."
+        return SENTENCES["silent"]
     if not is_known:
-        joint = ", though" if is_class else "."
-        return f"None of the {len(names)} classes{joint} YAMNet itself hears: {audioset_label(*audioset_top)}."
+        facts = {"joint": ", though" if is_class else ".", "heard": audioset_label(*audioset_top)}
+        return SENTENCES["none"].format(n_classes=len(names), **facts)
     best = f"{with_article(names[first])} ({100 * probabilities[first]:.0f} %)"
     if probabilities[first] >= GUESS_BELOW:
-        return f"This sounds like {best}."
-    return f"This may be {best} or {with_article(names[second])} ({100 * probabilities[second]:.0f} %)."
+        return SENTENCES["known"].format(best=best)
+    other = f"{with_article(names[second])} ({100 * probabilities[second]:.0f} %)"
+    return SENTENCES["guess"].format(best=best, second=other)
 
 
 def audioset_label(name, score):
     """One of AudioSet's classes as it stands in a sentence, with YAMNet's score: "speech (0.93)"."""
-    return f"{name if name.startswith(PROPER) else name[0].lower() + name[1:]} ({score:.2f})"
+    return f"{audioset_name(name)} ({score:.2f})"
 
 
-def say_why(score, share, **facts):
+def audioset_name(name):
+    """The same without a score."""
+    return name if name.startswith(PROPER) else name[0].lower() + name[1:]
+
+
+def say_why(score, share, *, n_clips, **facts):
     """Say why a sound is none of the classes: `share` of the known sounds are above it in this score."""
-    return REASONS[score].format(others=f"{100 * share:.0f} of 100 sounds that the model knows", **facts)
+    others = SENTENCES["others"].format(share=f"{100 * share:.0f}")
+    return REASONS[score].format(others=others, n_clips=f"{n_clips:,}", **facts)
 
 
 def say_set(names, coverage):
@@ -91,15 +124,16 @@ def say_set(names, coverage):
     """
     sure, named = f"{100 * coverage:.3g} % sure", [with_article(name) for name in names[:MOST_NAMED]]
     if len(names) > MOST_NAMED:
-        return f"One of {len(names)} classes, {sure}: {', '.join(named)} and {len(names) - MOST_NAMED} more."
+        facts = {"n_classes": len(names), "named": ", ".join(named), "n_more": len(names) - MOST_NAMED}
+        return SENTENCES["set_of_many"].format(sure=sure, **facts)
     *first, last = named
-    text = f"{', '.join(first)} or {last}, {sure} it is one of these." if first else f"{last}, at least {sure}."
+    text = SENTENCES["set" if first else "set_of_one"].format(named=", ".join(first), last=last, sure=sure)
     return text[0].upper() + text[1:]
 
 
 def top_heading(n_classes, *, is_known):
     """What stands above the most probable classes."""
-    return f"Most probable of the {n_classes} classes" if is_known else f"If it had to be one of the {n_classes}"
+    return SENTENCES["top" if is_known else "top_of_none"].format(n_classes=n_classes)
 
 
 def group_by_theme(metadata):
@@ -131,17 +165,18 @@ def say_timeline(events, *, seconds, n_classes, is_silent=False):
         0:31, siren for 0:20, wind for 0:11 and 9 other classes."
     """
     if is_silent:
-        return "Nothing to hear: the recording is silent."
+        return SENTENCES["silent"]
     known = [event for event in events if event.is_known]
     n_unknown = len(events) - len(known)
-    length, classes, are = minutes(seconds), f"the {n_classes} classes", "is" if n_unknown == 1 else "are"
+    facts = {"n_classes": n_classes, "length": minutes(seconds), "are": "is" if n_unknown == 1 else "are"}
     if not events:
-        return f"None of {classes} was found in {length}."
+        return SENTENCES["no_event"].format(**facts)
     if not known:
-        return f"None of {classes}: {_count(n_unknown, 'sound')} in {length} {are} too unlike them."
+        return SENTENCES["no_known_event"].format(unknown=_count(n_unknown, "sound"), **facts)
     listed = _list_events(known) if len(known) <= MOST_LISTED else _list_classes(known)
-    others = f" {_count(n_unknown, 'other')} {are} none of {classes}."
-    return f"{_count(len(known), 'sound')} in {length}: {listed}.{others if n_unknown else ''}"
+    told = SENTENCES["events"].format(known=_count(len(known), "sound"), listed=listed, **facts)
+    others = SENTENCES["other_events"].format(others=_count(n_unknown, "other"), **facts)
+    return told + others * (n_unknown > 0)
 
 
 def minutes(seconds):
@@ -153,7 +188,7 @@ def minutes(seconds):
 
 def say_second(as_one_sound):
     """What is said of a long recording as one sound, where it comes second to its timeline."""
-    return f"As one sound: {as_one_sound[0].lower()}{as_one_sound[1:]}"
+    return SENTENCES["as_one_sound"].format(sentence=f"{as_one_sound[0].lower()}{as_one_sound[1:]}")
 
 
 def with_article(name):
@@ -165,7 +200,7 @@ def with_article(name):
 
 def event_label(name, *, is_known):
     """An event of a timeline where there is no room for a sentence: the class, or ``none of these (clock alarm?)``."""
-    return name if is_known else f"none of these ({class_label(name)}?)"
+    return name if is_known else SENTENCES["unknown_event"].format(name=class_label(name))
 
 
 def describe_sound(facts):
@@ -197,22 +232,15 @@ def list_faults(sound):
     if sound.n_damaged:
         places = f"{sound.n_damaged} places" if sound.n_damaged > 1 else "one place"
         yield f"The recording is damaged at {places}: what cannot be decoded is left out."
-    if sound.is_silent:
-        yield "The sound is silent: its probabilities mean nothing."
-    if sound.is_short:
-        yield f"The sound lasts only {found}: silence was added, up to {YamnetSettings().min_waveform_seconds} s."
-    if sound.is_clipped:
-        clipped = f"{100 * sound.clipped_fraction:.1f} %"
-        yield f"The recording was too loud: {clipped} of its samples are clipped, or over full scale."
-    if sound.is_beyond_scale:
-        yield f"The sound reaches {sound.peak:.3g} times full scale: it is played at a lower level."
-    if sound.is_quiet:
-        yield f"The sound is very quiet: it stays {-20 * np.log10(sound.peak):.0f} dB below full scale."
-    if sound.is_opposite_phase:
-        yield "Its channels are in opposite phase: the loudest one is used."
     rate = sound.source_sample_rate_hz
+    facts = {"seconds": f"{sound.duration_seconds:.2f}", "least": YamnetSettings().min_waveform_seconds}
+    facts |= {"percent": f"{100 * sound.clipped_fraction:.1f}", "peak": f"{sound.peak:.3g}"}
+    facts |= {"decibel": f"{-20 * np.log10(max(sound.peak, 1e-9)):.0f}", "half": f"{rate / 2:g}", "rate": f"{rate:g}"}
+    for fault in FAULTS:
+        if getattr(sound, fault):
+            yield SENTENCES[fault].format(**facts)
     if rate < sound.sample_rate_hz:
-        yield f"Nothing above {rate / 2:g} Hz is in the sound: it was sampled at {rate:g} Hz."
+        yield SENTENCES["low_rate"].format(**facts)
 
 
 def _list_events(events):

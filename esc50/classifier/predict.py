@@ -20,8 +20,8 @@ from esc50.classifier.pooling import maximum_of_vectors, pool_clips, temper
 from esc50.classifier.prediction_sets import DEFAULT_COVERAGE, prediction_set
 from esc50.classifier.timeline import TIMELINE_FROM_SECONDS, Timeline, timeline_of
 from esc50.classifier.whitening import KnownClips
-from esc50.config import ALL_LAYERS, AudioError, AudioSettings, TeachingError, YamnetSettings
-from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, columns_of, layer_sizes
+from esc50.config import AudioError, AudioSettings, TeachingError, YamnetSettings
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES
 from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames, check_waveform, equally_long
 from esc50.yamnet.runtime import YamnetRuntime, load_runtime
 
@@ -438,7 +438,7 @@ class SoundClassifier:
         np.ndarray, shape (n_frames, size)
             As `embed` gives them.
         """
-        return self._columns(self.yamnet.embed(waveform, with_scores=self.takes_scores))
+        return self.yamnet.embed(waveform, layers=self.metadata["layers"])
 
     def embed_batch(self, waveforms) -> np.ndarray:
         """Make the vectors of many equally long waveforms.
@@ -459,7 +459,7 @@ class SoundClassifier:
             There is no waveform, or one that `embed` would refuse.
         """
         levelled = map(self.set_level, equally_long(waveforms))
-        return self._columns(self.yamnet.embed_batch(levelled, with_scores=self.takes_scores))
+        return self.yamnet.embed_batch(levelled, layers=self.metadata["layers"])
 
     def predict(self, source, *, sample_rate_hz: float | None = None) -> Prediction:
         """Classify one sound.
@@ -483,8 +483,9 @@ class SoundClassifier:
         """
         sound = load_sound(source, sample_rate_hz=sample_rate_hz)
         levelled = self.set_level(sound.waveform)
-        every, log_mel = self.yamnet.embed_with_log_mel(levelled, with_scores=True)
-        vectors = self._columns(every if self.takes_scores else every[:, N_AUDIOSET_CLASSES:])  # (n_frames, size)
+        layers = (SCORES, *(layer for layer in self.metadata["layers"] if layer != SCORES))
+        every, log_mel = self.yamnet.embed_with_log_mel(levelled, layers=layers)
+        vectors = every if self.takes_scores else every[:, N_AUDIOSET_CLASSES:]  # (n_frames, size)
         [scores] = maximum_of_vectors(every[np.newaxis, :, :N_AUDIOSET_CLASSES], active_frames(every)[np.newaxis])
         judgement = self.judge(vectors)
         is_known, names = judgement.is_known and not sound.is_silent, self.class_names
@@ -503,7 +504,7 @@ class SoundClassifier:
                 is_known=is_known,
                 is_silent=sound.is_silent,
                 audioset_top=(self.yamnet.class_names[loudest], scores[loudest]),
-                is_class=bool(self._audioset_matrix[loudest].any()),
+                is_class=bool(self.audioset_matrix[loudest].any()),
             ),
             vectors=vectors,
             classifier=self,
@@ -573,16 +574,9 @@ class SoundClassifier:
         """
         return self.head(vectors)
 
-    def _columns(self, vectors):
-        """Those of the layers that the head takes."""
-        layers = list(self.metadata["layers"])
-        every = (SCORES, *ALL_LAYERS) if self.takes_scores else ALL_LAYERS
-        if layers == list(every[-len(layers) :]):
-            return vectors[..., -sum(layer_sizes(layers)) :]
-        return vectors[..., columns_of(layers, among=every)]
-
     @cached_property
-    def _audioset_matrix(self):
+    def audioset_matrix(self) -> np.ndarray:
+        """1 where one of AudioSet's classes means one of the model's own classes, (521, n_classes)."""
         return audioset_matrix(self.class_names[: self.base_head.n_classes], self.yamnet.class_names)
 
     def _reaches_own(self, vectors, active, pooled):
@@ -603,7 +597,7 @@ class SoundClassifier:
         evidence = Evidence(logits, counted, pooled, similarity, self.reference.targets, rule=rule)
         if not self.takes_scores:
             return evidence
-        return replace(evidence, audioset=taken[..., :N_AUDIOSET_CLASSES].max(axis=1), matrix=self._audioset_matrix)
+        return replace(evidence, audioset=taken[..., :N_AUDIOSET_CLASSES].max(axis=1), matrix=self.audioset_matrix)
 
 
 def warm_up(classifier):

@@ -93,8 +93,8 @@ def index(
     StoreError
         There is no recording, no scheduler, or no room; or the store is of another model, or cannot be written.
     """
-    target, report = Store.create(store), IndexReport()
-    found = find_recordings(folders)
+    found, report = find_recordings(folders), IndexReport()
+    target = Store.create(absolute(store))  # workers have other folders to begin with
     todo, gone = compare(found, target.files().to_pylist(), folders)
     report.n_unchanged = len(found) - len(todo)
     for row in gone:

@@ -25,7 +25,7 @@ from esc50.library.vectors import WindowSettings, load_projection
 
 COMPRESSION = {"compression": "zstd"}
 VERSION = 1  # of the form of stores
-SETTINGS_FILE = "esc50-store.json"
+SETTINGS_FILE = "_esc50.json"  # readers of Parquet pass over names that begin so
 PARTS, SEALED = "part", "sealed"  # how names of files begin: of one recording, or of many
 SEAL_PARTS, SEAL_ROWS = 500, 50_000  # parts of single recordings that are joined at once, or their rows
 DONE, UNREADABLE, DELETED = "done", "unreadable", "deleted"  # states of recordings
@@ -70,7 +70,7 @@ class Store:
         StoreError
             There is none, or it is of another version or another model.
         """
-        filesystem, folder = _locate(path)
+        filesystem, folder = _locate(absolute(path))
         try:
             with filesystem.open_input_stream(f"{folder}/{SETTINGS_FILE}") as file:
                 settings = json.loads(file.read())
@@ -85,7 +85,7 @@ class Store:
     @classmethod
     def create(cls, path: str | os.PathLike, *, classifier: SoundClassifier | None = None) -> "Store":
         """Open a store, or make it where there is none; otherwise as `open`."""
-        filesystem, folder = _locate(path)
+        filesystem, folder = _locate(absolute(path))
         if filesystem.get_file_info(f"{folder}/{SETTINGS_FILE}").type == fs.FileType.NotFound:
             store = cls(path, {}, filesystem=filesystem, folder=folder, classifier=classifier)
             with store._write(SETTINGS_FILE) as file:
@@ -299,15 +299,18 @@ def _part_name(file):
 
 
 def absolute(path):
-    """A path from the root on; links stay as they are."""
-    return os.path.abspath(path)  # noqa: PTH100  (resolve follows links)
+    """A path from the root on, where it is no address; links stay as they are."""
+    path = os.fspath(path)
+    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100  (resolve follows links)
 
 
 def _locate(path):
     """File system and folder in it."""
-    if "://" in os.fspath(path):
-        return fs.FileSystem.from_uri(os.fspath(path))
-    return fs.LocalFileSystem(), absolute(path)
+    try:
+        filesystem, folder = fs.FileSystem.from_uri(path) if "://" in path else (fs.LocalFileSystem(), path)
+    except pa.ArrowInvalid as error:
+        raise StoreError(f"{path} is no address of an object store: {_reason(error)}") from error
+    return filesystem, folder
 
 
 def _find_counting(tables):

@@ -12,8 +12,8 @@ from esc50.audio.streams import SoundStream
 from esc50.classifier.pooling import frame_mask, pool_clips, temper
 from esc50.classifier.predict import SoundClassifier
 from esc50.classifier.timeline import FRAME_SECONDS, HOP_SECONDS, TimelineSettings, embed_stream
-from esc50.config import YamnetSettings
-from esc50.yamnet.architecture import N_AUDIOSET_CLASSES
+from esc50.config import ALL_LAYERS
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, layer_sizes
 from esc50.yamnet.frames import active_frames
 
 PROJECTION_FILE = Path(__file__).with_name("projection.npz")  # made by `esc50 retrieval`
@@ -28,6 +28,11 @@ class WindowSettings:
 
     n_frames: int = 5  # of YAMNet, 0.96 s each: 2.88 s
     hop_frames: int = 3  # 1.44 s
+
+    @property
+    def seconds(self) -> float:
+        """Length of a window."""
+        return FRAME_SECONDS + (self.n_frames - 1) * HOP_SECONDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +88,10 @@ def cut_windows(blocks, *, settings=WindowSettings()):
         yield first, waiting[np.newaxis]
 
 
-def project(embeddings: np.ndarray) -> np.ndarray:
-    """Reduce YAMNet's embeddings (n, 1024) to what tells sounds apart: (n, size), of unit length."""
+def project(layers: np.ndarray) -> np.ndarray:
+    """Reduce the means of all layers of YAMNet (n, 5984) to what tells sounds apart: (n, size), of unit length."""
     mean, matrix = load_projection()
-    return unit((np.log1p(embeddings) - mean) @ matrix)
+    return unit((np.log1p(layers) - mean) @ matrix)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -94,23 +99,17 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
-def fit_projection(embeddings: np.ndarray, *, size: int = VECTOR_SIZE) -> tuple[np.ndarray, np.ndarray]:
-    """Mean, and matrix (n_numbers, size) that whitens the logarithms of embeddings along their principal components."""
-    logs = np.log1p(embeddings).astype(np.float64)
-    mean, n = logs.mean(axis=0), len(logs)
-    centred = logs - mean
-    if n <= centred.shape[1]:  # the same by the smaller of the two products
-        variances, sides = np.linalg.eigh(centred @ centred.T / (n - 1))
-        directions = centred.T @ sides[:, -size:] / np.sqrt(variances[-size:] * (n - 1))
-    else:
-        variances, sides = np.linalg.eigh(centred.T @ centred / (n - 1))
-        directions = sides[:, -size:]
-    return mean, (directions / np.sqrt(variances[-size:]))[:, ::-1]
+def fit_projection(layers: np.ndarray, *, size: int = VECTOR_SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """Mean, and matrix (n_numbers, size) that whitens logarithms of activations along their principal components."""
+    logs = np.log1p(layers).astype(np.float64)
+    mean = logs.mean(axis=0)
+    _, lengths, directions = np.linalg.svd(logs - mean, full_matrices=False)
+    return mean, directions[:size].T * (np.sqrt(len(logs) - 1) / lengths[:size])
 
 
 @cache
 def load_projection():
-    """Mean (1024,) of the logarithms of embeddings, and the matrix (1024, size) that whitens them."""
+    """Mean (5984,) of the logarithms of all layers, and the matrix (5984, size) that whitens them."""
     with np.load(PROJECTION_FILE) as file:
         return file["mean"].astype(np.float32), file["matrix"].astype(np.float32)
 
@@ -118,9 +117,9 @@ def load_projection():
 def _describe(classifier, frames, active):
     pooled = pool_clips(classifier.apply_head, frames, active, pooling=classifier.metadata["pooling"])
     counted = frame_mask(active)[..., np.newaxis]  # (n, n_frames, 1)
-    embeddings = frames[..., -YamnetSettings.embedding_size :].mean(axis=1, where=counted)
+    layers = frames[..., -sum(layer_sizes(ALL_LAYERS)) :].mean(axis=1, where=counted)
     probabilities = temper(pooled, classifier.metadata["temperature"])
-    return project(embeddings), probabilities, _top_classes(classifier, frames, counted)
+    return project(layers), probabilities, _top_classes(classifier, frames, counted)
 
 
 def _top_classes(classifier, frames, counted):

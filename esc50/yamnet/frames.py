@@ -64,10 +64,15 @@ def active_frames(embeddings: np.ndarray) -> np.ndarray:
         False where the cosine to the embedding of silence is above 0.5, the valley between the two kinds of
         frames that notebook 03 shows.
     """
-    silent = _golden(GOLDEN_FILE)["silence"]  # (1024,)
+    silent = silent_embedding()  # (1024,)
     embeddings = embeddings[..., -len(silent) :].astype(np.float32, copy=False)  # squares overflow float16
     lengths = np.linalg.norm(embeddings, axis=-1) * np.linalg.norm(silent)
     return embeddings @ silent <= SILENCE_LIKENESS * lengths
+
+
+def silent_embedding() -> np.ndarray:
+    """YAMNet's embedding of digital silence, (1024,)."""
+    return _golden(GOLDEN_FILE)["silence"]
 
 
 def check_waveform(waveform: np.ndarray, *, name: str = "the waveform", peak: float = 1.0) -> None:

@@ -1,0 +1,90 @@
+/** One sound from samples to its answer: esc50.classifier.predict and formats. */
+
+import { judge, mostUnlike, predictionSet } from "./judge";
+import type { Answer, LogMel } from "./model";
+import type { Frames, Network } from "./network";
+import { largest } from "./numbers";
+import { changeSpeed, setLevel, type Sound } from "./sound";
+import { detectEvents } from "./timeline";
+import { isSilent, Words } from "./words";
+
+const N_TOP = 5;
+const N_HEARD = 3;
+
+export interface Classified {
+  answer: Answer;
+  log_mel: LogMel;
+  facts: Sound["facts"];
+}
+
+export async function classify(
+  network: Network,
+  { waveform, facts }: Sound,
+  file: string,
+  progress: (done: number) => void,
+): Promise<Classified> {
+  const { model } = network;
+  const { settings } = model;
+  const words = new Words(model);
+  const is_long = facts.duration_seconds > settings.timeline_from_seconds;
+  const [{ vectors, log_mel }, ...views] = await embedViews(network, waveform, is_long ? [1] : model.speeds, progress);
+  const found = await judge(network, vectors, views.map((view) => view.vectors));
+  const { probabilities, audioset } = found;
+  const is_silent = isSilent(facts, model);
+  const is_known = found.is_known && !is_silent;
+  const seconds = facts.duration_seconds;
+  const [heard] = largest(audioset, 1);
+  const single = words.verdict(probabilities, is_known, is_silent, heard, audioset[heard]);
+  const top = largest(probabilities, N_TOP).map((label) => ({
+    class_name: model.class_names[label],
+    probability: probabilities[label],
+  }));
+  const events = is_long ? await detectEvents(network, vectors, seconds) : null;
+  const labels = is_known && model.conformal ? predictionSet(probabilities, model) : null;
+  const answer: Answer = {
+    file,
+    verdict: events ? words.timeline(events, seconds, is_silent) : single,
+    ...(events && { events, as_one_sound: single }),
+    is_known,
+    why: "",
+    theme: model.themes[top[0].class_name],
+    duration_seconds: seconds,
+    heading: words.heading(is_known),
+    top,
+    prediction_set: labels && {
+      coverage: settings.coverage,
+      class_names: labels.map((label) => model.class_names[label]),
+      sentence: words.set(labels, settings.coverage),
+    },
+    audioset_top: largest(audioset, N_HEARD).map((row) => ({ class_name: model.audioset[row], score: audioset[row] })),
+    warnings: words.faults(facts),
+  };
+  if (!is_known && !is_silent) {
+    const [score, share] = mostUnlike(found, model);
+    const [best] = largest(probabilities, 1);
+    answer.why = words.why(score, share, {
+      best: model.with_article[best],
+      nearest: model.with_article[found.nearest],
+      other: words.audioset(found.other, audioset[found.other]),
+    });
+  }
+  return { answer, log_mel: picture(log_mel, seconds, network), facts };
+}
+
+/** Of the sound as it is, first, and at other speeds. */
+async function embedViews(network: Network, waveform: Sound["waveform"], speeds: number[], progress: (done: number) => void) {
+  const views: Frames[] = [];
+  for (const speed of speeds) {
+    const levelled = setLevel(changeSpeed(waveform, speed), network.model.level);
+    views.push(await network.embed(levelled, (done) => progress((views.length + done) / speeds.length)));
+  }
+  return views;
+}
+
+/** The log-mel without the padding. */
+function picture(log_mel: { values: Float32Array; width: number }, seconds: number, { model }: Network): LogMel {
+  const { hop_seconds, mel_windows_per_hop } = model.settings;
+  const n_windows = Math.max(2 * mel_windows_per_hop, Math.ceil((seconds / hop_seconds) * mel_windows_per_hop));
+  const values = log_mel.values.slice(0, n_windows * log_mel.width);
+  return { values, seconds: (values.length / log_mel.width / mel_windows_per_hop) * hop_seconds };
+}

@@ -1,0 +1,252 @@
+/** The page: takes a file or the microphone, asks the worker, shows the answer. */
+
+import "./style.css";
+import { decode } from "./decode";
+import { downloads, wav } from "./formats";
+import type { Classified } from "./classify";
+import type { Heard } from "./listener";
+import { Microphone } from "./microphone";
+import type { Event, Model } from "./model";
+import { Growing, join } from "./numbers";
+import { classLists, drawLogMel, element, eventTable, timeAxis, topList, tracks } from "./view";
+import { Words } from "./words";
+import type { Request } from "./worker";
+
+const LIVE_SECONDS = 20; // that are shown
+const ONGOING_SECONDS = 1; // an event that ends no earlier than this before now is still heard
+const EXAMPLES = import.meta.glob("@assets/*.mp3", { query: "?url", import: "default", eager: true }) as Record<string, string>;
+
+const byId = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind;
+const [status, progress, answerBox, liveBox] = ["status", "progress", "answer", "live"].map((id) => byId(id));
+const [listenButton, player] = [byId<HTMLButtonElement>("listen"), byId<HTMLAudioElement>("player")];
+
+// --- the worker
+
+const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
+let n_asked = 0;
+
+worker.onmessage = ({ data: { id, value, error, progress: done } }) => {
+  if (done !== undefined) return showProgress(done);
+  waiting.get(id)?.[error === undefined ? "resolve" : "reject"]((error === undefined ? value : new Error(error)) as never);
+  waiting.delete(id);
+};
+
+function ask<Value>(request: Request, transfer: Transferable[] = []): Promise<Value> {
+  const id = n_asked++;
+  worker.postMessage({ id, request }, transfer);
+  return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
+}
+
+const opened = ask<Model>({ kind: "open" }).then((model) => {
+  byId("classes").append(...classLists(model));
+  say("");
+  return { model, words: new Words(model) };
+});
+opened.then(registerServiceWorker, (error) => fail(`The model could not be loaded (${error.message}): load the page again.`));
+
+/** Only now, so that nothing is loaded twice. */
+function registerServiceWorker(): void {
+  navigator.serviceWorker?.register("./sw.js").catch(() => {}); // without it all works but offline
+}
+
+// --- what is going on
+
+function say(text: string, kind = ""): void {
+  status.textContent = text;
+  status.className = kind;
+  progress.hidden = true;
+}
+
+function showProgress(done: number): void {
+  progress.hidden = false;
+  (progress as HTMLProgressElement).value = done;
+}
+
+function fail(message: string): void {
+  answerBox.hidden = true;
+  say(message, "wrong");
+}
+
+let turn = 0;
+
+/** Do what a user asked for last; what is overtaken is not shown. */
+async function answerTo(work: () => Promise<() => void>): Promise<void> {
+  const mine = ++turn;
+  try {
+    answerBox.hidden = true;
+    say("One moment …");
+    const show = await work();
+    if (mine === turn) show();
+  } catch (error) {
+    if (mine === turn) fail(error instanceof Error ? error.message : String(error));
+  }
+}
+
+// --- a file
+
+function classifyFile(file: Blob, name: string): Promise<void> {
+  return answerTo(async () => {
+    await stopListening();
+    const { model, words } = await opened;
+    const { channels, rate } = await decode(file, name, model.settings.max_seconds);
+    const copies = channels.map((channel) => channel.slice());
+    const request: Request = { kind: "classify", channels: copies, rate, name };
+    const found = await ask<Classified>(request, copies.map((copy) => copy.buffer));
+    return () => show(found, file, model, words);
+  });
+}
+
+function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, words: Words): void {
+  const { events } = answer;
+  byId("verdict").textContent = answer.verdict;
+  answerBox.className = (events ? events.some((event) => event.is_known) : answer.is_known) ? "known" : "unknown";
+  const channels = `${facts.source_channels} channel${facts.source_channels > 1 ? "s" : ""}`;
+  byId("facts").textContent = `${answer.file}: ${facts.duration_seconds.toFixed(2)} s, ${channels}, ${facts.source_sample_rate_hz} Hz`;
+  byId("warnings").replaceChildren(...answer.warnings.map((warning) => element("li", {}, warning)));
+  const notes = [answer.as_one_sound && words.second(answer.as_one_sound), answer.prediction_set?.sentence, answer.why];
+  byId(events ? "second" : "notes").replaceChildren(...notes.filter((note) => !!note).map((note) => element("p", {}, note as string)));
+  byId(events ? "notes" : "second").replaceChildren();
+  byId("top").replaceChildren(element("h3", {}, answer.heading), topList(answer, words));
+  if (player.src) URL.revokeObjectURL(player.src);
+  player.src = URL.createObjectURL(file);
+  drawLogMel(byId("picture"), log_mel, model);
+  byId("axis").replaceChildren(...timeAxis(0, log_mel.seconds));
+  byId("tracks").replaceChildren(...tracks(events ?? [], 0, log_mel.seconds, words, play));
+  byId("events").replaceChildren(...(events?.length ? [eventTable(events, words)] : []));
+  byId("event-details").hidden = !events?.length;
+  const links = downloads(answer, words).map(({ name, type, text }) => {
+    const href = `data:${type};charset=utf-8,${encodeURIComponent(text)}`;
+    const kind = type === "text/plain" ? "Audacity labels" : name.replace(/.*\./, "").toUpperCase();
+    return element("a", { class: "button", href, download: name }, kind);
+  });
+  byId("downloads").replaceChildren(...links);
+  answerBox.hidden = false;
+  say(answer.verdict, "spoken");
+  length = log_mel.seconds;
+  document.dispatchEvent(new CustomEvent("answer", { detail: answer }));
+}
+
+// --- playing
+
+let [until, length] = [Infinity, 1];
+
+function play(event: Event): void {
+  player.currentTime = event.start_seconds;
+  until = event.end_seconds;
+  void player.play();
+}
+
+player.ontimeupdate = () => {
+  byId("head").style.left = `${Math.min(100, (100 * player.currentTime) / length)}%`;
+  if (player.currentTime >= until) player.pause();
+};
+player.onpause = () => (until = Infinity);
+
+// --- the microphone
+
+interface Session {
+  microphone: Microphone;
+  blocks: Float32Array<ArrayBuffer>[];
+  log_mel: Growing;
+  busy: boolean;
+}
+let session: Session | null = null;
+
+function listen(): Promise<void> {
+  return answerTo(async () => {
+    const { model, words } = await opened;
+    const blocks: Session["blocks"] = [];
+    const started: Session = { blocks, log_mel: new Growing(), busy: true, microphone: await Microphone.open((block) => {
+      blocks.push(block);
+      void hear(started, model, words);
+    }) };
+    await ask({ kind: "listen", rate: started.microphone.context.sampleRate });
+    started.busy = false;
+    return () => {
+      session = started;
+      liveBox.hidden = false;
+      byId("now").textContent = "Listening …";
+      listenButton.textContent = "Stop";
+      say("Listening. Stop to get the whole as a recording.");
+    };
+  });
+}
+
+/** One block after the other: those that come meanwhile wait and go together. */
+async function hear(of: Session, model: Model, words: Words): Promise<void> {
+  if (of.busy || of !== session || !of.blocks.length) return;
+  of.busy = true;
+  const block = join(of.blocks.splice(0));
+  const heard = await ask<Heard>({ kind: "hear", block }, [block.buffer]);
+  of.busy = false;
+  if (of !== session) return;
+  if (heard.events) showHeard(of, heard, heard.events, model, words);
+  if (heard.is_full) await finish();
+}
+
+function showHeard(of: Session, heard: Heard, events: Event[], model: Model, words: Words): void {
+  of.log_mel.push(heard.log_mel);
+  const { hop_seconds, mel_windows_per_hop, mel_bands } = model.settings;
+  const n_windows = Math.round((LIVE_SECONDS / hop_seconds) * mel_windows_per_hop);
+  const values = of.log_mel.subarray(Math.max(0, of.log_mel.length - n_windows * mel_bands));
+  const from = Math.max(0, heard.seconds - LIVE_SECONDS);
+  drawLogMel(byId("live-picture"), { values, seconds: LIVE_SECONDS }, model, n_windows);
+  byId("live-axis").replaceChildren(...timeAxis(from, from + LIVE_SECONDS));
+  byId("live-tracks").replaceChildren(...tracks(events, from, from + LIVE_SECONDS, words));
+  const now = events.filter((event) => event.end_seconds > heard.seconds - ONGOING_SECONDS).map((event) => words.event(event));
+  const text = now.length ? now.join(", ") : "Nothing recognised now";
+  if (byId("now").textContent !== text) byId("now").textContent = text; // or it would be read out again and again
+}
+
+/** Ends the session; gives whether there was one. */
+async function stopListening(): Promise<boolean> {
+  const was = session;
+  if (!was) return false;
+  session = null;
+  liveBox.hidden = true;
+  listenButton.textContent = "Listen";
+  await was.microphone.close();
+  if (was.blocks.length) await ask({ kind: "hear", block: join(was.blocks) });
+  return true;
+}
+
+function finish(): Promise<void> {
+  return answerTo(async () => {
+    const { model, words } = await opened;
+    await stopListening();
+    const found = await ask<Classified & { samples: Float32Array }>({ kind: "stop" });
+    return () => show(found, wav(found.samples, model.settings.sample_rate_hz), model, words);
+  });
+}
+
+// --- what a user does
+
+const fileInput = byId<HTMLInputElement>("file");
+fileInput.onchange = () => {
+  const file = fileInput.files?.[0];
+  fileInput.value = ""; // so that the same can be chosen again
+  if (file) void classifyFile(file, file.name);
+};
+listenButton.onclick = () => void (session ? finish() : listen());
+
+document.ondragover = (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+};
+document.ondragleave = () => document.body.classList.remove("dropping");
+document.ondrop = (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  const file = event.dataTransfer?.files[0];
+  if (file) void classifyFile(file, file.name);
+};
+
+for (const [path, url] of Object.entries(EXAMPLES)) {
+  const name = path.split("/").pop()!;
+  const button = element("button", { type: "button" }, name.replace(".mp3", "").replaceAll("_", " "));
+  button.onclick = async () => void classifyFile(await (await fetch(url)).blob(), name);
+  byId("examples").append(button);
+}
+
+say("Loading the model, once: after that the page also works offline.");

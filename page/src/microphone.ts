@@ -1,0 +1,50 @@
+/** The microphone as it is: at its own rate, and without what browsers do to speech. */
+
+import captureUrl from "./capture?worker&url";
+import { UserError } from "./model";
+
+const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
+
+export class Microphone {
+  private constructor(
+    readonly context: AudioContext,
+    private readonly stream: MediaStream,
+  ) {}
+
+  static async open(take: (block: Float32Array<ArrayBuffer>) => void): Promise<Microphone> {
+    const stream = await ask();
+    const { sampleRate } = stream.getAudioTracks()[0].getSettings();
+    const context = openContext(sampleRate);
+    await context.audioWorklet.addModule(captureUrl);
+    const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+    node.port.onmessage = ({ data }) => take(data);
+    context.createMediaStreamSource(stream).connect(node);
+    await context.resume();
+    return new Microphone(context, stream);
+  }
+
+  async close(): Promise<void> {
+    this.stream.getTracks().forEach((track) => track.stop());
+    await this.context.close();
+  }
+}
+
+async function ask(): Promise<MediaStream> {
+  if (!navigator.mediaDevices) throw new UserError("The microphone needs a secure address: open the page by https.");
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio: RAW });
+  } catch (error) {
+    const denied = error instanceof DOMException && error.name === "NotAllowedError";
+    const advice = denied ? "allow it in the browser's settings for this page" : "check that one is connected";
+    throw new UserError(`There is no microphone to listen to: ${advice}.`);
+  }
+}
+
+/** At the rate of the microphone where the browser takes it, so that only we resample. */
+function openContext(sampleRate?: number): AudioContext {
+  try {
+    return new AudioContext({ sampleRate });
+  } catch {
+    return new AudioContext();
+  }
+}

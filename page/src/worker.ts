@@ -1,0 +1,106 @@
+/** Holds the model and answers, so that the page stays quick. */
+
+import loaderUrl from "onnxruntime-web/ort-wasm-simd-threaded.mjs?url";
+import headUrl from "@assets/head.bin?url";
+import modelUrl from "@assets/model.json?url";
+import referenceUrl from "@assets/reference.bin?url";
+import runtimeUrl from "@assets/runtime.bin?url";
+import yamnetUrl from "@assets/yamnet.bin?url";
+import * as ort from "onnxruntime-web/wasm";
+import { Listener } from "./listener";
+import { classify } from "./classify";
+import type { Model } from "./model";
+import { Network } from "./network";
+import { bringToRate } from "./sound";
+
+export type Request =
+  | { kind: "open" }
+  | { kind: "classify"; channels: Float32Array<ArrayBuffer>[]; rate: number; name: string }
+  | { kind: "listen"; rate: number }
+  | { kind: "hear"; block: Float32Array<ArrayBuffer> }
+  | { kind: "stop" };
+
+const MOST_THREADS = 4;
+let network: Network;
+let listener: Listener;
+
+async function answer(request: Request): Promise<unknown> {
+  switch (request.kind) {
+    case "open":
+      network = await open();
+      return network.model;
+    case "classify":
+      return classify(network, bringToRate(request.channels, request.rate, network.model.settings), request.name, report);
+    case "listen":
+      listener = new Listener(network, request.rate);
+      return null;
+    case "hear":
+      return listener.hear(request.block);
+    case "stop":
+      return listener.stop(report);
+  }
+}
+
+async function open(): Promise<Network> {
+  const loading = [yamnetUrl, headUrl, referenceUrl].map((url) => unpack(url).then(interleave));
+  const model: Promise<Model> = fetch(modelUrl).then((response) => response.json());
+  ort.env.wasm.wasmPaths = { mjs: new URL(loaderUrl, location.href).href };
+  ort.env.wasm.wasmBinary = await unpack(runtimeUrl);
+  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
+  const [yamnet, head, reference] = await Promise.all(loading);
+  return Network.open(await model, yamnet, head, reference);
+}
+
+let n_loading = 0;
+const loaded: number[] = [];
+
+/** Load and unzip, with the progress of all files together. */
+async function unpack(url: string): Promise<ArrayBuffer> {
+  const response = await load(url);
+  const [index, total] = [n_loading++, Number(response.headers.get("Content-Length"))];
+  let n_read = 0;
+  const watched = response.body.pipeThrough(
+    new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+      transform(chunk, controller) {
+        n_read += chunk.length;
+        loaded[index] = total ? Math.min(1, n_read / total) : 0;
+        report(loaded.reduce((one, other) => one + other, 0) / n_loading);
+        controller.enqueue(chunk);
+      },
+    }),
+  );
+  return new Response(watched.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
+
+/** From where the service worker keeps all, or to there, so that nothing large is loaded twice. */
+async function load(url: string): Promise<Response & { body: ReadableStream<Uint8Array<ArrayBuffer>> }> {
+  const cache = await self.caches?.open("esc50-page").catch(() => null);
+  const found = await cache?.match(url);
+  const response = found ?? (await fetch(url));
+  if (!response.ok || !response.body) throw new Error(`${url}: ${response.status}`);
+  if (!found) cache?.put(url, response.clone()).catch(() => {}); // where there is no room, it goes without
+  return response as Response & { body: ReadableStream<Uint8Array<ArrayBuffer>> };
+}
+
+/** The lower bytes came first, then the higher ones. */
+function interleave(packed: ArrayBuffer): ArrayBuffer {
+  const bytes = new Uint8Array(packed);
+  const [joined, half] = [new Uint8Array(bytes.length), Math.ceil(bytes.length / 2)];
+  for (let i = 0; i < bytes.length; i++) joined[i] = bytes[(i >> 1) + (i & 1) * half];
+  return joined.buffer;
+}
+
+function report(done: number): void {
+  postMessage({ progress: done });
+}
+
+let last = Promise.resolve();
+self.onmessage = ({ data: { id, request } }: MessageEvent<{ id: number; request: Request }>) => {
+  last = last.then(async () => {
+    try {
+      postMessage({ id, value: await answer(request) });
+    } catch (error) {
+      postMessage({ id, error: String(error instanceof Error ? error.message : error) });
+    }
+  });
+};

