@@ -62,6 +62,7 @@ reproduce: env ## everything from audio: features, every training, results, figu
 	$(ESC50) trust --model plain
 	$(ESC50) openset
 	$(ESC50) robustness
+	$(ESC50) retrieval
 	$(ESC50) ship
 	$(ESC50) ship --model plain
 	$(ESC50) export

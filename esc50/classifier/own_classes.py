@@ -209,7 +209,7 @@ def fit_class(name, examples, known_vectors, *, settings=SETTINGS, start=None):
     vectors = np.concatenate([np.stack([each.vector for each in examples]), known_vectors])
     labels = np.full(len(vectors), -1.0)
     labels[: len(examples)] = [1 if each.class_name == name and each.is_positive else -1 for each in examples]
-    weights, of_class = np.ones(len(vectors)), settings.class_weight * len(known_vectors) / N_CLASSES
+    weights, of_class = np.ones(len(vectors)), settings.class_weight * max(1, len(known_vectors)) / N_CLASSES
     for label in (1, -1):
         chosen = np.flatnonzero(labels[: len(examples)] == label)
         weights[chosen] = of_class / max(1, len(chosen))

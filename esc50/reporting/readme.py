@@ -170,6 +170,45 @@ def formats_table(*, folder=RESULTS_DIR):
     return _join_rows(f"{head} | MB, YAMNet and head | ms for 5 s | MB of memory", rows)
 
 
+def retrieval_table(*, folder=RESULTS_DIR):
+    """How well vectors find sounds, on the classes on which nothing was chosen."""
+    table = read_csv(folder / "retrieval.csv")
+    rows = [
+        f"{row.vectors} | {_with_interval(row, 'precision_at_10', 1)} | {_with_interval(row, 'average_precision', 1)}"
+        for row in table[table["used_for"] == "report"].itertuples()
+    ]
+    return _join_rows("vectors | precision at 10, % (95 %) | mean average precision, % (95 %)", rows)
+
+
+def stores_table(*, folder=RESULTS_DIR):
+    """What stores cost and give."""
+    rows = [
+        f"{row.store} | {row.build_seconds:.0f} ({row.build_cpu_seconds:.0f}) | {row.open_seconds:.1f} | "
+        f"{row.p50_ms:.0f} ({row.cpu_ms:.0f}) | {row.p99_ms:.0f} | {row.recall_at_10:.3f} | {row.disk_mb:.0f} | "
+        f"{row.after_kill}"
+        for row in read_csv(folder / "stores.csv").itertuples()
+    ]
+    head = "store | build, s (of processors) | open, s | p50, ms (of processors) | p99, ms | recall at 10"
+    return _join_rows(f"{head} | disk, MB | left by a killed writer", rows)
+
+
+def indexing_table(*, folder=RESULTS_DIR):
+    """What indexing costs, and a million hours by the last line."""
+    table = read_csv(folder / "indexing.csv")
+    rows = [
+        f"{row.what} | {row.hours:.2f} | {row.seconds:.0f} | {row.cpu_seconds:.0f} | {row.cpu_seconds_per_hour:.0f} | "
+        f"{row.mb:.0f} | {'' if row.store_mb_per_hour != row.store_mb_per_hour else f'{row.store_mb_per_hour:.1f}'}"
+        for row in table.itertuples()
+    ]
+    last = table.iloc[-1]
+    days, terabytes = 1e6 * last["cpu_seconds_per_hour"] / 86_400 / 1_000, last["store_mb_per_hour"]
+    head = (
+        "what | hours of sound | s | of processors, s | the same, an hour | peak of a process, MB | store, MB an hour"
+    )
+    on_paper = f"A million hours, by the last line: {days:.1f} days on 1,000 cores, and a store of {terabytes:.1f} TB."
+    return f"{_join_rows(head, rows)}\n\n{on_paper}"
+
+
 def update_readme(name="README.md", *, root=PROJECT_DIR, folder=RESULTS_DIR):
     """Write what belongs between a document's markers; whether anything changed."""
     path = root / name
@@ -200,6 +239,12 @@ def replace_table(text, name, table):
 
 def _alt(shield):
     return shield.rsplit("-", 1)[0].replace("--", "_").replace("-", " ").replace("_", "-").replace("%20", " ")
+
+
+def _with_interval(row, name, digits):
+    values = (100 * getattr(row, name + end) for end in ("", "_low", "_high"))
+    value, low, high = (f"{each:.{digits}f}" for each in values)
+    return f"{value} ({low} to {high})"
 
 
 def _one_network(model, folder):
@@ -293,4 +338,5 @@ DOCUMENTS = {  # file -> marker -> what stands there
         "formats": formats_table,
         "bench": bench_table,
     },
+    "docs/index_and_find.md": {"indexing": indexing_table, "retrieval": retrieval_table, "stores": stores_table},
 }
