@@ -18,11 +18,18 @@ _PUBLIC = {
     "dataset": "esc50",
     "detect_events": "esc50.classifier.timeline",
     "evaluate": "esc50.experiments.evaluation",
+    "experiments": "esc50",
     "explain": "esc50.classifier.explanation",
+    "literature": "esc50.reporting",
     "load_clips": "esc50.dataset",
     "load_sound": "esc50.audio",
     "plots": "esc50.reporting",
+    "show": "esc50.reporting",
+    "tables": "esc50.reporting",
+    "teach": "esc50.classifier.teaching",
+    "yamnet": "esc50",
 }
+_MODULES = ("audio", "dataset", "experiments", "literature", "plots", "show", "tables", "yamnet")
 __all__ = [*_PUBLIC, "__version__"]
 
 
@@ -30,7 +37,7 @@ def __getattr__(name):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'esc50' has no attribute {name!r}")
     home = _PUBLIC[name]
-    if name in ("audio", "dataset", "plots"):
+    if name in _MODULES:
         return import_module(f"{home}.{name}")
     return getattr(import_module(home), name)
 

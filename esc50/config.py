@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
@@ -54,6 +55,10 @@ class OutputError(Esc50Error, ValueError):
     """What is there must not be overwritten, or cannot be."""
 
 
+class StoreError(Esc50Error):
+    """A store of recordings is missing, of another version or model, or cannot be written."""
+
+
 class TeachingError(Esc50Error, ValueError):
     """A new class cannot be taught from what was given."""
 
@@ -77,6 +82,7 @@ SEEDS = (0, 1, 2)  # of every network that is reported
 ALL_LAYERS = tuple(range(1, 15))  # of YAMNet; the last is the embedding
 UPPER_LAYERS = tuple(range(7, 15))
 LAYERS_AND_SCORES = (15, *ALL_LAYERS)  # with the scores of AudioSet's classes in front
+POOLED_LAYERS = (16, 17)  # maxima and two bands of all layers
 OPEN_FILES = ("/dev/fd", "/proc/self/fd")  # names of the files that this process has open, by their numbers
 MAX_LINKS = 40  # of a chain, as Linux has it
 
@@ -181,6 +187,28 @@ class LevelledLayerSettings(LayerSettings):
     layers: tuple[int, ...] = LAYERS_AND_SCORES
     level: LevelSettings = LevelSettings()
     degradation: object = None  # a `esc50.dataset.degradation.DegradationSettings` for copies that are degraded
+
+
+@dataclass(frozen=True)
+class ViewSettings(LevelledLayerSettings):
+    """One view of each clip, the maxima over its active frames: as it is, at another speed or level, or looped."""
+
+    layers: tuple[int, ...] = POOLED_LAYERS
+    looped: bool = False  # the sound is repeated where digital silence was put behind it
+
+
+def lazy_modules(package):
+    """Make a package's `__getattr__`: its modules are imported when they are first asked for."""
+
+    def getter(name):
+        try:
+            return import_module(f"{package}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{package}.{name}":
+                raise
+            raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
+
+    return getter
 
 
 def output_path(committed):

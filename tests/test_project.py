@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import esc50
+from esc50 import experiments
 from esc50.config import FIGURES_DIR, PROJECT_DIR
 from esc50.reporting import notebooks
 
@@ -114,17 +115,48 @@ def test_notebooks_are_committed_tidy_with_outputs_and_without_recordings(path):
     assert outputs
     assert not [output for output in outputs if output.output_type == "error"]
     text = path.read_text(encoding="utf-8")
-    assert "data:audio" not in text and "<audio" not in text
+    others = [cell for cell in cells if "own-sound" not in cell.metadata.get("tags", [])]
+    assert not [cell for cell in others if "<audio" in str(cell.outputs) or "data:audio" in str(cell.outputs)]
     assert not re.search(r"(?<![\w.])/(tmp|home|root|work)/", text), "a folder of one machine"
     checked = [cell for cell in cells if "nbval-check-output" in cell.metadata.get("tags", [])]
     assert checked, "no cell of this notebook is compared by nbval"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_figure_of_a_notebook_is_in_figures(path):
-    named = set(re.findall(rf'save_figure\(\w+, \\"({path.stem[:2]}_\w+)\\"', path.read_text(encoding="utf-8")))
-    assert named
-    assert named <= {figure.stem for figure in FIGURES_DIR.glob(f"{path.stem[:2]}_*.png")}
+def test_every_figure_of_a_notebook_is_in_figures_and_has_an_alternative_text(path):
+    notebook = nbformat.read(path, as_version=4)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    named = set(re.findall(rf'"({path.stem[:2]}_\w+)"', code))
+    assert named == {figure.stem for figure in FIGURES_DIR.glob(f"{path.stem[:2]}_*.png")}
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == len(named)
+    assert all(picture.metadata["image/png"]["alt"].endswith(".") for picture in pictures)
+    assert all(picture.metadata["image/png"]["width"] <= 900 for picture in pictures)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_tell_a_story_from_one_to_the_next(path):
+    cells = nbformat.read(path, as_version=4).cells
+    first, place = cells[0].source, NOTEBOOKS.index(path)
+    before, after = NOTEBOOKS[place - 1 : place], NOTEBOOKS[place + 1 : place + 2]
+    assert first.count("\n- ") == 3 and "**You will learn**" in first and "**Takes**" in first
+    assert all(f"({other.name})" in first for other in (*before, *after))
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert "## Exercises\n\n1. " in prose and "## References\n" in prose and "doi.org/10." in prose
+    solutions = [cell for cell in cells if "solution" in cell.metadata.get("tags", [])]
+    assert len(solutions) == 2 and all(cell.outputs for cell in solutions)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_need_few_names_and_show_no_raw_ones(path):
+    cells = nbformat.read(path, as_version=4).cells
+    imports = [node for node in ast.walk(ast.parse(cells[2].source)) if isinstance(node, ast.ImportFrom)]
+    own = [node for node in imports if node.module.startswith("esc50")]
+    assert sum(len(node.names) for node in own) <= 10 and len(own) <= 3
+    shown = " ".join(str(output.get("data", {}).get("text/html", "")) for c in cells for output in c.get("outputs", []))
+    raw = [name for name in experiments.models() if "_" in name and name in shown]
+    assert not raw and "auroc" not in shown and "<tbody>\n  </tbody>" not in shown
 
 
 def test_makefile_documents_its_targets():

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from esc50 import __version__
-from esc50.apps import commands, evaluate, start
+from esc50.apps import commands, evaluate, library, start, teach
 from esc50.apps.commands import MODEL, Esc50Command
 from esc50.config import BUILD_DIR, RAW_DIR
 
@@ -40,7 +40,10 @@ def cli():
 
 cli.add_command(commands.predict)
 cli.add_command(commands.embed)
+cli.add_command(library.index)
+cli.add_command(library.find)
 cli.add_command(commands.app)
+cli.add_command(teach.teach)
 cli.add_command(evaluate.evaluate)
 cli.add_command(evaluate.classes)
 main = start.main  # the console command
@@ -96,16 +99,33 @@ def train(names):
 
 
 @cli.command(short_help="Validate choices inside the training folds.")
-@click.argument("kind", type=click.Choice(["heads", "layers", "kernel_ridge"]), default="heads")
+@click.argument("kind", type=click.Choice(["heads", "layers", "kernel_ridge", "pooled"]), default="heads")
 def nested_cv(kind):
     """Validate choices inside each official fold's training folds, and write data/results/nested_cv_KIND.csv.
 
     KIND is "heads" (the settings of notebook 04's heads, by default), "layers" (which of YAMNet's: 50 trainings) or
-    "kernel_ridge" (kernel ridge regression and what is distilled from it).
+    "kernel_ridge" (kernel ridge regression and what is distilled from it), or "pooled" (it on richer poolings and
+    averages over views).
     """
     from esc50.experiments import nested_cv
 
     click.echo(nested_cv.choices(nested_cv.validate(kind)).to_string(index=False))
+
+
+@cli.command(short_help="Audit the protocol or the labels.")
+@click.argument("what", type=click.Choice(["protocol", "labels", "costs"]))
+def audit(what):
+    """Measure what shortcuts in the protocol are worth, which clips are worth a listen, or what an answer costs.
+
+    WHAT is "protocol" (data/results/protocol_audit.csv; two hundred small trainings, a call that was stopped goes on),
+    "labels" (data/results/label_audit.csv; needs the recordings) or "costs" (data/results/costs.csv).
+    """
+    from esc50.experiments import ablation, label_audit, protocol_audit
+
+    module = {"protocol": protocol_audit, "labels": label_audit, "costs": ablation}[what]
+    click.echo(
+        f"wrote {module.save_costs(module.measure_costs()) if what == 'costs' else module.save(module.measure())}"
+    )
 
 
 @cli.command(short_help="Measure calibration and rejection.")
@@ -163,6 +183,40 @@ def openset(scores):
 
     summary = openset.run_benchmark() if scores is None else openset.compare_detector(scores)
     click.echo(openset.format_summary(summary).to_string())
+
+
+@cli.command(short_help="Measure which vectors find sounds best.")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="Further recordings among which sounds are looked for, in the folder audio beside it.",
+)
+def retrieval(labels):
+    """Measure which vectors find sounds best, and write data/results/retrieval.csv and the projection of `esc50 index`.
+
+    Needs the recordings, unless their features are in data/features from an earlier call, and ten minutes.
+    """
+    from esc50.experiments import retrieval
+
+    retrieval.save_projection()
+    click.echo(retrieval.run_retrieval(labels).to_string())
+
+
+@cli.command(short_help="Measure how classes of one's own are learnt.")
+@click.option("--only-known", is_flag=True, help="Only write what comes with the model: a minute.")
+def teaching(only_known):
+    """Measure how well classes of one's own are learnt after so many labels, and what that costs the others.
+
+    Writes data/results/teaching….csv, and esc50/models/teaching.npz, ESC-50's clips as short vectors, which own classes
+    are learnt beside: needed after the shipped model changed. It takes twenty minutes.
+    """
+    from esc50.experiments import teaching
+
+    click.echo(f"wrote {teaching.save_known_clips()}")
+    if not only_known:
+        curves, forms = teaching.run_teaching()
+        click.echo(f"{curves.to_string(index=False)}\n\n{forms.to_string(index=False)}")
 
 
 @cli.command(short_help="Train a model on all clips and save it.")

@@ -46,7 +46,7 @@ class Esc50Command(click.Command):
 
     def __init__(self, *args, extra="study", **kwargs):
         super().__init__(*args, context_settings={"show_default": True}, **kwargs)
-        self.extra, self.is_study = extra, extra not in (None, "app")
+        self.extra, self.is_study = extra, extra not in (None, "app", "scale")
 
     def invoke(self, ctx):
         """Run the command; turn `Esc50Error` and a missing package into a message."""
@@ -86,6 +86,13 @@ KEEP = click.option(
     help='Share of known sounds that is kept, not refused as "none of these", from 0.5 to 0.99; by default 0.95.',
 )
 
+CLASSES = click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="FILE.esc50",
+    help="Classes of your own, which `esc50 teach` wrote, beside those of the model.",
+)
+
 
 @click.command(cls=Esc50Command, extra=None, short_help="Classify sounds.")
 @click.argument("files", nargs=-1, required=True, metavar="FILES…")
@@ -95,8 +102,9 @@ KEEP = click.option(
 @click.option("--output", type=OUTPUT, help="File to write, whole or not at all.")
 @MODEL
 @KEEP
+@CLASSES
 @click.pass_context
-def predict(ctx, files, top, timeline, form, output, model, keep):
+def predict(ctx, files, top, timeline, form, output, **load):
     """Classify sounds, or show which sounds occur when in long recordings.
 
     FILES are wav, flac, ogg, mp3, m4a, webm, aiff and the like, videos with sound, "-" for standard input, or
@@ -115,8 +123,8 @@ def predict(ctx, files, top, timeline, form, output, model, keep):
     if timeline and ctx.get_parameter_source("top") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("a timeline tells of events, not of the top classes: leave out --top or --timeline")
     is_apart = timeline or output is not None or not _is_terminal(sys.stdout)  # so that no bar runs through the answers
-    how = {"top": None if timeline else top, "progress": is_apart and _is_terminal(sys.stderr)}
-    records = _records(files, model, keep, **how)
+    shown = {"top": None if timeline else top, "progress": is_apart and _is_terminal(sys.stderr)}
+    records = _records(files, load, **shown)
     failed = []
     with open_output(output, files, **TEXT) as out:
         for text in _writer(form, timeline, out.encoding)(_report_errors(records, failed, ctx.obj)):
@@ -159,6 +167,8 @@ def embed(ctx, files, output):
 
 @click.command(cls=Esc50Command, extra="app", short_help="Serve the app for the browser.")
 @MODEL
+@CLASSES
+@click.option("--store", metavar="STORE", help='What `esc50 index` made, for the part "My recordings"; needs [scale].')
 @click.option("--host", default=AppSettings.host, envvar="GRADIO_SERVER_NAME", help="0.0.0.0 lets other machines in.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=AppSettings.port, envvar="GRADIO_SERVER_PORT")
 @click.option("--share", is_flag=True, help="Ask Gradio for a public address, by a tunnel through its servers.")
@@ -187,7 +197,7 @@ def _writer(form, timeline, encoding):
     return partial(formats.as_json if form == "json" else formats.as_table, encoding=encoding)
 
 
-def _records(files, model, keep, *, top, progress):
+def _records(files, load, *, top, progress):
     """Answer to each file: the most probable classes, or a timeline where `top` is None."""
     from tqdm.auto import tqdm
 
@@ -195,7 +205,7 @@ def _records(files, model, keep, *, top, progress):
     from esc50.classifier.predict import SoundClassifier
     from esc50.classifier.timeline import detect_events
 
-    classifier = SoundClassifier.load(model, keep=keep)
+    classifier = SoundClassifier.load(**load)
     for name in tqdm(files, desc="predicting", unit="sound", disable=not progress or top is None):
         try:
             if top is None:

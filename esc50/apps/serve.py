@@ -5,16 +5,18 @@ import signal
 import tempfile
 
 
-def serve(*, model, host, port, share):
+def serve(*, model, classes=None, store=None, **address):
     """Load the classifier and serve the app until it is stopped; then delete whatever was uploaded to it."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop, as Ctrl-C
     with tempfile.TemporaryDirectory(prefix="esc50-app-", ignore_cleanup_errors=True) as folder:  # for this user alone
         _prepare_gradio(folder)
         from esc50.apps import web
+        from esc50.apps.labelling import open_store
         from esc50.classifier.predict import SoundClassifier, warm_up
 
-        app = web.launch(warm_up(SoundClassifier.load(model)), host=host, port=port, share=share)
+        classifier = warm_up(SoundClassifier.load(model, classes=classes))
+        app = web.launch(classifier, store=store and open_store(store, classifier), **address)
         print(f"The app runs at {app.share_url or app.local_url} (stop it with Ctrl-C).", flush=True)
         try:
             app.block_thread()

@@ -44,14 +44,17 @@ NEIGHBOUR = (
 )
 
 
-def launch(classifier, *, host=SETTINGS.host, port=SETTINGS.port, share=False, settings=SETTINGS, limits=None):
+def launch(
+    classifier, *, host=SETTINGS.host, port=SETTINGS.port, share=False, settings=SETTINGS, limits=None, store=None
+):
     """Start to serve the app in a thread of its own; ``local_url`` of what it returns is the address.
 
     Port None is a free one from 7860 on. One that is taken raises `Esc50Error`, as does a host that is not here.
     """
     _check_address(host, port)
     limits = limits or limits_of(settings)
-    app = build_app(classifier, settings=settings, limits=limits).queue(max_size=settings.max_waiting, api_open=False)
+    app = build_app(classifier, settings=settings, limits=limits, store=store)
+    app.queue(max_size=settings.max_waiting, api_open=False)
     try:
         app.launch(
             server_name=f"[{host}]" if ":" in host else host, server_port=port, share=share,
@@ -65,11 +68,11 @@ def launch(classifier, *, host=SETTINGS.host, port=SETTINGS.port, share=False, s
     return app
 
 
-def build_app(classifier, *, settings=SETTINGS, limits=None):
+def build_app(classifier, *, settings=SETTINGS, limits=None, store=None):
     """Lay the page out and connect it with a classifier.
 
     Scripts send a file to ``/predict`` or ``/timeline`` and get what the command line gives as JSON; the first adds
-    ``probabilities``, of all classes by name.
+    ``probabilities``, of all classes by name. With a `store` there is a part "My recordings".
     """
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # else a table is made at each request
     uploads = Uploads(get_upload_folder(), limits or limits_of(settings))
@@ -83,6 +86,11 @@ def build_app(classifier, *, settings=SETTINGS, limits=None):
         for event, none in ((page.sound.change, WELCOME), (page.ask.click, NO_SOUND), (page.keep.release, WELCOME)):
             respond = partial(page.respond, none)
             event(respond, asked, page.outputs, cancels=why, **private, **limit)  # else it could come after this
+
+        if store is not None:
+            from esc50.apps.labelling_page import lay_out_labelling
+
+            app.load(js=lay_out_labelling(page, store, _panel, **limit))
 
         def predict(sound: gr.FileData) -> dict:
             return page.answer_script(page.record, sound)

@@ -3,13 +3,13 @@
 import html
 import io
 from contextlib import contextmanager
-from itertools import chain, count
 from pathlib import Path
 
 import ipywidgets
 import soundfile
 from matplotlib.figure import Figure
 
+from esc50.apps.labelling_panel import LabellingPanel
 from esc50.apps.recorder import Recorder
 from esc50.audio.sound import EXAMPLE_PREFIX
 from esc50.audio.synthesis import EXAMPLES
@@ -17,15 +17,13 @@ from esc50.classifier.describe import class_label, describe_sound, say_second
 from esc50.classifier.explanation import explain
 from esc50.classifier.formats import html_table
 from esc50.classifier.timeline import detect_events
-from esc50.config import AudioError, Esc50Error, TeachingError, TooLongError
+from esc50.config import AudioError, TooLongError
 from esc50.reporting import plots
 
 ACCEPT = "audio/*,.wav,.flac,.ogg,.oga,.mp3,.aiff,.aif,.au,.m4a,.webm"
 CHOOSE = "choose an example …"
 START = "Choose an example, upload a file, record a sound, or give the path of a file."
 CLASSIFYING = "Classifying …"
-TEACHING = "Give the class a name, and three or more recordings of it."
-NO_STUDY = "teaching needs the study's packages (pip install 'esc50[study]') and a checkout of the project"
 UPLOAD_MEGABYTES = 10  # what Jupyter's server lets through unless told otherwise; it drops more without a word
 LARGER = f"An upload above {UPLOAD_MEGABYTES} MB may be lost without a word: give the path of such a file instead."
 PICTURE_DPI = 100
@@ -53,7 +51,7 @@ class PredictionWidget(ipywidgets.VBox):
         Of more than ten seconds, which sounds occur when, as a picture and as a table.
     player, picture, why, reasons
         The sound as mono at 16 kHz, its picture, the button that asks why and the picture that answers.
-    teacher : TeachingPanel
+    teacher : LabellingPanel
         "Teach it a new class", folded in at first.
     prediction : esc50.classifier.predict.Prediction or None
         What is shown.
@@ -72,7 +70,8 @@ class PredictionWidget(ipywidgets.VBox):
         self.timeline, self.picture, self.reasons = images
         self.events = ipywidgets.HTML()
         self.why = ipywidgets.Button(description="Why?", tooltip="What in the sound spoke for this answer")
-        self.teacher = TeachingPanel(classifier, self._take_over)
+        how = {"panel": _panel, "upload_button": _upload_button, "explain_loss": _explain_loss}
+        self.teacher = LabellingPanel(classifier, self._take_over, **how)
         self.hint = ipywidgets.HTML(_hint(classifier))
         super().__init__(self._lay_out(), layout=ipywidgets.Layout(max_width="1080px"))
         self.add_class("esc50-widget")
@@ -168,72 +167,6 @@ class PredictionWidget(ipywidgets.VBox):
         self._clear(_panel("start", START))
 
 
-class TeachingPanel(ipywidgets.VBox):
-    """Teaches a class from uploaded or recorded clips, and says what that costs the others.
-
-    `take_over` is called with the classifier that has learnt, and with the first one when all is forgotten. `clips`
-    are those given so far, by name: another sound of the same name gets a number, the same file is kept once.
-    """
-
-    def __init__(self, classifier, take_over):
-        self.untaught = self.classifier = classifier
-        self.take_over, self.clips, self.taught = take_over, {}, None
-        self.name = ipywidgets.Text(placeholder="name of the class, such as doorbell", layout=_width("18em"))
-        self.upload = _upload_button("Add clips", multiple=True)
-        self.recorder = Recorder(max_seconds=10)
-        self.learn = ipywidgets.Button(description="Teach", button_style="primary")
-        self.forget = ipywidgets.Button(description="Forget all")
-        self.status = ipywidgets.HTML(_panel("start", TEACHING))
-        super().__init__([_row(self.name, self.upload, self.recorder, self.learn, self.forget), self.status])
-        self.upload.observe(self._on_upload, "value")
-        self.recorder.observe(self._on_recording, ["recording", "fault"])
-        self.learn.on_click(self._on_learn)
-        self.forget.on_click(self._on_forget)
-
-    def _on_upload(self, change):
-        if not (files := change["new"]):
-            return
-        lost = [loss for file in files if (loss := _explain_loss(file))]
-        for file in files:
-            if not _explain_loss(file):
-                self._add(file["name"], bytes(file["content"]))
-        self.status.value = _panel("wrong" if lost else "start", *lost, self._list())
-        self.upload.value = ()
-
-    def _on_recording(self, change):
-        if change["new"] and change["name"] == "fault":
-            self.status.value = _panel("wrong", change["new"])
-        elif change["new"]:
-            self._add(f"recording {len(self.clips) + 1}", bytes(change["new"]))
-            self.status.value = _panel("start", self._list())
-
-    def _add(self, name, content):
-        if content not in self.clips.values():
-            self.clips[_unused(name, self.clips)] = content
-
-    def _on_learn(self, button):
-        with _busy(button):
-            try:
-                self.taught = _teach(self.classifier, self.name.value, self.clips, self._report)
-            except Esc50Error as error:
-                self.status.value = _panel("wrong", f"Not taught: {error}.", minor=[self._list()] if self.clips else ())
-                return
-        self.classifier, self.clips, self.name.value = self.taught.classifier, {}, ""
-        self.take_over(self.classifier)
-        self.status.value = _summarise_lesson(self.taught)
-
-    def _on_forget(self, button):
-        self.classifier, self.clips, self.taught, self.name.value = self.untaught, {}, None, ""
-        self.take_over(self.classifier)
-        self.status.value = _panel("start", f"All forgotten. {TEACHING}")
-
-    def _report(self, step):
-        self.status.value = _panel("busy", f"{step.capitalize()} …", minor=["This takes about ten seconds."])
-
-    def _list(self):
-        return f"{len(self.clips)} clip{'' if len(self.clips) == 1 else 's'}: {', '.join(self.clips)}"
-
-
 def prediction_widget(classifier, *, examples=None, root=None):
     """Make the widget and let it show its first example.
 
@@ -276,14 +209,6 @@ def default_examples(*, root=None):
     return examples | dict(zip(labels, files, strict=True))
 
 
-def _teach(classifier, name, clips, report):
-    try:
-        from esc50.experiments.teaching import teach
-    except ModuleNotFoundError as error:
-        raise TeachingError(f"{NO_STUDY}; {error.name} is missing") from error
-    return teach(classifier, name, clips, report=report)
-
-
 def _width(width):
     return ipywidgets.Layout(width=width)
 
@@ -310,11 +235,6 @@ def _busy(button):
         button.description, button.disabled = words, False
 
 
-def _unused(name, taken):
-    """The name, or where it is taken the first free one of "name (2)", "name (3)", …."""
-    return next(new for new in chain([name], (f"{name} ({n})" for n in count(2))) if new not in taken)
-
-
 def _explain_loss(file):
     if len(file["content"]) == file["size"]:
         return ""
@@ -339,17 +259,6 @@ def _answer(prediction, name):
 def _tell(timeline, name, *more, minor=()):
     about = {"minor": [f"{name} · {describe_sound(timeline.facts)}", *minor], "warnings": timeline.warnings}
     return _panel("known" if timeline.is_known else "unknown", timeline.verdict, *more, **about)
-
-
-def _summarise_lesson(taught):
-    learnt, cost, calibration, pupil = taught.sentences
-    table = taught.costs().rename(columns=lambda name: name.replace("_", " ")).rename(index=class_label)
-    changed = table.rename_axis("class").reset_index().to_html(index=False, border=0) if len(table) else ""
-    missed = taught.cross_validated[~taught.cross_validated["recognised"]]
-    missed = [f"Held out, {clip} was predicted as {class_label(found)}." for clip, found, _ in missed.to_numpy()]
-    measured = "Measured on a fold of ESC-50 with a head that was trained on the other four and the new clips."
-    closing = f"It took {taught.seconds:.0f} s. It now answers with {len(taught.classifier.class_names)} classes."
-    return _panel("known", learnt, cost, minor=[*missed, measured, calibration, pupil, closing], table=changed)
 
 
 def _panel(kind, main, *more, why="", minor=(), warnings=(), table=""):

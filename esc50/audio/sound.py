@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import BinaryIO
 
 import numpy as np
@@ -55,6 +56,33 @@ def load_sound(
     with open_sound(source, sample_rate_hz=sample_rate_hz) as stream:
         waveform = np.concatenate(list(_limit(max_seconds, stream)))  # (n_samples,)
         return Sound(waveform=waveform, **vars(stream.facts))
+
+
+def load_part(
+    source: SoundSource,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    *,
+    sample_rate_hz: float | None = None,
+) -> np.ndarray:
+    """Load what lies between two seconds of a file, (n_samples,) as `load_sound` gives it; the rest costs no memory."""
+    rate, position, parts = AUDIO.sample_rate_hz, 0, []
+    first, last = round(start_seconds * rate), inf if end_seconds is None else round(end_seconds * rate)
+    if not 0 <= first < last:
+        raise AudioError(
+            f"no sound lasts from {start_seconds:g} to {end_seconds:g} s: begin at 0 or later, and end after that"
+        )
+    with open_sound(source, sample_rate_hz=sample_rate_hz) as stream:
+        for block in stream:
+            parts.append(block[max(0, first - position) : int(min(len(block), max(0, last - position)))])
+            position += len(block)
+            if position - first > AUDIO.max_loaded_seconds * rate and position < last:
+                raise AudioError(f"{stream.name} lasts longer than 10 minutes: say from when to when the example is")
+            if position >= last:
+                break
+        if position <= first:
+            raise AudioError(f"{stream.name} ends at {position / rate:.1f} s, before {start_seconds:g} s")
+    return np.concatenate(parts)
 
 
 @contextmanager

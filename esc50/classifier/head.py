@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from esc50.classifier.own_classes import OwnClasses
 from esc50.classifier.pooling import softmax
+from esc50.classifier.whitening import Whitening
 from esc50.config import ResultsError
 from esc50.yamnet.runtime import open_session, read_metadata
 
@@ -47,10 +49,6 @@ class Head:
         """What its last hidden layer makes of vectors, (n, n_units)."""
         return self._run("activations", vectors)
 
-    def with_unit(self, kernel: np.ndarray, bias: float) -> "ExtendedHead":
-        """The head with one class more: a unit on the activations, kernel (n_units,)."""
-        return ExtendedHead(self, kernel[:, np.newaxis], np.array([bias]))
-
     def _run(self, output, vectors):
         vectors = vectors.astype(np.float32, copy=False)
         starts = range(0, len(vectors), VECTORS_PER_CALL)
@@ -60,31 +58,22 @@ class Head:
 
 @dataclass(frozen=True, eq=False)
 class ExtendedHead:
-    """A head with classes of the user's own behind those that it was trained on."""
+    """A head with classes of the user's own behind those that it was trained on, whose odds stay as they are."""
 
     base: Head
-    kernel: np.ndarray  # (n_units, n_new)
-    bias: np.ndarray  # (n_new,)
-
-    @property
-    def n_classes(self) -> int:
-        """Of the base, and the new ones."""
-        return self.base.n_classes + len(self.bias)
+    whitening: Whitening
+    own: OwnClasses
 
     def __call__(self, vectors):
         """Probabilities, (n, n_classes)."""
         return softmax(self.logits(vectors))
 
     def logits(self, vectors):
-        """Before the softmax, (n, n_classes)."""
-        new = (self.activations(vectors) @ self.kernel + self.bias).astype(np.float32)
-        return np.concatenate([self.base.logits(vectors), new], axis=1)
+        """Before the softmax, (n, n_classes): an own class's odds are those to all of the base together."""
+        base = self.base.logits(vectors)
+        together = np.logaddexp.reduce(base, axis=1, keepdims=True)  # (n, 1)
+        return np.concatenate([base, together + self.log_odds(vectors)], axis=1).astype(np.float32)
 
-    def activations(self, vectors):
-        """Of the last hidden layer, (n, n_units)."""
-        return self.base.activations(vectors)
-
-    def with_unit(self, kernel, bias):
-        """One class more."""
-        kernel = np.column_stack([self.kernel, kernel])
-        return ExtendedHead(self.base, kernel, np.append(self.bias, bias))
+    def log_odds(self, vectors):
+        """Of each own class, (n, n_own)."""
+        return self.own.log_odds(self.whitening(vectors))

@@ -15,11 +15,13 @@ from esc50.classifier.audioset import audioset_matrix
 from esc50.classifier.describe import describe_head, list_faults, say_verdict
 from esc50.classifier.head import ExtendedHead, Head
 from esc50.classifier.ood import Evidence, ReferenceClips, clip_vectors
+from esc50.classifier.own_classes import OwnClasses
 from esc50.classifier.pooling import maximum_of_vectors, pool_clips, temper
 from esc50.classifier.prediction_sets import DEFAULT_COVERAGE, prediction_set
 from esc50.classifier.timeline import TIMELINE_FROM_SECONDS, Timeline, timeline_of
-from esc50.config import ALL_LAYERS, AudioError, AudioSettings, YamnetSettings
-from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, columns_of, layer_sizes
+from esc50.classifier.whitening import KnownClips
+from esc50.config import AudioError, AudioSettings, TeachingError, YamnetSettings
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES
 from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames, check_waveform, equally_long
 from esc50.yamnet.runtime import YamnetRuntime, load_runtime
 
@@ -260,7 +262,13 @@ class SoundClassifier:
     reference: ReferenceClips
 
     @classmethod
-    def load(cls, model: "str | os.PathLike | None" = None, *, keep: float | None = None) -> "SoundClassifier":
+    def load(
+        cls,
+        model: "str | os.PathLike | None" = None,
+        *,
+        keep: float | None = None,
+        classes: "str | os.PathLike | OwnClasses | None" = None,
+    ) -> "SoundClassifier":
         """Load a model and YAMNet.
 
         Parameters
@@ -271,6 +279,8 @@ class SoundClassifier:
         keep : float, optional
             Share of the known sounds that are kept, not refused as "none of these"; that of the metadata by default.
             The fewer are kept, the fewer unknown sounds pass.
+        classes : path-like or OwnClasses, optional
+            Classes of your own, from `esc50 teach`: they join those of the model.
 
         Returns
         -------
@@ -281,6 +291,8 @@ class SoundClassifier:
         ------
         ResultsError
             There is no such model, or it is damaged, or does not fit this YAMNet; or it cannot keep that share.
+        TeachingError
+            The file of classes is missing or damaged, or was made for another model.
 
         Examples
         --------
@@ -290,7 +302,51 @@ class SoundClassifier:
         """
         head, metadata = model_io.load_model(model)
         classifier = cls(head, load_runtime(), metadata, ood.load_reference())
-        return classifier if keep is None else classifier.keeping(keep)
+        classifier = classifier if keep is None else classifier.keeping(keep)
+        return classifier if classes is None else classifier.with_classes(classes)
+
+    def with_classes(self, classes: "str | os.PathLike | OwnClasses | None") -> "SoundClassifier":
+        """Make the same classifier with these classes of your own, in place of those that it has.
+
+        Parameters
+        ----------
+        classes : path-like, OwnClasses or None
+            As `load` takes them; None: only the model's own.
+
+        Returns
+        -------
+        SoundClassifier
+            This one is not changed.
+
+        Raises
+        ------
+        TeachingError
+            The file is missing or damaged, or was made for another model.
+        """
+        names = list(self.class_names[: self.base_head.n_classes])
+        if classes is None:
+            return replace(self, head=self.base_head, metadata=self.metadata | {"class_names": names})
+        own = classes if isinstance(classes, OwnClasses) else OwnClasses.load(classes)
+        whitening = KnownClips.load().whitening
+        where = "these classes" if isinstance(classes, OwnClasses) else os.fspath(classes)
+        if len(whitening.mean) != self.base_head.input_size:
+            raise TeachingError(f"{where} cannot join this model: own classes are for the default one, without --model")
+        if own.model != whitening.fingerprint:
+            raise TeachingError(
+                f"{where}: made for another version of the model; `esc50 teach --anew --classes {where}` makes it anew"
+            )
+        head = ExtendedHead(self.base_head, whitening, own)
+        return replace(self, head=head, metadata=self.metadata | {"class_names": [*names, *own.names]})
+
+    @property
+    def own(self) -> OwnClasses | None:
+        """Classes of your own, None where there are none."""
+        return self.head.own if isinstance(self.head, ExtendedHead) else None
+
+    @property
+    def base_head(self) -> Head:
+        """The model's head, without own classes."""
+        return self.head.base if isinstance(self.head, ExtendedHead) else self.head
 
     def keeping(self, keep: float) -> "SoundClassifier":
         """Make the same classifier with another threshold of rejection.
@@ -382,7 +438,7 @@ class SoundClassifier:
         np.ndarray, shape (n_frames, size)
             As `embed` gives them.
         """
-        return self._columns(self.yamnet.embed(waveform, with_scores=self.takes_scores))
+        return self.yamnet.embed(waveform, layers=self.metadata["layers"])
 
     def embed_batch(self, waveforms) -> np.ndarray:
         """Make the vectors of many equally long waveforms.
@@ -403,7 +459,7 @@ class SoundClassifier:
             There is no waveform, or one that `embed` would refuse.
         """
         levelled = map(self.set_level, equally_long(waveforms))
-        return self._columns(self.yamnet.embed_batch(levelled, with_scores=self.takes_scores))
+        return self.yamnet.embed_batch(levelled, layers=self.metadata["layers"])
 
     def predict(self, source, *, sample_rate_hz: float | None = None) -> Prediction:
         """Classify one sound.
@@ -427,8 +483,9 @@ class SoundClassifier:
         """
         sound = load_sound(source, sample_rate_hz=sample_rate_hz)
         levelled = self.set_level(sound.waveform)
-        every, log_mel = self.yamnet.embed_with_log_mel(levelled, with_scores=True)
-        vectors = self._columns(every if self.takes_scores else every[:, N_AUDIOSET_CLASSES:])  # (n_frames, size)
+        layers = (SCORES, *(layer for layer in self.metadata["layers"] if layer != SCORES))
+        every, log_mel = self.yamnet.embed_with_log_mel(levelled, layers=layers)
+        vectors = every if self.takes_scores else every[:, N_AUDIOSET_CLASSES:]  # (n_frames, size)
         [scores] = maximum_of_vectors(every[np.newaxis, :, :N_AUDIOSET_CLASSES], active_frames(every)[np.newaxis])
         judgement = self.judge(vectors)
         is_known, names = judgement.is_known and not sound.is_silent, self.class_names
@@ -476,7 +533,8 @@ class SoundClassifier:
         evidence = self._evidence(*whole, pooled)
         score = float(ood.OOD_SCORES[rule["score"]](evidence, k=rule["neighbours"])[0])
         calibrated = temper(pooled[0], self.metadata["temperature"])  # (n_classes,)
-        return Judgement(calibrated, frame_probabilities, score, score >= rule["threshold"], evidence)
+        is_known = score >= rule["threshold"] or self._reaches_own(*whole, pooled[0])
+        return Judgement(calibrated, frame_probabilities, score, is_known, evidence)
 
     def predict_many(self, sources, *, progress: bool = False) -> Iterator[tuple]:
         """Classify sounds one by one; one that is not sound does not stop the rest.
@@ -516,23 +574,25 @@ class SoundClassifier:
         """
         return self.head(vectors)
 
-    def _columns(self, vectors):
-        """Those of the layers that the head takes."""
-        layers = list(self.metadata["layers"])
-        every = (SCORES, *ALL_LAYERS) if self.takes_scores else ALL_LAYERS
-        if layers == list(every[-len(layers) :]):
-            return vectors[..., -sum(layer_sizes(layers)) :]
-        return vectors[..., columns_of(layers, among=every)]
-
     @cached_property
     def audioset_matrix(self) -> np.ndarray:
-        """1 where one of AudioSet's classes means one of the classes, (521, n_classes)."""
-        return audioset_matrix(self.class_names, self.yamnet.class_names)
+        """1 where one of AudioSet's classes means one of the model's own classes, (521, n_classes)."""
+        return audioset_matrix(self.class_names[: self.base_head.n_classes], self.yamnet.class_names)
+
+    def _reaches_own(self, vectors, active, pooled):
+        """Whether the most probable class is an own one, and reaches its threshold."""
+        label = int(pooled.argmax()) - self.base_head.n_classes
+        if label < 0 or self.own is None:
+            return False
+        taken, _ = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
+        return bool(self.head.log_odds(taken[0])[:, label].max() >= self.own.thresholds[label])
 
     def _evidence(self, vectors, active, pooled):
+        """Of the model's own classes, whatever was added."""
         taken, counted = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
-        rule = self.metadata["rejection"]
-        logits = self.head.logits(taken[0])[np.newaxis] if rule["score"] in ood.NEED_LOGITS else None
+        rule, pooled = self.metadata["rejection"], pooled[:, : self.base_head.n_classes]
+        pooled = pooled / pooled.sum(axis=1, keepdims=True)
+        logits = self.base_head.logits(taken[0])[np.newaxis] if rule["score"] in ood.NEED_LOGITS else None
         similarity = np.vecdot(self.reference.vectors, clip_vectors(vectors))[np.newaxis]  # no BLAS: threads cost more
         evidence = Evidence(logits, counted, pooled, similarity, self.reference.targets, rule=rule)
         if not self.takes_scores:

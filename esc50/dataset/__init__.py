@@ -1,5 +1,6 @@
 """ESC-50: the clip table, its folds and guarded splits, the download, and feature files."""
 
+from esc50.config import lazy_modules
 from esc50.dataset.clips import (
     CITATION,
     CLIPS_PER_CLASS,
@@ -26,3 +27,5 @@ from esc50.dataset.splits import (
     recording_ids,
     validation_split,
 )
+
+__getattr__ = lazy_modules(__name__)

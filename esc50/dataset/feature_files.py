@@ -17,8 +17,10 @@ from esc50.config import (
     FeatureError,
     LayerSettings,
     LevelledLayerSettings,
+    LevelSettings,
     LogMelSettings,
     StatisticsSettings,
+    ViewSettings,
     YamnetSettings,
     atomic_write,
 )
@@ -26,6 +28,7 @@ from esc50.dataset import features
 from esc50.dataset.clips import clip_path, find_dataset, load_clips
 from esc50.dataset.degradation import DegradationSettings, degrade
 from esc50.dataset.ood_sounds import OodSoundsSettings, compute_ood_sounds
+from esc50.dataset.views import compute_views
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,15 @@ class OodSoundsLevelledSettings(OodSoundsSettings, LevelledLayerSettings):
     """The same, set to one level, with AudioSet's scores in front."""
 
 
+LEVEL_FACTOR = 5.6  # 15 dB
+VIEWS = {
+    "": ViewSettings(),
+    "_slow": ViewSettings(speed=0.85),
+    "_fast": ViewSettings(speed=1.18),
+    "_looped": ViewSettings(looped=True),
+    "_quiet": ViewSettings(level=LevelSettings(target_rms=LevelSettings().target_rms / LEVEL_FACTOR)),
+    "_loud": ViewSettings(level=LevelSettings(target_rms=LevelSettings().target_rms * LEVEL_FACTOR)),
+}
 # name -> settings that make the file: it carries them and is refused when they differ
 PARAMETERS = {
     "log_mel": LogMelSettings(),
@@ -53,6 +65,7 @@ PARAMETERS = {
     "degraded": LevelledLayerSettings(degradation=DegradationSettings()),
     "degraded_anew": LevelledLayerSettings(degradation=DegradationSettings(seed=1)),
     "ood_sounds_levelled": OodSoundsLevelledSettings(),
+    **{f"view{name}": how for name, how in VIEWS.items()},
 }
 CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # committed, one row a clip
 
@@ -88,6 +101,8 @@ def load_features(name, *, folder=FEATURES_DIR, progress=True):
           AudioSet scores averaged over the clip, float32;
         - ``layers`` and its like: ``activations`` (n_clips, n_frames, size), averages over the patch of every layer
           of the settings, joined, float16, and ``active`` (n_clips, n_frames), False for frames without sound;
+        - ``view`` and its like: ``activations`` (n_clips, size), float16, as `esc50.dataset.views.compute_views` gives
+          them;
         - ``clip_statistics``: one (n_clips,) array for each statistic of `esc50.dataset.features.clip_statistics`, and
           ``envelope`` (n_clips, 250, 2), the lowest and highest sample of each 20 ms in [-1, 1], float32.
 
@@ -255,10 +270,15 @@ def _layers(waveforms, settings, progress):
     return {"activations": activations, "active": active}
 
 
+def _views(waveforms, settings, progress):
+    return {"activations": compute_views(waveforms, settings=settings, progress=progress)}
+
+
 _COMPUTE = {
     LogMelSettings: _log_mel,
     YamnetSettings: _yamnet,
     StatisticsSettings: _clip_statistics,
     LayerSettings: _layers,
     LevelledLayerSettings: _layers,
+    ViewSettings: _views,
 }

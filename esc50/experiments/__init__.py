@@ -6,6 +6,7 @@ trust_report with conformal, openset with ood_detectors, timelines, robustness, 
 on recordings of any kind: labels, evaluation, wild.
 """
 
+from esc50.config import lazy_modules
 from esc50.experiments.base import (
     Experiment,
     Fitted,
@@ -17,3 +18,5 @@ from esc50.experiments.base import (
     results_of,
     run_experiment,
 )
+
+__getattr__ = lazy_modules(__name__)

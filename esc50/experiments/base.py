@@ -39,7 +39,9 @@ class Model:
     over: str = ""  # the model that the idea changes
     layers: tuple = ALL_LAYERS  # of YAMNet, joined
     n_frames: int = FRAMES  # vectors that stand for a clip in training and testing
+    n_views: int = 1  # of a clip, for which YAMNet runs once each
     n_remembered: int = 0  # training vectors that it keeps, to compare clips with
+    units: tuple = (256, 128)  # of the head's hidden layers
     needs_log_mel: bool = False  # of every clip, because YAMNet itself is trained
 
 

@@ -88,7 +88,7 @@ CONTROL, IDEA = "one small head on maxima and their blends", "the same, distille
 AT_SPEEDS = "the same head, tested at three speeds"
 MODELS = {
     "distilled": _model(TITLE, IDEA, "distilled_control"),
-    "distilled_speeds": _model("the same head, each clip at three speeds", AT_SPEEDS, "distilled"),
+    "distilled_speeds": _model("the same head, each clip at three speeds", AT_SPEEDS, "distilled", n_views=N_TAUGHT),
 }
 EXPERIMENTS = [
     _experiment(

@@ -57,14 +57,16 @@ class KernelRidge:
 
     Its width is relative to the median squared distance of the training vectors (Garreau et al. 2017, arXiv
     1707.07269). One solution, found without chance. `views` are those of the training clips, each (n_clips, size).
+    With `blocks`, sizes of parts of the vectors, it is a product of kernels, each relative to its part's own median.
     """
 
-    def __init__(self, views, targets, *, settings=SETTINGS):
+    def __init__(self, views, targets, *, settings=SETTINGS, blocks=()):
         from sklearn import kernel_ridge
 
         self.settings = settings
         self.mean = np.mean([view.mean(axis=0) for view in views], axis=0)
         self.deviation = views[0].std(axis=0) + MIN_DEVIATION
+        self.deviation = self.deviation * self._block_widths(views[0], blocks)
         self.vectors = self._standardise(np.concatenate(views))  # (n_training, size)
         products = self.vectors @ self.vectors.T  # (n_training, n_training)
         self.squares = products.diagonal().copy()  # (n_training,)
@@ -87,6 +89,13 @@ class KernelRidge:
         """Softmax of outputs (n, 50) as logits; float32."""
         return softmax(self.settings.inverse_temperature * outputs, axis=1).astype(np.float32)
 
+    def _block_widths(self, vectors, blocks):
+        """Root of the median squared distance in each block, (size,); 1 without blocks."""
+        if not blocks:
+            return 1
+        parts = np.split(self._standardise(vectors), np.cumsum(blocks)[:-1], axis=1)
+        return np.concatenate([np.full(part.shape[1], np.sqrt(_median_distance(part))) for part in parts])
+
     def _standardise(self, vectors):
         return (vectors - self.mean) / self.deviation
 
@@ -97,6 +106,13 @@ class KernelRidge:
         return squares[:, np.newaxis] + self.squares - 2 * products
 
 
+def _median_distance(vectors):
+    """Median of the squared distances between vectors (n, size)."""
+    products = vectors @ vectors.T  # (n, n)
+    squares = products.diagonal()
+    return np.median(squares[:, np.newaxis] + squares - 2 * products)
+
+
 def fit(name, views, targets, *, settings, **_):
     """Fit on all views of the training clips; test on the mean output over the views."""
     ridge = KernelRidge(views, targets, settings=settings)
@@ -104,7 +120,8 @@ def fit(name, views, targets, *, settings, **_):
 
 
 def _experiment(name, idea, over, *, title="", files=SPEEDS[:1], pool=maxima):
-    model = Model(title, idea, over, n_frames=len(files), n_remembered=len(files) * N_TRAINING)
+    n_files = len(files)
+    model = Model(title, idea, over, n_frames=n_files, n_views=n_files, n_remembered=n_files * N_TRAINING)
     return Experiment(name, files, partial(prepare, pool=pool), partial(fit, name), {name: model}, SETTINGS)
 
 

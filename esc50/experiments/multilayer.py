@@ -200,7 +200,8 @@ def _experiment(
     models = {name: Model("", idea, over, layers, n_frames=FRAMES * len(trained_on))}
     views = {name: (0,)} | {model: used for model, (_, used) in dict(tta).items()}
     for model, (title, used) in dict(tta).items():
-        models[model] = Model("", title, name, layers, n_frames=sum(N_FRAMES[files[v]] for v in used))
+        n_frames = sum(N_FRAMES[files[v]] for v in used)
+        models[model] = Model("", title, name, layers, n_frames=n_frames, n_views=round(n_frames / FRAMES))
     fitted = partial(fit, views, trained_on=trained_on)
     return Experiment(name, files, partial(prepare, names=files, layers=layers, **how), fitted, models, settings, SEEDS)
 

@@ -19,6 +19,7 @@ from esc50.experiments.results import load_cross_validation, load_out_of_fold, r
 LAYERS = ("multilayer_1", "multilayer_3", "multilayer_8", "multilayer_14", "multilayer_8_linear")
 KERNEL_RIDGES = ("kernel_ridge_mean", "kernel_ridge", "kernel_ridge_speeds")  # what of the clip, at how many speeds
 KERNEL_RIDGE_GRID = (KernelRidgeSettings(0.2, 0.01), KernelRidgeSettings(), KernelRidgeSettings(0.5, 0.05))
+POOLED_GRID = (KernelRidgeSettings(0.1, 0.005), KernelRidgeSettings(0.2, 0.005), KernelRidgeSettings(0.35, 0.02))
 FRAME_GRID = ((20, 0.01), (30, 0.01), (40, 0.01), (30, 0.1), (40, 0.1))  # epochs, weight decay
 
 
@@ -45,10 +46,16 @@ def _candidates():
         for name in KERNEL_RIDGES
         for settings in KERNEL_RIDGE_GRID
     ]
+    pooled = [
+        ("pooled", kernel_ridge_label(name, settings), name, settings)
+        for name in ("pooled", "pooled_views")
+        for settings in POOLED_GRID
+    ]
     return {
         "heads": heads,
         "layers": [("layers", name, name, None) for name in LAYERS],
         "kernel_ridge": [*kernel_ridge, ("distilled", "distilled", "distilled", None)],
+        "pooled": pooled,
     }
 
 
@@ -78,7 +85,8 @@ def validate(kind="heads", *, folder=None, progress=True):
     rows = []
     for choice, label, name, settings in CANDIDATES[kind]:
         runs = run_splits(name, splits, seeds=[0], settings=settings, progress=progress)
-        models = find_experiments()[name].models if choice == name else [name]
+        is_choice = choice in (name, "pooled")
+        models = find_experiments()[name].models if is_choice else [name]
         place = {"experiment": choice, "candidate": label}
         rows += [place | row for split, run in runs.values() for row in _rows(clips.iloc[split.test], run, models)]
     write_csv(pd.DataFrame(rows), path_of(kind, folder), float_format="%.6f")

@@ -9,7 +9,7 @@ import numpy as np
 from esc50.audio.loudness import set_level
 from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
-from esc50.config import ALL_LAYERS, LAYERS_AND_SCORES, RESULTS_DIR
+from esc50.config import LAYERS_AND_SCORES, RESULTS_DIR
 from esc50.dataset.clips import load_clips
 from esc50.experiments import plain, robust
 from esc50.experiments.base import find_experiments, take
@@ -17,7 +17,7 @@ from esc50.experiments.keras_heads import EMBEDDING, recipe_of, save_classifier,
 from esc50.experiments.kernel_ridge import KernelRidge
 from esc50.experiments.networks import with_logarithm
 from esc50.experiments.results import headline, summarise
-from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES, columns_of
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES
 from esc50.yamnet.runtime import load_runtime
 
 
@@ -64,8 +64,7 @@ class Recipe:
     def embed(self, waveform):
         """Vectors (n_frames, size) of a waveform, as the heads take them."""
         levelled = set_level(waveform) if self.is_levelled else waveform
-        vectors = load_runtime().embed(levelled, with_scores=True)
-        return vectors[:, columns_of(self.layers, among=(SCORES, *ALL_LAYERS))]
+        return load_runtime().embed(levelled, layers=self.layers)
 
     @property
     def is_levelled(self):

@@ -64,7 +64,7 @@ def tidy(notebook):
     """Remove from an executed notebook what does not belong on a page, in place.
 
     Execution times, injected parameters, progress bars, library chatter on stderr and recordings go;
-    figures, tables and text stay.
+    figures with their alternative text, tables, text and players of synthesised sounds stay.
     """
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
@@ -78,7 +78,7 @@ def tidy(notebook):
         cell.execution_count = count  # nbval takes a cell without one for a cell that was never run
         for output in cell.outputs:
             if output.output_type != "stream":
-                output.metadata = {}
+                output.metadata = {form: about for form, about in output.metadata.items() if form.startswith("image/")}
             if output.output_type == "execute_result":
                 output.execution_count = count
     return notebook

@@ -19,13 +19,16 @@ LAYERS = (
 )
 LAST = len(LAYERS)  # its activations are YAMNet's embedding
 SCORES = LAST + 1  # the dense layer behind it: scores of AudioSet's classes
+MAXIMA, BANDS = SCORES + 1, SCORES + 2  # of all layers together: over the patch; means over two halves of frequency
 N_AUDIOSET_CLASSES = 521
 BATCH_NORM_EPSILON = 1e-4
 
 
 def layer_sizes(layers):
-    """Filters of some layers, numbered from 1; of `SCORES` the number of AudioSet's classes."""
-    return [N_AUDIOSET_CLASSES if number == SCORES else LAYERS[number - 1][2] for number in layers]
+    """Filters of some layers, numbered from 1; for `SCORES`, `MAXIMA` and `BANDS` how many numbers they are."""
+    filters = [layer[2] for layer in LAYERS]
+    every = [*filters, N_AUDIOSET_CLASSES, sum(filters), 2 * sum(filters)]
+    return [every[number - 1] for number in layers]
 
 
 def columns_of(layers, *, among=tuple(range(1, LAST + 1))):

@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+from functools import partial
 
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
@@ -89,29 +90,29 @@ def yamnet_model(hub_weights, *, weights="float32", metadata=None):
     -------
     onnx.ModelProto
         From ``waveforms`` (batch, n_samples), mono at 16 kHz, of any length, to ``vectors`` (batch, n_frames, 5984),
-        the means of all 14 layers over each patch, the last 1,024 of which are YAMNet's embedding; ``scores``
-        (batch, n_frames, 521) of the AudioSet classes; and ``log_mel`` (batch, n_windows, 64).
+        the means of all 14 layers over each patch, the last 1,024 of which are YAMNet's embedding; ``maxima`` (the
+        same shape) over the patch; ``bands`` (batch, n_frames, 11968), the means over the lower and the upper half of
+        the frequencies of each filter; ``scores`` (batch, n_frames, 521) of the AudioSet classes; and ``log_mel``
+        (batch, n_windows, 64).
     """
     graph = Graph(weights)
     log_mel = _log_mel(graph, _padded(graph, "waveforms"))
     patches = _patches(graph, log_mel)  # (batch * n_frames, 1, 96, 64)
-    pooled = _layers(graph, patches, hub_weights)
+    means, maxima, bands = zip(*_layers(graph, patches, hub_weights), strict=True)
     size = sum(layer_sizes(range(1, len(LAYERS) + 1)))
-    flat = graph.op("Flatten", graph.op("Concat", *pooled, axis=1))  # (batch * n_frames, 5984)
-    embedding = graph.op("Flatten", pooled[-1])  # (batch * n_frames, 1024)
+    embedding = graph.op("Flatten", means[-1])  # (batch * n_frames, 1024)
     dense = graph.weight("dense.kernel", hub_weights["dense/kernel"], axis=1, weights=_coarse(weights))
     bias = graph.constant("dense.bias", hub_weights["dense/bias"])
     scores = graph.op("Sigmoid", graph.op("Gemm", embedding, dense, bias))  # (batch * n_frames, 521)
     batch = graph.op("Slice", graph.op("Shape", "waveforms"), *_ints(graph, "batch", [0], [1]))
     n_classes = len(hub_weights["dense/bias"])
-    for name, rows, width in (("vectors", flat, size), ("scores", scores, n_classes)):
+    widths = {"vectors": size, "maxima": size, "bands": 2 * size, "scores": n_classes}
+    flat = [graph.op("Concat", *map(partial(graph.op, "Flatten"), each), axis=1) for each in (means, maxima, bands)]
+    for (name, width), rows in zip(widths.items(), (*flat, scores), strict=True):
         shape = graph.op("Concat", batch, graph.constant(f"{name}.shape", np.array([-1, width])), axis=0)
         graph.op("Reshape", rows, shape, output=name)
-    outputs = {
-        "vectors": ["batch", "n_frames", size],
-        "scores": ["batch", "n_frames", n_classes],
-        "log_mel": ["batch", "n_windows", SETTINGS.mel_bands],
-    }
+    outputs = {name: ["batch", "n_frames", width] for name, width in widths.items()}
+    outputs["log_mel"] = ["batch", "n_windows", SETTINGS.mel_bands]
     return graph.model("yamnet", {"waveforms": ["batch", "n_samples"]}, outputs, metadata or {})
 
 
@@ -292,14 +293,16 @@ def _patches(graph, log_mel):
 
 
 def _layers(graph, x, hub_weights):
-    """The means of each layer's activations over time and frequency, (batch * n_frames, filters, 1, 1) each."""
-    height, pooled = PATCH_WINDOWS, []
+    """Each layer's means (batch * n_frames, filters, 1, 1), maxima (the same) and bands (…, filters, 1, 2)."""
+    height, width, pooled = PATCH_WINDOWS, SETTINGS.mel_bands, []
     for number, (kind, stride, _) in enumerate(LAYERS, start=1):
         parts = ("conv",) if kind == "conv" else ("depthwise_conv", "pointwise_conv")
         for part in parts:
             x = _convolution(graph, x, f"layer{number}/{part}", hub_weights, 1 if "point" in part else stride, height)
-        height //= stride
-        pooled.append(graph.op("GlobalAveragePool", x))
+        height, width = height // stride, width // stride
+        halves = [height, width // 2]
+        bands = graph.op("AveragePool", x, kernel_shape=halves, strides=halves)
+        pooled.append((graph.op("GlobalAveragePool", bands), graph.op("GlobalMaxPool", x), bands))
     return pooled
 
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import onnxruntime
 
-from esc50.config import PACKAGED_MODELS, ResultsError
+from esc50.config import ALL_LAYERS, PACKAGED_MODELS, ResultsError
+from esc50.yamnet.architecture import BANDS, LAST, MAXIMA, SCORES, columns_of, layer_sizes
 from esc50.yamnet.frames import MEL_FRAMES_PER_HOP, check_waveform, equally_long, n_patches, overlapping_parts
 
+OUTPUTS = {SCORES: "scores", MAXIMA: "maxima", BANDS: "bands"}  # the others are columns of "vectors"
 YAMNET_FILE = "audio-classifier.onnx"
 FRAMES_PER_CALL = 32  # sixteen seconds: more is no quicker and takes more memory
+THREADS_VARIABLE = "ESC50_THREADS"  # where several processes share the cores: how many each may use
 N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+N_CORES = int(os.environ.get(THREADS_VARIABLE) or N_CORES)
 REMEDY = "install esc50 again, or write the models with `esc50 export`"
 
 
@@ -84,23 +88,27 @@ class YamnetRuntime:
         vectors, scores, log_mel = self._run(waveform[np.newaxis], "vectors", "scores", "log_mel")
         return Analysis(vectors[0], scores[0], log_mel[0])
 
-    def embed(self, waveform: np.ndarray, *, with_scores: bool = False) -> np.ndarray:
-        """Vectors of one waveform, (n_frames, 5984); with the 521 scores in front where they are wanted."""
-        check_waveform(waveform, peak=np.inf)
-        return _join(self._run(waveform[np.newaxis], *_names(with_scores)))[0]
+    def embed(self, waveform: np.ndarray, *, layers=ALL_LAYERS) -> np.ndarray:
+        """Vectors (n_frames, size) of one waveform: what is wanted of each patch, joined in the order of `layers`.
 
-    def embed_batch(self, waveforms, *, with_scores: bool = False) -> np.ndarray:
+        They are numbered as in `esc50.yamnet.architecture`: 1 to 14, `SCORES`, `MAXIMA`, `BANDS`.
+        """
+        check_waveform(waveform, peak=np.inf)
+        return _join(self._run(waveform[np.newaxis], *_outputs(layers)), layers)[0]
+
+    def embed_batch(self, waveforms, *, layers=ALL_LAYERS) -> np.ndarray:
         """The same of many equally long waveforms, (n_clips, n_frames, ...); the cores take them in turn."""
         clips = np.stack(list(equally_long(waveforms, peak=np.inf)))[:, np.newaxis]  # (n_clips, 1, n_samples)
+        outputs, join = _outputs(layers), functools.partial(_join, layers=layers)
         if n_patches(clips.shape[-1]) > FRAMES_PER_CALL:
-            return np.concatenate([_join(self._run(clip, *_names(with_scores))) for clip in clips])
-        return np.concatenate([*map(_join, _workers().map(self._run_part(_names(with_scores)), clips))])
+            return np.concatenate([join(self._run(clip, *outputs)) for clip in clips])
+        return np.concatenate([*map(join, _workers().map(self._run_part(outputs), clips))])
 
-    def embed_with_log_mel(self, waveform: np.ndarray, *, with_scores=False) -> tuple[np.ndarray, np.ndarray]:
+    def embed_with_log_mel(self, waveform: np.ndarray, *, layers=ALL_LAYERS) -> tuple[np.ndarray, np.ndarray]:
         """What `embed` gives, and the log-mel (n_windows, 64), of one waveform."""
         check_waveform(waveform, peak=np.inf)
-        *parts, log_mel = self._run(waveform[np.newaxis], *_names(with_scores), "log_mel")
-        return _join(parts)[0], log_mel[0]
+        *parts, log_mel = self._run(waveform[np.newaxis], *_outputs(layers), "log_mel")
+        return _join(parts, layers)[0], log_mel[0]
 
     def _run(self, waveforms, *outputs):
         """Outputs of waveforms (n, n_samples), cut where patches start; each core takes a part at a time."""
@@ -119,11 +127,19 @@ class YamnetRuntime:
         return lambda waveforms: self._session.run(outputs, {"waveforms": waveforms})
 
 
-def _names(with_scores):
-    return ("scores", "vectors") if with_scores else ("vectors",)  # a vector ends in YAMNet's embedding
+def _outputs(layers):
+    """Names of the graph's outputs that hold some layers, each once, in order."""
+    return tuple(dict.fromkeys(OUTPUTS.get(layer, "vectors") for layer in layers))
 
 
-def _join(parts):
+def _join(parts, layers):
+    """The layers' columns of those outputs."""
+    inner = [layer for layer in layers if layer not in OUTPUTS]
+    if inner and inner != [*ALL_LAYERS]:
+        place = _outputs(layers).index("vectors")
+        part = parts[place]
+        part = part[..., -layer_sizes([LAST])[0] :] if inner == [LAST] else part[..., columns_of(inner)]
+        parts = [*parts[:place], part, *parts[place + 1 :]]
     return np.concatenate(parts, axis=-1)
 
 

@@ -234,7 +234,7 @@ def test_a_command_that_takes_long_says_that_it_is_at_work(monkeypatch):
     assert CliRunner().invoke(wait).exit_code == 0
 
 
-HEAVY = "gradio keras librosa matplotlib pandas scipy seaborn sklearn tensorflow tensorflow_hub tf_keras"
+HEAVY = "gradio keras librosa matplotlib pandas scipy sklearn tensorflow tensorflow_hub tf_keras"
 ROOMS = "esc50.dataset esc50.experiments esc50.reporting"
 
 

@@ -170,7 +170,7 @@ def test_mistakes_end_in_one_line(labels, arguments, code, message, monkeypatch)
     assert {path: path.read_bytes() for path in labels.parent.iterdir() if path.is_file()} == before
 
 
-@pytest.mark.parametrize(("package", "options"), [("pandas", []), ("seaborn", ["--picture", "e.png"])])
+@pytest.mark.parametrize(("package", "options"), [("pandas", []), ("matplotlib", ["--picture", "e.png"])])
 def test_without_the_study_one_line_says_what_to_install_before_the_work(labels, monkeypatch, package, options):
     monkeypatch.chdir(labels.parent)
     for name in [name for name in sys.modules if name.startswith(("esc50.experiments", "esc50.reporting.plots."))]:

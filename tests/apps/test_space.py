@@ -30,7 +30,6 @@ BLOCKED = [
     "playwright",
     "pytest",
     "scipy",
-    "seaborn",
     "sklearn",
     "tensorflow",
     "tensorflow_hub",

@@ -3,11 +3,9 @@ import html
 import io
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import ipywidgets
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 from matplotlib.figure import Figure
@@ -15,12 +13,9 @@ from matplotlib.figure import Figure
 import esc50
 from esc50 import dataset
 from esc50.apps import widget
-from esc50.apps.widget import CHOOSE, CLASSIFYING, START, TEACHING, TeachingPanel, default_examples, prediction_widget
+from esc50.apps.widget import CHOOSE, CLASSIFYING, START, default_examples, prediction_widget
 from esc50.audio import synthesis
 from esc50.classifier.predict import SoundClassifier
-from esc50.config import TeachingError
-from esc50.experiments import teaching
-from esc50.experiments.teaching import PUPIL, Taught
 from esc50.reporting import plots
 
 PNG, WAV = b"\x89PNG", b"RIFF"
@@ -191,15 +186,6 @@ def test_which_head_answers_is_said_and_changes_with_it(classifier, plain, empty
     assert html.escape(classifier.description) not in empty_widget.hint.value
 
 
-def test_clips_of_one_name_are_numbered_and_the_same_clip_is_kept_once(panel):
-    for content in (b"a", b"b", b"a", b"c"):
-        panel.upload.value = (sent("audio.wav", content),)
-    assert panel.clips == {"audio.wav": b"a", "audio.wav (2)": b"b", "audio.wav (3)": b"c"}
-    panel.upload.value = (sent("recording 5", b"d"), sent("recording 6", b"e"))
-    panel.recorder.recording = b"f"
-    assert list(panel.clips)[3:] == ["recording 5", "recording 6", "recording 6 (2)"]
-
-
 def test_why_is_drawn_when_asked_for_and_gone_with_the_answer(empty_widget):
     empty_widget.choice.value = "example:rain"
     assert empty_widget.reasons.layout.display == "none"
@@ -211,65 +197,9 @@ def test_why_is_drawn_when_asked_for_and_gone_with_the_answer(empty_widget):
     assert empty_widget.reasons.layout.display == "none"
 
 
-@pytest.fixture
-def panel(monkeypatch):
-    """A panel whose lessons are quick; what it hands over is kept in ``panel.taken``."""
-
-    def teach(classifier, name, clips, report):
-        if len(clips) < 3:
-            raise TeachingError("3 clips <or> more")
-        assert shell.learn.disabled
-        report("learning")
-        assert "Learning …" in shell.status.value
-        cross_validated = pd.DataFrame(
-            [(clip, "dog", False) for clip in clips], columns=["clip", "predicted", "recognised"]
-        )
-        held_out = pd.DataFrame([("sea_waves", "sea_waves", name)], columns=["category", "before", "after"])
-        return Taught(SimpleNamespace(class_names=["dog", name]), name, cross_validated, held_out, 2.0)
-
-    monkeypatch.setattr(teaching, "teach", teach)
-    taken = []
-    shell = TeachingPanel("untaught", taken.append)
-    shell.taken = taken
-    return shell
-
-
-def test_a_class_is_taught_from_uploads_and_recordings_and_forgotten(panel):
-    panel.upload.value = (sent("a.wav", b"a"), sent("<b>.wav", b"b"))
-    panel.recorder.recording = b"c"
-    assert panel.clips == {"a.wav": b"a", "<b>.wav": b"b", "recording 3": b"c"}
-    assert "3 clips: a.wav, &lt;b&gt;.wav, recording 3" in panel.status.value
-    panel.name.value = "bell"
-    panel.learn.click()
-    assert [c.class_names for c in panel.taken] == [["dog", "bell"]]
-    for words in ("100.0 % were named rightly before and 0.0 % now", "&lt;b&gt;.wav was predicted as dog", "sea waves"):
-        assert words in panel.status.value
-    assert "measured before the lesson, without “bell”" in panel.status.value
-    assert PUPIL in panel.status.value
-    assert not panel.clips
-    panel.forget.click()
-    assert panel.taken[-1] == "untaught"
-    assert TEACHING in panel.status.value
-
-
-def test_what_is_wrong_with_a_lesson_is_said_and_the_clips_stay(panel):
-    panel.upload.value = (sent("a.wav", b"a"), sent("big.wav", b"", 20_000_000))
-    assert "big.wav (20.0 MB) did not arrive whole" in panel.status.value
-    panel.learn.click()
-    assert "3 clips &lt;or&gt; more" in panel.status.value
-    assert list(panel.clips) == ["a.wav"]
-    assert not panel.taken
-    assert not panel.learn.disabled
-
-
-def test_without_the_study_teaching_says_what_it_needs_and_only_synthesised_examples_are_offered(monkeypatch):
-    for module in ("esc50.experiments.teaching", "esc50.dataset"):
-        monkeypatch.setitem(sys.modules, module, None)
+def test_without_the_study_only_synthesised_examples_are_offered(monkeypatch):
+    monkeypatch.setitem(sys.modules, "esc50.dataset", None)
     monkeypatch.delattr(esc50, "dataset", raising=False)  # there only where a test before this has imported it
-    monkeypatch.delattr("esc50.experiments.teaching", raising=False)
-    shell = TeachingPanel("untaught", None)
-    shell.learn.click()
-    assert "Not taught: teaching needs the study" in shell.status.value and "esc50[study]" in shell.status.value
     assert all("(synthesised)" in label for label in default_examples())
 
 
@@ -281,22 +211,28 @@ def test_what_was_taught_answers_from_then_on(classifier, empty_widget):
     assert empty_widget.prediction.class_names[0] == "x0"
 
 
-@pytest.mark.slow
-def test_after_a_lesson_the_plain_head_answers_until_all_is_forgotten(plain):
-    layered = SoundClassifier.load()
-    shell = widget.PredictionWidget(layered, {})
+def test_a_lesson_from_uploads_is_answered_with_saved_and_forgotten(classifier, tmp_path):
+    shell = widget.PredictionWidget(classifier, {})
+    panel = shell.teacher
     glides = [synthesis.chirp(start_hz=hz, end_hz=3 * hz, seconds=hz / 300) for hz in (400, 600, 800)]
-    shell.teacher.upload.value = tuple(sent(f"{n}.wav", file_bytes(glide)) for n, glide in enumerate(glides))
-    shell.teacher.name.value = "whistle"
-    shell.teacher.learn.click()
-    assert PUPIL in shell.teacher.status.value
-    assert html.escape(plain.description) in shell.hint.value
+    panel.learn.click()
+    assert "Not taught: the new class has no name" in panel.status.value
+    panel.upload.value = tuple(sent("<a>.wav", file_bytes(glide)) for glide in [*glides, glides[0]])
+    assert list(panel.state.given) == ["<a>.wav", "<a>.wav (2)", "<a>.wav (3)"]
+    panel.upload.value = (sent("big.wav", b"", 20_000_000),)
+    assert "big.wav (20.0 MB) did not arrive whole" in panel.status.value and "3 sounds of yours" in panel.status.value
+    panel.recorder.fault = "No microphone is connected"
+    assert "No microphone" in panel.status.value
+    panel.name.value, panel.path.value = "whistle", str(tmp_path / "mine.esc50")
+    panel.learn.click()
+    assert "It learnt the class “whistle” from 3 sounds" in panel.status.value and not panel.state.given
     upload(shell, "glide.wav", file_bytes(synthesis.chirp(start_hz=500, end_hz=1_500)))
-    assert shell.prediction.class_names == (*layered.class_names, "whistle")
-    assert shell.prediction.vectors.shape[1] == 1024
-    shell.teacher.forget.click()
-    assert shell.classifier is layered
-    assert html.escape(layered.description) in shell.hint.value
+    assert shell.prediction.class_names == (*classifier.class_names, "whistle")
+    assert shell.prediction.top(1)[0][0] == "whistle"
+    panel.save.click()
+    assert SoundClassifier.load(classes=tmp_path / "mine.esc50").own.names == ("whistle",)
+    panel.forget.click()
+    assert shell.classifier is classifier and panel.save.disabled
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_what_yamnet_hears_instead_is_named(classifier):
     prediction = classifier.predict(synthesis.sine(2_000), sample_rate_hz=RATE)
     by_share = {"share": [0.5, 0.97], "scores": {"other_score": [2.0, 1.0]}}
     rule = {"score": "other_score", "neighbours": 5, "by_share": by_share, "typical_scores": [0.0] * 521}
-    scores, matrix = prediction.audioset_scores[np.newaxis], classifier._audioset_matrix
+    scores, matrix = prediction.audioset_scores[np.newaxis], classifier.audioset_matrix
     evidence = replace(prediction.evidence, audioset=scores, matrix=matrix, rule=rule)
     assert replace(prediction, is_known=False, evidence=evidence).why == (
         f"YAMNet itself hears something that is none of the 50 classes, sine wave ({scores.max():.2f}): "

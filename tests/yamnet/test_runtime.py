@@ -174,7 +174,7 @@ def test_the_format_that_ships_gives_the_answers_of_float32(classifier, exact, s
 
     class Keras:
         class_names = classifier.yamnet.class_names
-        embed_with_log_mel = staticmethod(lambda waveform, *, with_scores: (embed(waveform[np.newaxis])[0], None))
+        embed_with_log_mel = staticmethod(lambda waveform, *, layers: (embed(waveform[np.newaxis])[0], None))
 
     model, metadata = load_trained()
     reference = replace(classifier, yamnet=Keras(), head=to_head(model, metadata=metadata))

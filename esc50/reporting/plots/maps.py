@@ -1,22 +1,24 @@
-"""Maps of the embeddings, (n_clips, 2) points such as from t-SNE, and what YAMNet itself guesses."""
+"""Maps of the embeddings: (n_clips, 2) points such as from t-SNE."""
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 
-from esc50.reporting.plots.style import class_label
+from esc50.reporting.plots.style import SERIES, class_label
 
-PART_PALETTE = sns.color_palette("tab10")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", ">", "p")  # told apart without colour
 _LABEL_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
 
 
-def plot_map(points, labels, *, palette=None, legend="brief", ax=None):
-    """Draw a map of clips, coloured by their labels; the axes have no unit, so there are no ticks."""
-    ax = ax or plt.gca()
-    style = {"s": 12, "linewidth": 0, "alpha": 0.8}
-    x, y = np.asarray(points).T
-    sns.scatterplot(x=x, y=y, hue=np.asarray(labels), palette=palette, legend=legend, ax=ax, **style)
-    ax.set(xticks=[], yticks=[], xlabel="", ylabel="", aspect="equal")
+def plot_map(points, labels, *, palette, legend=True, ax=None):
+    """Draw a map of clips, coloured by their labels (label -> colour); the axes have no unit, so there are no ticks."""
+    ax, labels = ax or plt.gca(), np.asarray(labels)
+    for (label, color), marker in zip(palette.items(), MARKERS, strict=False):
+        style = {"s": 13, "linewidth": 0, "alpha": 0.8, "marker": marker, "color": color, "label": label}
+        ax.scatter(*points[labels == label].T, **style)
+    ax.set(xticks=[], yticks=[], aspect="equal")
+    ax.spines[:].set_visible(False)
+    if legend:
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=len(palette), markerscale=1.6)
     return ax
 
 
@@ -25,7 +27,7 @@ def plot_map_part(points, labels, chosen, *, ax=None):
     ax = ax or plt.gca()
     labels, chosen = np.asarray(labels), np.asarray(chosen)
     ax.scatter(*points[~chosen].T, s=4, color="0.85", linewidth=0)
-    palette = dict(zip(dict.fromkeys(labels[chosen]), PART_PALETTE, strict=False))
+    palette = dict(zip(dict.fromkeys(labels[chosen]), SERIES, strict=False))
     plot_map(points[chosen], labels[chosen], palette=palette, legend=False, ax=ax)
     return plot_map_names(points[chosen], labels[chosen], ax=ax)
 
@@ -48,26 +50,10 @@ def plot_map_values(points, values, *, label, ax=None):
     """Draw a map of clips, coloured by a number (n_clips,) that `label` names; the highest are drawn last."""
     ax = ax or plt.gca()
     order = np.argsort(values, kind="stable")
-    dots = ax.scatter(*points[order].T, c=values[order], s=12, linewidth=0, cmap="flare", alpha=0.8)
+    dots = ax.scatter(*points[order].T, c=values[order], s=12, linewidth=0, cmap="viridis_r", alpha=0.8)
     ax.figure.colorbar(dots, ax=ax, label=label, shrink=0.8, pad=0.01)
     ax.set(xticks=[], yticks=[])
-    return ax
-
-
-def plot_guesses(counts, *, most=30, ax=None):
-    """Draw how many clips of each class (rows of a table) get each of the most frequent guesses (its columns)."""
-    ax = ax or plt.gca()
-    totals = counts.sum().sort_values(ascending=False, kind="stable")[:most]
-    shown = counts[totals.index]
-    sns.heatmap(
-        shown, annot=shown.astype(str).replace("0", ""), fmt="", cmap="Blues", vmin=0, ax=ax, linewidths=0.3,
-        linecolor="0.92", annot_kws={"size": 7}, cbar_kws={"label": "clips", "shrink": 0.4, "pad": 0.01},
-        xticklabels=[f"{name.split(', ')[0]} ({clips})" for name, clips in totals.items()],
-        yticklabels=[class_label(name) for name in shown.index],
-    )  # fmt: skip
-    ax.tick_params(labelsize=8)
-    ax.set(xlabel="", ylabel="")
-    ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
+    ax.spines[:].set_visible(False)
     return ax
 
 

@@ -2,40 +2,50 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
-from esc50.reporting.plots.style import THEME_PALETTE, class_label
+from esc50.reporting.plots.style import EMPHASIS, MUTED, PALE, SERIES, THEME_PALETTE, class_label
+from esc50.reporting.plots.tables import CLASS_POINTS
 
 INTERVAL = ["accuracy_low", "accuracy_high"]
+LEAKING = ("random clips", "duplicated clips, then random")  # of the protocols
+OTHERS = "all others"
 
 
-def plot_training_curves(history, *, training="training (dropout on)", ax=None):
-    """Draw accuracy over epochs, in training and held out: the mean over runs with the band from least to most."""
+def plot_training_curves(history, *, training="training", ax=None):
+    """Draw accuracy over epochs, in training and held out: a thin line for each run, a thick one for their mean.
+
+    The mean ends where the first run ends.
+    """
     ax = ax or plt.gca()
-    names = {"accuracy": training, "held_out_accuracy": "held out"}
-    long = history.melt("epoch", list(names), var_name="part", value_name="percent")
-    long = long.assign(part=long["part"].map(names), percent=100 * long["percent"])
-    sns.lineplot(long, x="epoch", y="percent", hue="part", errorbar=("pi", 100), ax=ax)
+    names = {"accuracy": (training, SERIES[1], "--"), "held_out_accuracy": ("held out", SERIES[0], "-")}
+    keys = [name for name in ("fold", "seed") if name in history]
+    runs = [run for _, run in history.groupby(keys)] if keys else [history]
+    shared = min(run["epoch"].max() for run in runs)
+    for column, (label, color, dashes) in names.items():
+        for run in runs if len(runs) > 1 else ():
+            ax.plot(run["epoch"], 100 * run[column], color=color, linewidth=0.6, alpha=0.4)
+        mean = 100 * history[history["epoch"] <= shared].groupby("epoch")[column].mean()
+        ax.plot(mean.index, mean, color=color, linestyle=dashes, linewidth=2, label=label)
     ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 100))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(title="", loc="lower right")
+    ax.legend(loc="lower right")
     return ax
 
 
 def plot_model_comparison(summary, *, references=None, ax=None):
-    """Draw each model's accuracy with its interval, and published figures (name -> percent) as vertical lines."""
-    ax = ax or plt.gca()
+    """Draw each model's accuracy with its interval, the best on top; published figures (name -> percent) as lines."""
+    ax, summary = ax or plt.gca(), summary.sort_values("accuracy", kind="stable")
     percent, error, rows = 100 * summary["accuracy"], _error_bars(summary), np.arange(len(summary))
-    ax.barh(rows, percent, xerr=error, color="C0", alpha=0.85, capsize=3, height=0.65)
-    for row, value in zip(rows, percent, strict=True):
-        ax.text(1, row, f"{value:.1f} %", va="center", color="white", fontweight="bold", fontsize=9)
+    ax.errorbar(percent, rows, xerr=error, fmt="o", color=SERIES[0], markersize=7, capsize=3)
+    for row, value, (_, high) in zip(rows, percent, error.T, strict=True):
+        ax.text(value + high + 0.6, row, f"{value:.1f} %", va="center", fontweight="bold")
+    for name, value in (references or {}).items():
+        ax.axvline(value, color=MUTED, linestyle="--", linewidth=1)
+        ax.text(value, len(rows) - 0.35, f"{name} {value:.1f} ", ha="right", va="bottom", color=MUTED)
     ax.set_yticks(rows, summary.index)
-    ax.invert_yaxis()
-    ax.set(xlabel="accuracy (%), official 5 folds, with 95 % interval", xlim=(0, 100))
-    ax.grid(axis="y", visible=False)
-    if references:
-        _draw_references(ax, references)
+    ax.set(xlabel="accuracy (%) on the official folds, with its 95 % interval", ylim=(-0.6, len(rows) - 0.4))
+    ax.margins(x=0.12)
     return ax
 
 
@@ -43,51 +53,78 @@ def plot_ablation(table, *, targets=None, ax=None):
     """Draw the rows of the ablation: one network with its spread over seeds, their average with its interval."""
     ax = ax or plt.gca()
     rows, error = np.arange(len(table)), _error_bars(table)
-    average = {"fmt": "o", "color": "C0", "capsize": 3, "label": "seeds averaged"}
-    ax.errorbar(100 * table["accuracy"], rows + 0.12, xerr=error, **average)
+    average = {"fmt": "o", "color": SERIES[0], "capsize": 3, "label": "seeds averaged, with 95 % interval"}
+    ax.errorbar(100 * table["accuracy"], rows + 0.15, xerr=error, **average)
     spread = 100 * table["run_accuracy_sd"].fillna(0)
-    one = {"fmt": "D", "color": "C1", "capsize": 3, "markersize": 5, "label": "one network, ± deviation over seeds"}
-    ax.errorbar(100 * table["run_accuracy"], rows - 0.18, xerr=spread, **one)
+    one = {"fmt": "D", "color": SERIES[3], "capsize": 3, "markersize": 5, "markerfacecolor": "white"}
+    ax.errorbar(
+        100 * table["run_accuracy"], rows - 0.2, xerr=spread, **one, label="one network, ± deviation over seeds"
+    )
     for name, value in (targets or {}).items():
-        ax.axvline(value, color="0.3", linestyle="--", linewidth=1)
-        ax.text(value, -0.75, f" {name}", fontsize=8, color="0.3", ha="left", va="center")
-    ax.set_yticks(rows, table["title"])
-    ax.set(xlabel="accuracy (%), official 5 folds, with 95 % interval; the axis does not begin at 0")
-    ax.set_ylim(len(rows) - 0.4, -1.1)
-    ax.legend(fontsize=8, loc="lower left")
+        ax.axvline(value, color=MUTED, linestyle="--", linewidth=1)
+        ax.text(value, len(rows) - 0.45, f"{name} ", color=MUTED, ha="right", va="bottom")
+    ax.set_yticks(rows, [f"{number}. {title}" for number, title in enumerate(table["title"], start=1)])
+    ax.set(xlabel="accuracy (%) on the official folds", ylim=(len(rows) - 0.4, -0.7))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
 
 
-def plot_protocols(table, *, claim, printed, ax=None):
-    """Draw what each way of splitting claims, beside a claim (percent) and a printed range from elsewhere."""
-    ax = ax or plt.gca()
-    table = table.assign(percent=100 * table["accuracy"])
-    sns.barplot(table, x="percent", y="protocol", errorbar=None, color="C0", alpha=0.75, ax=ax)
-    sns.stripplot(table, x="percent", y="protocol", color="0.2", size=4, jitter=False, ax=ax)
-    ax.axvspan(*printed, color="0.6", alpha=0.4, label="printed in the old notebooks")
-    ax.axvline(claim, color="0.2", linestyle="--", label="claimed in the old README")
-    ax.set(xlim=(70, 101), xlabel="accuracy (%), axis from 70", ylabel="")
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.4, 1.16), ncols=2)
+def plot_protocols(table, *, claim=None, printed=None, ax=None):
+    """Draw what each way of splitting claims: a dot for each part, a line for their mean; leaking ones in orange."""
+    ax, percent = ax or plt.gca(), 100 * table.groupby("protocol", sort=False)["accuracy"].mean()
+    for row, name in enumerate(percent.index):
+        color, parts = (
+            EMPHASIS if name in LEAKING else SERIES[0],
+            100 * table.loc[table["protocol"] == name, "accuracy"],
+        )
+        ax.scatter(parts, np.full(len(parts), row), s=22, color=color, alpha=0.6)
+        ax.vlines(percent[name], row - 0.3, row + 0.3, color=color, linewidth=2.5)
+        ax.text(percent[name], row - 0.34, f"{percent[name]:.1f} %", ha="center", va="bottom", fontweight="bold")
+    if printed:
+        ax.axvspan(*printed, color=PALE, alpha=0.6, zorder=0, label="printed in the student project's notebooks")
+    if claim:
+        ax.axvline(claim, color=MUTED, linestyle="--", label="claimed in its README")
+    leaks = [f"{name}{' (leaks)' if name in LEAKING else ''}" for name in percent.index]
+    ax.set_yticks(range(len(percent)), leaks)
+    ax.set(xlabel="accuracy (%)", ylim=(len(percent) - 0.5, -0.7))
+    ax.grid(axis="y", visible=False)
+    if printed or claim:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
 
 
 def plot_confusion(counts, names, *, unit="percent", ax=None):
     """Draw a confusion matrix (row: true class) as shares of each true class; in the cells ``percent`` or ``clips``."""
-    ax = ax or plt.gca()
+    ax, rows = ax or plt.gca(), np.arange(len(names))
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     written = {"percent": share, "clips": counts}[unit]
-    text = np.array([[f"{value:.0f}" if value >= 0.5 else "" for value in row] for row in written])
-    many = len(names) > 10
-    size = 6.5 if many else 11
-    sns.heatmap(
-        share, annot=text, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, ax=ax,
-        xticklabels=names, yticklabels=names, linewidths=0.3, linecolor="0.92", annot_kws={"size": size},
-        cbar_kws={"label": "share of the true class (%)", "shrink": 0.6},
-    )  # fmt: skip
-    ax.set(xlabel="predicted", ylabel="true")
-    ax.tick_params(labelsize=size + 1.5)
-    ax.set_xticks(ax.get_xticks(), names, rotation=90 if many else 30, ha="center" if many else "right")
+    edges = np.arange(len(names) + 1)
+    mesh = ax.pcolormesh(edges, edges, share, cmap="Blues", vmin=0, vmax=100, edgecolor="0.92", linewidth=0.3)
+    for row, column in np.argwhere(written >= 0.5):
+        color = "white" if share[row, column] > 60 else "0.15"
+        place = {"ha": "center", "va": "center", "color": color}
+        ax.text(column + 0.5, row + 0.5, f"{written[row, column]:.0f}", **place)
+    ax.figure.colorbar(mesh, ax=ax, label="share of the true class (%)", shrink=0.7, pad=0.02)
+    ax.set_xticks(rows + 0.5, names, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_yticks(rows + 0.5, names)
+    ax.set(xlabel="predicted class", ylabel="true class", aspect="equal", ylim=(len(names), 0))
+    ax.grid(False)
     return ax
+
+
+def plot_confused_classes(counts, names, *, most=15, ax=None):
+    """Draw the part of a confusion matrix in which the errors are: its worst classes, and all others as one."""
+    errors = counts - np.diag(np.diag(counts))
+    worst = np.sort(np.argsort(-(errors.sum(axis=0) + errors.sum(axis=1)), kind="stable")[:most])
+    rest = np.setdiff1d(np.arange(len(names)), worst)
+    part = np.zeros((most + 1, most + 1), int)
+    part[:most, :most] = counts[np.ix_(worst, worst)]
+    part[:most, most], part[most, :most] = (
+        counts[np.ix_(worst, rest)].sum(axis=1),
+        counts[np.ix_(rest, worst)].sum(axis=0),
+    )
+    part[most, most] = counts[np.ix_(rest, rest)].sum()
+    return plot_confusion(part, [*(class_label(names[i]) for i in worst), OTHERS], unit="clips", ax=ax)
 
 
 def plot_per_class(values, names, themes, *, label, ax=None):
@@ -96,21 +133,15 @@ def plot_per_class(values, names, themes, *, label, ax=None):
     order = np.argsort(values, kind="stable")
     colors = [THEME_PALETTE.get(themes[i], "0.6") for i in order]
     ax.barh(np.arange(len(order)), np.asarray(values)[order], color=colors, height=0.75)
-    ax.set_yticks(np.arange(len(order)), [class_label(names[i]) for i in order], fontsize=8)
+    ax.set_yticks(np.arange(len(order)), [class_label(names[i]) for i in order], fontsize=CLASS_POINTS)
     ax.set(xlabel=label, ylim=(-0.6, len(order) - 0.4))
     ax.grid(axis="y", visible=False)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in THEME_PALETTE.values()]
-    ax.legend(handles, THEME_PALETTE, fontsize=8, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
+    present = {theme: color for theme, color in THEME_PALETTE.items() if theme in {*themes}}
+    handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in present.values()]
+    ax.legend(handles, present, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
     return ax
 
 
 def _error_bars(summary):
     """Percentage points below and above each accuracy: (2, n_models)."""
     return 100 * np.abs(summary[INTERVAL].to_numpy(dtype=float).T - summary["accuracy"].to_numpy(dtype=float))
-
-
-def _draw_references(ax, references):
-    styles = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
-    for (name, percent), style in zip(references.items(), styles, strict=False):
-        ax.axvline(percent, color="0.15", linestyle=style, linewidth=1.4, label=f"{name} {percent:.1f}")
-    ax.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(references))

@@ -10,7 +10,7 @@ from matplotlib.transforms import blended_transform_factory
 from esc50.classifier.describe import describe_sound, say_second, top_heading
 from esc50.config import YamnetSettings
 from esc50.reporting.plots.sound import YAMNET_MEL, plot_envelope, plot_log_mel, plot_waveform
-from esc50.reporting.plots.style import SOUND_BLUE, blend_in, class_label
+from esc50.reporting.plots.style import SERIES, SOUND_BLUE, blend_in, class_label
 
 ENVELOPE_HOPS = 1_000  # about one for each pixel
 VERDICT_COLORS = {True: "0.15", False: "#b03a2e"}  # known; none of the classes
@@ -39,9 +39,9 @@ def plot_top_classes(probabilities, names, *, top=5, ax=None):
     best = np.argsort(-probabilities, kind="stable")[:top]
     percent = 100 * probabilities[best]
     rows = np.arange(len(best))
-    ax.barh(rows, percent, color="C0", height=0.65)
+    ax.barh(rows, percent, color=SERIES[0], height=0.65)
     for row, value in zip(rows, percent, strict=True):
-        ax.text(value + 1, row, f"{value:.1f} %", va="center")
+        ax.text(value + 1, row, f"{value:.0f} %" if value >= 0.5 else "< 1 %", va="center")
     ax.set_yticks(rows, [class_label(names[i]) for i in best])
     ax.invert_yaxis()
     ax.set(xlim=(0, 115), xticks=range(0, 101, 25), xlabel="probability (%)")
@@ -102,9 +102,9 @@ def plot_prediction(prediction, *, top=5):
     matplotlib.figure.Figure
         One time axis for the three panels on the left. It is not pyplot's: nothing is kept after it is let go.
     """
-    figure = Figure(figsize=(12, 6), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     sentence = say_second(prediction.as_one_sound) if prediction.timeline else prediction.verdict
-    figure.suptitle(textwrap.fill(sentence, 100), color=VERDICT_COLORS[prediction.is_known], weight="bold")
+    figure.suptitle(textwrap.fill(sentence, 85), color=VERDICT_COLORS[prediction.is_known], weight="bold")
     left, right = figure.subfigures(1, 2, width_ratios=[1.7, 1])
     _draw_over_time(left.subplots(3, height_ratios=[1, 1.6, 1.3]), prediction, top)
     bars, facts = right.subplots(2, height_ratios=[3, 1.1])
@@ -159,7 +159,7 @@ def _draw_over_time(axes, prediction, top):
 def _write_facts(ax, prediction):
     transform = blended_transform_factory(ax.figure.transSubfigure, ax.transAxes)
     lines = (describe_sound(prediction.sound), *prediction.warnings)
-    text = "\n".join(textwrap.fill(line, 58) for line in lines)
-    box = ax.text(0.03, 1, text, transform=transform, va="top", fontsize=10, linespacing=1.4)
+    text = "\n".join(textwrap.fill(line, 48) for line in lines)
+    box = ax.text(0.03, 1, text, transform=transform, va="top", fontsize=9, linespacing=1.4)
     box.set_in_layout(False)  # else the words would push the bars aside
     ax.set_axis_off()

@@ -119,12 +119,12 @@ def plot_gallery(envelopes, log_mels, titles, *, colors=None):
     """Draw clips, five a row: envelopes (n_clips, n_hops, 2) above, log-mels (n_clips, n_windows, 64) below."""
     columns = 5
     rows = -(-len(titles) // columns)
-    shape = {"figsize": (13, 2.9 * rows), "height_ratios": [1, 1.6] * rows}
+    shape = {"figsize": (9, 2.7 * rows), "height_ratios": [1, 1.6] * rows}
     figure, axes = plt.subplots(2 * rows, columns, sharex=True, squeeze=False, **shape)
     for i, title in enumerate(titles):
         row, column = divmod(i, columns)
         upper, lower = axes[2 * row, column], axes[2 * row + 1, column]
-        plot_envelope(envelopes[i], color=colors and colors[i], ax=upper).set_title(title, fontsize=10)
+        plot_envelope(envelopes[i], color=colors and colors[i], ax=upper).set_title(title, fontsize=9)
         plot_log_mel(log_mels[i], ax=lower)
         upper.set(xlabel="")
         lower.set(xlabel="time (s)" if row == rows - 1 else "")

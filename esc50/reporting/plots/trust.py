@@ -6,23 +6,36 @@ import numpy as np
 from esc50.dataset.clips import THEMES, class_names
 from esc50.experiments.conformal import summarise
 from esc50.reporting.plots.metrics import plot_per_class
+from esc50.reporting.plots.style import MUTED, SERIES, line_styles
 
-KIND_COLORS = ("C0", "C1", "C3")  # known, and two kinds of unknown sounds
+KINDS = (  # known, and two kinds of unknown sounds: told apart in grey too
+    {"color": SERIES[0], "fill": True, "alpha": 0.35},
+    {"color": SERIES[3], "fill": False, "linestyle": "-", "linewidth": 1.8},
+    {"color": "0.25", "fill": False, "linestyle": ":", "linewidth": 1.8},
+)
 HIGHEST = 0.998  # quantile beyond which a histogram does not reach
+FEWEST = 0.03  # share of sounds: of fewer, one answer more or less makes a curve jump
+Z = 1.96  # of a 95 % interval
 
 
 def plot_reliability(table, *, ax=None):
-    """Draw how often answers were right against how sure they were (a `reliability_table`); ideally a diagonal."""
-    ax = ax or plt.gca()
-    width, full = 100 * (table["high"] - table["low"]), table["clips"] > 0
-    left, height = 100 * table["low"], 100 * table["accuracy"].fillna(0)
-    ax.bar(left, height, width, align="edge", color="C0", alpha=0.8, label="right")
-    ax.plot([0, 100], [0, 100], color="0.3", linestyle="--", label="as sure as right")
-    ax.scatter(100 * table["confidence"][full], height[full], color="0.2", s=14, zorder=3, label="mean confidence")
-    for x, y, clips in zip((left + width / 2)[full], height[full], table["clips"][full], strict=True):
-        ax.text(x, y + 2, f"{clips}", ha="center", fontsize=7)
-    ax.set(xlim=(0, 100), ylim=(0, 108), xlabel="probability of the predicted class (%)", ylabel="right (%)")
-    ax.legend(loc="upper left", fontsize=8)
+    """Draw how often answers were right against how sure they were (a `reliability_table`); ideally a diagonal.
+
+    The area of a dot is the number of its clips, its line the 95 % interval (Wilson 1927).
+    """
+    ax, table = ax or plt.gca(), table[table["clips"] > 0]
+    n, right = table["clips"].to_numpy(), table["accuracy"].to_numpy()
+    middle = (right + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    reach = Z / (1 + Z**2 / n) * np.sqrt(right * (1 - right) / n + Z**2 / (4 * n**2))
+    ax.plot([0, 100], [0, 100], color=MUTED, linestyle="--", label="as often right as sure")
+    ax.vlines(100 * table["confidence"], 100 * (middle - reach), 100 * (middle + reach), color=SERIES[0], linewidth=1.2)
+    sizes = np.clip(400 * n / n.sum(), 14, None)
+    ax.scatter(
+        100 * table["confidence"], 100 * right, s=sizes, color=SERIES[0], zorder=3, label="answers, larger: more"
+    )
+    ax.set(xlim=(0, 102), ylim=(0, 102), xlabel="probability of the predicted class (%)", ylabel="right (%)")
+    ax.set_aspect("equal")
+    ax.legend(loc="upper left")
     return ax
 
 
@@ -33,7 +46,7 @@ def plot_set_coverage(sets, *, coverage, ax=None):
     themes = [THEMES[label // 10] for label in table.index]
     label = "sets that hold the class (%); in brackets: classes in a set"
     ax = plot_per_class(100 * table["covered"].to_numpy(), titles, themes, label=label, ax=ax)
-    ax.axvline(100 * coverage, color="0.2", linestyle="--")
+    ax.axvline(100 * coverage, color=MUTED, linestyle="--")
     ax.set_xlim(0, 100)
     return ax
 
@@ -41,26 +54,27 @@ def plot_set_coverage(sets, *, coverage, ax=None):
 def plot_risk_coverage(curves, *, ax=None):
     """Draw the share of wrong answers when only the surest are given: name -> (coverage, risk)."""
     ax = ax or plt.gca()
-    for name, (coverage, risk) in curves.items():
-        ax.plot(100 * coverage, 100 * risk, label=name)
+    for (name, (coverage, risk)), style in zip(curves.items(), line_styles(), strict=False):
+        shown = coverage >= FEWEST
+        ax.plot(100 * coverage[shown], 100 * risk[shown], label=name, **style)
     ax.set(xlim=(0, 100), xlabel="sounds that are answered (%)", ylabel="answers that are wrong (%)")
     ax.set_ylim(bottom=0)
-    ax.legend(fontsize=8, loc="upper left")
+    ax.legend(loc="upper left")
     return ax
 
 
-def plot_score_histogram(scores, *, label, threshold=None, ax=None):
+def plot_score_histogram(scores, *, label, threshold=None, legend=True, ax=None):
     """Draw the OOD scores (n_sounds,) of up to three kinds of sounds; those left of the threshold are rejected."""
     ax = ax or plt.gca()
     together = np.concatenate(list(scores.values()))
     high = np.quantile(together, HIGHEST)
     bins = np.linspace(together.min(), high, 41)
-    for (kind, values), color in zip(scores.items(), KIND_COLORS, strict=False):
+    for (kind, values), style in zip(scores.items(), KINDS, strict=False):
         weights = np.full(len(values), 100 / len(values))
-        style = {"histtype": "stepfilled", "alpha": 0.35, "edgecolor": color, "linewidth": 1.5}
-        ax.hist(np.minimum(values, high), bins, weights=weights, color=color, label=kind, **style)
+        ax.hist(np.minimum(values, high), bins, weights=weights, label=kind, histtype="step", **style)
     if threshold is not None:
-        ax.axvline(threshold, color="0.2", linestyle="--", label=f"threshold {threshold:.2f}")
+        ax.axvline(threshold, color=MUTED, linestyle="--", label="threshold: rejected to the left")
     ax.set(xlabel=label, ylabel="share of its kind (%)")
-    ax.legend(fontsize=8)
+    if legend:
+        ax.legend()
     return ax

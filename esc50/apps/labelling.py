@@ -1,0 +1,212 @@
+"""Label what sounds alike in a store, page by page, and teach a class with it: what widget and app share.
+
+The first page is what is most like a query; from the first yes on, a page is what the class, as far as it is learnt, is
+least sure of.
+"""
+
+import base64
+import html
+import io
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from matplotlib.figure import Figure
+
+from esc50.audio.sound import load_part
+from esc50.classifier.describe import class_label
+from esc50.classifier.own_classes import Example, fit_class, most_uncertain
+from esc50.classifier.teaching import Recording, teach
+from esc50.config import AudioError, AudioSettings, Esc50Error, TeachingError, YamnetSettings
+from esc50.library.find import Hit
+from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP
+from esc50.yamnet.runtime import load_runtime
+
+ANSWERS = {"yes": True, "no": False, "unsure": None}
+KEYS = {"y": "yes", "n": "no", "u": "unsure", "b": "back"}
+PAGE, BACKGROUND, SEED = 6, 2_000, 0  # hits on a page; windows drawn from the store that stand for all else
+LONGEST_SECONDS = 10.0  # of a long hit its middle is shown
+STEP_SAMPLES = HOP_SAMPLES // MEL_FRAMES_PER_HOP  # from one window of the log-mel to the next
+CARD_INCHES = (2.2, 1.2)
+NEEDS_SCALE = "a store needs the packages of the extra: pip install 'esc50[scale]'"
+START = "Give a recording, an example such as example:siren, or a class, and see what in the store is most like it."
+
+
+def open_store(path, classifier):
+    """The store at a path, for a classifier that may have own classes; an `Esc50Error` where it needs packages."""
+    try:
+        from esc50.library.store import Store
+    except ModuleNotFoundError as error:
+        raise Esc50Error(f"{NEEDS_SCALE}; {error.name} is missing") from error
+    return Store.open(path, classifier=classifier.with_classes(None))
+
+
+class Labelling:
+    """Questions about the places of a store, and the answers.
+
+    Attributes
+    ----------
+    page : list of esc50.library.find.Hit
+        What is asked now; `place` is the card at which the next answer goes.
+    answers : dict of Hit to bool or None
+        True: it is of the class; False: it is not; None: unsure, from which nothing is learnt.
+    """
+
+    def __init__(self, classifier, store=None):
+        self.classifier, self.store, self.given = classifier, store, {}
+        self.page, self.place, self.answers, self.query = [], 0, {}, None
+
+    def ask(self, query):
+        """Begin with what is most like a query, as `Store.find` takes it; another query keeps the answers."""
+        if self.store is None:
+            raise TeachingError("no store is open: make one with `esc50 index FOLDER --store STORE`, and give its path")
+        self.query, self.place = query.strip(), 0
+        self.page = self._alike()
+
+    def add(self, name, source):
+        """Take a sound of the user's own as one of the class; the same content counts once."""
+        if source not in (each.source for each in self.given.values()):
+            number = sum(each == name or each.startswith(f"{name} (") for each in self.given)
+            self.given[f"{name} ({number + 1})" if number else name] = Recording(source, name=name)
+
+    def answer(self, word):
+        """Answer the card in focus with a word of `ANSWERS`, or go "back"; after the last one comes the next page."""
+        if word == "back":
+            self.place = max(0, self.place - 1)
+        elif self.place < len(self.page):
+            self.answers[self.page[self.place]] = ANSWERS[word]
+            self.place += 1
+            if self.place == len(self.page):
+                self.page, self.place = self._uncertain() if self._has(True) else self._alike(), 0
+
+    def teach(self, name, *, report=lambda words: None):
+        """Teach the class from all answers; the lesson. The answers are done with then."""
+        found = [
+            Recording(hit.file, answer, start_seconds=hit.start_seconds, end_seconds=hit.end_seconds)
+            for hit, answer in self.answers.items()
+            if answer is not None
+        ]
+        given = [replace(each, name=its_name) for its_name, each in self.given.items()]
+        lesson = teach(self.classifier, name, [*given, *found], report=report)
+        self.forget()
+        self.classifier = lesson.classifier
+        return lesson
+
+    def forget(self):
+        """Drop the answers and the sounds given."""
+        self.page, self.place, self.answers, self.given = [], 0, {}, {}
+
+    @property
+    def progress(self):
+        """How many answers there are, in words."""
+        counts = [sum(answer is value for answer in self.answers.values()) for value in ANSWERS.values()]
+        own = f"{len(self.given)} sound{'' if len(self.given) == 1 else 's'} of yours. " if self.given else ""
+        return f"{own}Labelled: {counts[0]} yes, {counts[1]} no, {counts[2]} unsure."
+
+    def strip(self):
+        """The page as HTML: a spectrogram and a player for each hit, the one in focus marked."""
+        cards = (self._card(hit, is_current=i == self.place) for i, hit in enumerate(self.page))
+        return f'<div class="esc50-strip" role="list">{"".join(cards)}</div>'
+
+    def _has(self, wanted):
+        return any(answer is wanted for answer in self.answers.values())
+
+    def _alike(self):
+        """The best hits that have no answer yet."""
+        hits = map(_shorten, self.store.find(self.query, top=PAGE + len(self.answers)))
+        return [hit for hit in hits if not any(_overlap(hit, other) for other in self.answers)][:PAGE]
+
+    def _uncertain(self):
+        """Windows without an answer of which the class, as far as it is learnt, is least sure."""
+        rows, vectors = self.store.rows(), self.store.vectors()
+        labels = [(_rows_of(rows, hit), answer) for hit, answer in self.answers.items()]
+        examples = [Example("", answer, vectors[i]) for mask, answer in labels if answer is not None for i in mask]
+        labelled = np.zeros(len(rows), bool)
+        labelled[np.concatenate([mask for mask, _ in labels])] = True
+        rest = np.flatnonzero(~labelled)
+        if not len(rest):
+            return []
+        drawn = np.random.default_rng(SEED).choice(rest, min(BACKGROUND, len(rest)), replace=False)
+        unit = fit_class("", examples, vectors[drawn])
+        odds = vectors @ unit[:-1] + unit[-1]
+        return _spread(rows, most_uncertain(odds, labelled, PAGE * 10), odds)
+
+    def _card(self, hit, *, is_current):
+        place = html.escape(f"{Path(hit.file).name}, {hit.start_seconds:.1f} to {hit.end_seconds:.1f} s")
+        answer = next((word for word, value in ANSWERS.items() if self.answers.get(hit, "") is value), "")
+        media = _media(hit, place)
+        kind = f"card {answer}{' current' if is_current else ''}"
+        current = ' aria-current="true"' if is_current else ""
+        return f'<div class="{kind}" role="listitem"{current}>{media}<p>{place}<br><b>{answer}</b></p></div>'
+
+
+def summarise(lesson):
+    """A lesson as lines for people: the main ones, those to be shown smaller, and a table of what changed."""
+    missed = [name for name, is_recognised in lesson.recognised.items() if not is_recognised]
+    minor = [f"Held out, not recognised: {', '.join(missed)}."] if missed else []
+    minor.append(f"It took {lesson.seconds:.1f} s. It now answers with {len(lesson.classifier.class_names)} classes.")
+    heads = ("class", "clips", "right before", "right after", f"taken for {class_label(lesson.class_name)}")
+    rows = [heads, *((class_label(name), *counts) for name, *counts in lesson.costs())]
+    cells = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows)
+    table = f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>" if len(rows) > 1 else ""
+    return lesson.sentences, minor, table
+
+
+def _shorten(hit):
+    """The middle of a long hit."""
+    if (too_long := hit.end_seconds - hit.start_seconds - LONGEST_SECONDS) <= 0:
+        return hit
+    middle = hit.start_seconds + too_long / 2, hit.end_seconds - too_long / 2
+    return replace(hit, start_seconds=middle[0], end_seconds=middle[1])
+
+
+def _overlap(first, second):
+    apart = first.end_seconds <= second.start_seconds or first.start_seconds >= second.end_seconds
+    return first.file == second.file and not apart
+
+
+def _rows_of(rows, hit):
+    """Numbers of the windows of which the middle lies within a hit."""
+    middle = (rows["start"] + rows["end"]) / 2
+    return np.flatnonzero((hit.start_seconds <= middle) & (middle <= hit.end_seconds) & (rows["file"] == hit.file))
+
+
+def _spread(rows, candidates, odds):
+    """Hits of the first candidates that do not overlap each other."""
+    hits = []
+    for i in candidates:
+        hit = Hit(*rows[i].tolist(), float(1 / (1 + np.exp(-odds[i]))))
+        if len(hits) < PAGE and not any(_overlap(hit, other) for other in hits):
+            hits.append(hit)
+    return hits
+
+
+@lru_cache(maxsize=64)
+def _media(hit, place):
+    """Picture and player of a hit, or why there are none."""
+    try:
+        waveform = load_part(hit.file, hit.start_seconds, hit.end_seconds)
+    except AudioError as error:
+        return f"<p>{html.escape(str(error))}</p>"
+    player = f'<audio controls preload="none" aria-label="{place}" src="{_sound(waveform)}"></audio>'
+    return f'<img alt="spectrogram of {place}" src="{_picture(waveform)}">{player}'
+
+
+def _picture(waveform):
+    """Log-mel spectrogram as a PNG in a data: address."""
+    needed = int(YamnetSettings().min_waveform_seconds * AudioSettings.sample_rate_hz)
+    _, log_mel = load_runtime().embed_with_log_mel(np.pad(waveform, (0, max(0, needed - len(waveform)))))
+    figure, buffer = Figure(figsize=CARD_INCHES), io.BytesIO()
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.imshow(log_mel[: max(1, len(waveform) // STEP_SAMPLES)].T, origin="lower", aspect="auto", cmap="magma")
+    ax.set_axis_off()
+    figure.savefig(buffer, format="png", dpi=100)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _sound(waveform):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, AudioSettings.sample_rate_hz, format="WAV", subtype="PCM_16")
+    return f"data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode()}"

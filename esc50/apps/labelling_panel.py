@@ -1,0 +1,153 @@
+"""The widget's panel that teaches a class: sounds of one's own, and pages of a store to be labelled by key."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import anywidget
+import ipywidgets
+import traitlets
+
+from esc50.apps.labelling import KEYS, START, Labelling, open_store, summarise
+from esc50.apps.recorder import Recorder
+from esc50.config import Esc50Error
+
+TEACHING = "Give the class a name, and some recordings of it; or label what is found in a store."
+
+
+class Keys(anywidget.AnyWidget):
+    """Hands over the keys that are pressed in the panel."""
+
+    _esm = Path(__file__).with_name("keys.js")
+    words = traitlets.Dict(KEYS).tag(sync=True)
+
+
+class LabellingPanel(ipywidgets.VBox):
+    """A thin shell over `Labelling`.
+
+    `take_over` is called with the classifier that has learnt, and with the first one when all is forgotten; `panel`
+    makes HTML of lines, as the widget shows them.
+    """
+
+    def __init__(self, classifier, take_over, *, panel, upload_button, explain_loss):
+        self.state, self.untaught, self.take_over = Labelling(classifier), classifier, take_over
+        self._panel, self._explain_loss = panel, explain_loss
+        self.name = ipywidgets.Text(placeholder="name of the class, such as doorbell", layout=_width("18em"))
+        self.upload = upload_button("Add recordings", multiple=True)
+        self.recorder = Recorder(max_seconds=10)
+        self.store = ipywidgets.Text(placeholder="path of a store", continuous_update=False, layout=_width("18em"))
+        self.query = ipywidgets.Text(
+            placeholder="a recording or a class to look for", continuous_update=False, layout=_width("18em")
+        )
+        self.strip = ipywidgets.HTML()
+        self.buttons = {word: ipywidgets.Button(description=f"{word.title()} ({key})") for key, word in KEYS.items()}
+        self.learn = ipywidgets.Button(description="Teach", button_style="primary")
+        self.forget = ipywidgets.Button(description="Forget all")
+        self.path = ipywidgets.Text(placeholder="my-sounds.esc50", layout=_width("18em"))
+        self.save = ipywidgets.Button(description="Save", disabled=True)
+        self.status = ipywidgets.HTML(panel("start", TEACHING))
+        super().__init__(self._lay_out())
+        self.add_class("esc50-labelling")
+        self._connect()
+
+    def _lay_out(self):
+        self.answering = _row(*self.buttons.values(), Keys(), display="none")
+        own, found = _row(self.name, self.upload, self.recorder), _row(self.store, self.query)
+        return [
+            own,
+            found,
+            self.strip,
+            self.answering,
+            _row(self.learn, self.forget, self.path, self.save),
+            self.status,
+        ]
+
+    def _connect(self):
+        self.upload.observe(self._on_upload, "value")
+        self.recorder.observe(self._on_recording, ["recording", "fault"])
+        self.store.observe(self._on_store, "value")
+        self.query.observe(self._on_query, "value")
+        for word, button in self.buttons.items():
+            button.on_click(lambda _, word=word: self.answer(word))
+        self.answering.children[-1].on_msg(lambda _, content, buffers: self.answer(content["word"]))
+        self.learn.on_click(self._on_learn)
+        self.forget.on_click(self._on_forget)
+        self.save.on_click(self._on_save)
+
+    def answer(self, word):
+        """Answer the card in focus, as its button does."""
+        with self._telling("Not answered"):
+            self.state.answer(word)
+            self._show()
+
+    def _on_upload(self, change):
+        if files := change["new"]:
+            lost = [loss for file in files if (loss := self._explain_loss(file))]
+            for file in files:
+                if not self._explain_loss(file):
+                    self.state.add(file["name"], bytes(file["content"]))
+            self.status.value = self._panel("wrong" if lost else "start", *lost, self.state.progress)
+            self.upload.value = ()
+
+    def _on_recording(self, change):
+        if change["new"] and change["name"] == "fault":
+            self.status.value = self._panel("wrong", change["new"])
+        elif change["new"]:
+            self.state.add("recording", bytes(change["new"]))
+            self.status.value = self._panel("start", self.state.progress)
+
+    def _on_store(self, change):
+        with self._telling("Not opened"):
+            self.state.store = open_store(change["new"].strip(), self.untaught)
+            self.status.value = self._panel("start", START)
+
+    def _on_query(self, change):
+        with self._telling("Not found"):
+            if change["new"].strip():
+                self.state.ask(change["new"])
+                self._show()
+
+    def _on_learn(self, button):
+        button.disabled = True
+        with self._telling("Not taught"):
+            lesson = self.state.teach(self.name.value, report=self._report)
+            self.take_over(lesson.classifier)
+            self.save.disabled, self.name.value = False, ""
+            self._show()
+            main, minor, table = summarise(lesson)
+            self.status.value = self._panel("known", *main, minor=minor, table=table)
+        button.disabled = False
+
+    def _on_forget(self, button):
+        self.state.forget()
+        self.state.classifier, self.save.disabled, self.name.value = self.untaught, True, ""
+        self.take_over(self.untaught)
+        self._show()
+        self.status.value = self._panel("start", f"All forgotten. {TEACHING}")
+
+    def _on_save(self, button):
+        with self._telling("Not saved"):
+            path = self.state.classifier.own.save(self.path.value.strip() or self.path.placeholder)
+            self.status.value = self._panel("known", f"Saved: esc50 predict --classes {path} knows it too.")
+
+    def _report(self, step):
+        self.status.value = self._panel("busy", f"{step.capitalize()} …", minor=["This takes a few seconds."])
+
+    def _show(self):
+        self.strip.value = self.state.strip()
+        self.answering.layout.display = None if self.state.page else "none"
+        self.status.value = self._panel("start", self.state.progress)
+
+    @contextmanager
+    def _telling(self, what):
+        try:
+            yield
+        except Esc50Error as error:
+            self.status.value = self._panel("wrong", f"{what}: {error}.", minor=[self.state.progress])
+
+
+def _width(width):
+    return ipywidgets.Layout(width=width)
+
+
+def _row(*parts, **layout):
+    return ipywidgets.HBox(parts, layout=ipywidgets.Layout(flex_flow="wrap", **layout))

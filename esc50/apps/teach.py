@@ -1,0 +1,46 @@
+"""The command ``teach``: classes of your own from recordings, kept in a small file."""
+
+from pathlib import Path
+
+import click
+
+from esc50.apps.commands import Esc50Command
+from esc50.config import TeachingError
+
+OWN_CLASSES = "my-sounds.esc50"
+
+
+@click.command(cls=Esc50Command, extra=None, short_help="Teach a class of your own.")
+@click.argument("name", required=False)
+@click.argument("files", nargs=-1, metavar="[FILES]…")
+@click.option("--no", "others", multiple=True, metavar="FILE", help="A recording that is not of the class; repeatable.")
+@click.option("--classes", type=click.Path(path_type=Path), default=OWN_CLASSES, help="File to make or to add to.")
+@click.option("--anew", is_flag=True, help="Make the file anew from the recordings that it names: for another model.")
+def teach(name, files, others, classes, anew):
+    """Teach a class of your own from recordings of it, in seconds, and say what that costs the 50 classes.
+
+    \b
+    Examples:
+      esc50 teach doorbell bell1.wav bell2.wav bell3.wav --no phone.wav
+      esc50 predict --classes my-sounds.esc50 evening.wav
+    """  # noqa: D301  (click's \b keeps the lines of the examples)
+    from esc50.classifier import teaching
+    from esc50.classifier.predict import SoundClassifier
+    from esc50.classifier.teaching import Recording
+
+    if bool(name) == anew or (name and not files):
+        raise click.UsageError("give the name of a class and recordings of it; or --anew")
+    if anew:
+        own, missing = teaching.learn_anew(SoundClassifier.load(), classes)
+        click.echo(f"wrote {own.save(classes)}")
+        if missing:
+            click.echo(f"without {', '.join(missing)}: not recordings that can be read again", err=True)
+        return
+    classifier = SoundClassifier.load(classes=classes if classes.exists() else None)
+    recordings = [*map(Recording, files), *(Recording(each, is_positive=False) for each in others)]
+    try:
+        lesson = teaching.teach(classifier, name, recordings)
+    except TeachingError as error:
+        raise TeachingError(f"not taught: {error}") from error
+    click.echo("\n".join(lesson.sentences))
+    click.echo(f"wrote {lesson.own.save(classes)}")

@@ -1,0 +1,55 @@
+"""Views of a sound, one vector each: the largest of every activation of YAMNet over the frames with sound in them."""
+
+import numpy as np
+
+from esc50.audio.effects import change_speed
+from esc50.audio.loudness import set_level
+from esc50.config import ViewSettings
+from esc50.yamnet.architecture import LAST, layer_sizes
+from esc50.yamnet.frames import active_frames
+from esc50.yamnet.runtime import load_runtime
+
+FAINT = 1e-4  # -80 dB of full scale: what is below, before and behind the sound, is left out of a loop
+
+
+def compute_views(waveforms, *, settings=ViewSettings(), progress=False):
+    """One view of each of many waveforms, which may differ in length.
+
+    Parameters
+    ----------
+    waveforms : sequence of np.ndarray, each of shape (n_samples,)
+        Mono float32 in [-1, 1] at 16 kHz.
+    settings : ViewSettings
+        Speed, level, and whether sounds are looped.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    np.ndarray, shape (n_waveforms, size)
+        Float16; maxima over the active frames, over all where none is active.
+    """
+    from tqdm.auto import tqdm
+
+    bar = tqdm(waveforms, desc="views", unit="clip", disable=not progress)
+    return np.stack([embed_view(make_view(waveform, settings), settings) for waveform in bar]).astype(np.float16)
+
+
+def make_view(waveform, settings):
+    """The waveform (n_samples,) of a view, at its level."""
+    changed = loop(waveform) if settings.looped else change_speed(waveform, settings.speed)
+    return set_level(changed, settings=settings.level)
+
+
+def embed_view(waveform, settings):
+    """Maxima (size,) over the active frames of a levelled waveform."""
+    frames = load_runtime().embed(waveform, layers=(*settings.layers, LAST))  # (n_frames, size + 1024)
+    active = active_frames(frames)
+    counted = frames[active] if active.any() else frames
+    return counted[:, : sum(layer_sizes(settings.layers))].max(axis=0)
+
+
+def loop(waveform):
+    """Repeat the sound (n_samples,), without the silence before and behind it, until the waveform is full."""
+    loud = np.flatnonzero(np.abs(waveform) > FAINT)
+    return np.resize(waveform[loud[0] : loud[-1] + 1], len(waveform)) if len(loud) else waveform

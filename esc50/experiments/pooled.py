@@ -1,0 +1,110 @@
+"""Kernel ridge regression on richer poolings of YAMNet's layers, averaged over views of each clip; and one head."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from esc50.config import POOLED_LAYERS, SEEDS
+from esc50.experiments.base import Experiment, Fitted, Model
+from esc50.experiments.distilled import DistillationSettings, draw_pairs
+from esc50.experiments.kernel_ridge import N_TRAINING, KernelRidge, KernelRidgeSettings
+from esc50.experiments.networks import MIN_DEVIATION, build_head, standardise
+from esc50.experiments.training import blend, compile_model, fit_in_batches, set_seed, train_drawn
+from esc50.yamnet.architecture import layer_sizes
+
+FILES = ("view", "view_slow", "view_fast", "view_looped", "view_quiet", "view_loud")
+N_SPEEDS = 3  # the first of them
+SETTINGS = KernelRidgeSettings(0.2, 0.005)
+
+
+def prepare(*files):
+    """Logarithm of 1 plus the activations of each view, (n_clips, size) each, float32."""
+    return tuple(np.log1p(arrays["activations"], dtype=np.float32) for arrays in files)
+
+
+@dataclass(frozen=True)
+class PooledHeadSettings(DistillationSettings):
+    """The head that learns from it: YAMNet and head have less than five million parameters."""
+
+    teacher: KernelRidgeSettings = SETTINGS
+    units: tuple[int, ...] = (94, 128)
+
+
+def fit(used, views, targets, *, settings, **_):
+    """Test averages of the first few views; `used` tells of each model how many."""
+    ridge = fit_ridge(views, targets, settings=settings)
+    return Fitted(partial(_predict, used, lambda vectors: ridge.probabilities(ridge.outputs(vectors))))
+
+
+def fit_ridge(views, targets, *, settings):
+    """Kernel ridge regression on the clips as they are and, of several views, on their averages.
+
+    The kernel is a product of one for each block, the maxima and the bands, each relative to its own median distance.
+    """
+    rows = views if len(views) == 1 else (np.mean(views, axis=0), views[0])
+    return KernelRidge(rows, targets, settings=settings, blocks=layer_sizes(POOLED_LAYERS))
+
+
+def fit_head(used, views, targets, *, settings, seed=0, progress=False, **_):
+    """Train one head to say what kernel ridge regression says of blends of two clips' averages over random views."""
+    teacher = fit_ridge(views, targets, settings=settings.teacher)
+    set_seed(seed)
+    rng, products = np.random.default_rng(seed), [teacher.products_with(view) for view in views]
+    head = build_head(input_size=views[0].shape[1], settings=settings)
+    standardise(head, teacher.mean, views[0].std(axis=0) + MIN_DEVIATION)
+
+    def draw():
+        chosen = rng.permutation(len(views))[: rng.integers(1, len(views) + 1)]  # the same views of all clips
+        pairs = draw_pairs(1, len(targets), rng, mixup_probability=settings.mixup_probability)
+        vectors, mixed = (blend(np.mean([each[i] for i in chosen], axis=0), *pairs) for each in (views, products))
+        return vectors, teacher.probabilities(teacher.outputs(vectors, products=mixed))
+
+    compile_model(head, settings, n_examples=len(targets))
+    fit_epoch = fit_in_batches(head, settings.batch_size, rng)
+    history = train_drawn(head, draw, settings=settings, fit=fit_epoch, progress=progress)
+    return Fitted(partial(_predict, used, partial(head.predict, batch_size=400, verbose=0)), history, head)
+
+
+def _predict(used, probabilities_of, views):
+    return {name: probabilities_of(np.mean(views[:n_views], axis=0)) for name, n_views in used.items()}
+
+
+def _experiment(name, files, models, *, fit=fit, settings=SETTINGS, seeds=(0,)):
+    """`models`: name -> (idea, the row that it changes, views that are averaged in the test)."""
+    used = {each: n_views for each, (*_, n_views) in models.items()}
+    n_remembered = min(2, len(files)) * N_TRAINING if settings is SETTINGS else 0
+    shared = {"layers": POOLED_LAYERS, "n_remembered": n_remembered, "units": PooledHeadSettings.units}
+    rows = {
+        each: Model("", idea, over, n_frames=len(files), n_views=n_views, **shared)
+        for each, (idea, over, n_views) in models.items()
+    }
+    return Experiment(name, files, prepare, partial(fit, used), rows, settings, seeds)
+
+
+EXPERIMENTS = [
+    _experiment(
+        "pooled", FILES[:1], {"pooled": ("maxima and two bands of each layer, sounds at one level", "kernel_ridge", 1)}
+    ),
+    _experiment(
+        "pooled_views",
+        FILES,
+        {
+            "pooled_views": ("the same, fitted on averages over six views too", "pooled", 1),
+            "pooled_views_speeds": ("the same, tested on the average over three speeds", "pooled_views", N_SPEEDS),
+            "pooled_views_all": ("the same, on the average over all six views", "pooled_views_speeds", len(FILES)),
+        },
+    ),
+    _experiment(
+        "pooled_head",
+        FILES,
+        {
+            "pooled_head": ("one head on the same, distilled from it", "pooled_views", 1),
+            "pooled_head_speeds": ("the same head, tested on the average over three speeds", "pooled_head", N_SPEEDS),
+            "pooled_head_all": ("the same, on the average over all six views", "pooled_head_speeds", len(FILES)),
+        },
+        fit=fit_head,
+        settings=PooledHeadSettings(),
+        seeds=SEEDS,
+    ),
+]

@@ -1,0 +1,131 @@
+"""What shortcuts in the protocol are worth: the same networks, trained and tested as published work does it."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from esc50.config import FOLDS, RESULTS_DIR, SEEDS, output_path
+from esc50.dataset.clips import load_clips
+from esc50.dataset.splits import Split, duplicated_clip_splits, leaky_random_splits, official_splits
+from esc50.experiments.base import run_splits
+from esc50.experiments.results import load_history, read_csv, write_csv
+
+FILE = "protocol_audit.csv"
+HEADS = ("head_clip_mean",)  # trained anew; its curve is of clips, as its answers are
+NETWORKS = ("head_clip_mean_max", "cnn_separable", "cnn_vgg")  # from their curves alone: the CNNs take hours
+TEN_SEEDS = tuple(range(10))
+FIXED = "fixed epochs"
+BEST_EPOCH, BEST_EPOCHS = "best epoch of the mean curve", "best epoch on each test fold"
+BEST_SEED, RANDOM, DUPLICATED = "best of ten seeds", "random clips", "duplicated clips, then random"
+HEAR = "three folds to train, one to validate"
+SHORTCUTS = (HEAR, FIXED, BEST_EPOCH, BEST_EPOCHS, BEST_SEED, RANDOM, DUPLICATED)
+
+
+def measure(*, progress=True):
+    """Accuracy of each network under each protocol; columns model, protocol, seed, fold, accuracy."""
+    curves = load_history()
+    rows = [row for name in (*HEADS, *NETWORKS) for row in _from_curves(curves[curves["model"] == name], name)]
+    for name in HEADS:
+        rows += [*_best_seed(name, progress), *_splits(name, progress), *_hear(name, progress)]
+    return pd.DataFrame(rows, columns=["model", "protocol", "seed", "fold", "accuracy"])
+
+
+def save(table, *, folder=None):
+    """Write the table; gives its path."""
+    path = (folder or output_path(RESULTS_DIR)) / FILE
+    write_csv(table, path, float_format="%.6f")
+    return path
+
+
+def load(*, folder=RESULTS_DIR):
+    """What `measure` gave."""
+    return read_csv(folder / FILE)
+
+
+def worth(table, *, level=0.95):
+    """Points that each shortcut adds to fixed epochs on the official folds, for each network.
+
+    Columns model, protocol, accuracy, gain, and its interval ``low`` to ``high``: by Student's t over the five folds'
+    differences, each averaged over seeds; over the two sets of five folds where the splits are others.
+    """
+    means = table.pivot_table("accuracy", ["model", "protocol"], "fold")  # the mean over seeds
+    rows = []
+    for model, protocol in product(means.index.unique("model"), SHORTCUTS):
+        if (model, protocol) in means.index:
+            ours, fixed = means.loc[(model, protocol)], means.loc[(model, FIXED)]
+            rows.append((model, protocol, ours.mean(), *_gain(ours, fixed, protocol, level)))
+    return pd.DataFrame(rows, columns=["model", "protocol", "accuracy", "gain", "low", "high"])
+
+
+def _gain(ours, fixed, protocol, level):
+    if protocol in (RANDOM, DUPLICATED):  # other clips in each part: no pairs
+        interval = stats.ttest_ind(ours, fixed, equal_var=False).confidence_interval(level)
+    else:
+        interval = stats.ttest_1samp(ours - fixed, 0).confidence_interval(level) if protocol != FIXED else (0.0, 0.0)
+    return ours.mean() - fixed.mean(), *interval
+
+
+def _from_curves(curves, name):
+    for seed, runs in curves.groupby("seed"):
+        curve = runs.pivot_table(index="epoch", columns="fold", values="held_out_accuracy")
+        picked = {FIXED: curve.iloc[-1], BEST_EPOCH: curve.loc[curve.mean(axis=1).idxmax()], BEST_EPOCHS: curve.max()}
+        for protocol, found in picked.items():
+            yield from ((name, protocol, seed, fold, accuracy) for fold, accuracy in found.items())
+
+
+def _best_seed(name, progress):
+    """The seed of ten with the highest accuracy over the test folds."""
+    runs = run_splits(name, official_splits(load_clips()), seeds=TEN_SEEDS, progress=progress)
+    table = pd.DataFrame(
+        [(seed, _fold(split), _accuracy(split, run, name)) for (seed, _), (split, run) in runs.items()]
+    )
+    table.columns = ["seed", "fold", "accuracy"]
+    best = table.groupby("seed")["accuracy"].mean().idxmax()
+    return [(name, BEST_SEED, best, row.fold, row.accuracy) for row in table[table["seed"] == best].itertuples()]
+
+
+def _splits(name, progress):
+    """Splits that leak, for each of the experiment's seeds."""
+    for protocol, make in ((RANDOM, leaky_random_splits), (DUPLICATED, duplicated_clip_splits)):
+        for seed in SEEDS:
+            runs = run_splits(name, make(load_clips(), seed=seed), seeds=[seed], progress=progress)
+            yield from (
+                (name, protocol, seed, _fold(split), _accuracy(split, run, name)) for split, run in runs.values()
+            )
+
+
+def _hear(name, progress):
+    """As HEAR does it (Turian et al. 2022, arXiv 2203.03022): the epoch is chosen on the fold after the test fold."""
+    targets = {"validation": lambda fold: fold % len(FOLDS) + 1, "test": lambda fold: fold}
+    for seed in SEEDS:
+        runs = {
+            kind: run_splits(name, _three_folds(fold_of), seeds=[seed], progress=progress)
+            for kind, fold_of in targets.items()
+        }
+        for fold, (_, validated), (_, tested) in zip(FOLDS, *(each.values() for each in runs.values()), strict=True):
+            epoch = int(np.argmax(validated["history"]["val_accuracy"]))
+            yield name, HEAR, seed, fold, tested["history"]["val_accuracy"][epoch]
+
+
+def _three_folds(fold_of):
+    """For each test fold a split that trains on three folds, without it and the next, and tests on one of the two."""
+    folds = load_clips()["fold"].to_numpy()
+    return [
+        Split(
+            f"three folds, {fold}",
+            np.flatnonzero(~np.isin(folds, (fold, fold % len(FOLDS) + 1))),
+            np.flatnonzero(folds == fold_of(fold)),
+        )
+        for fold in FOLDS
+    ]
+
+
+def _fold(split):
+    return int(split.name.rsplit(maxsplit=1)[-1])
+
+
+def _accuracy(split, run, name):
+    targets = load_clips()["target"].to_numpy()[split.test]
+    return float((run["probabilities"][name].argmax(axis=1) == targets).mean())

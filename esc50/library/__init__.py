@@ -1,0 +1,1 @@
+"""Your own recordings: indexed once, window by window, and searched by example."""

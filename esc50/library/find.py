@@ -1,0 +1,112 @@
+"""Find the places in a store that are most like an example."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from esc50.audio.sound import load_part, open_sound
+from esc50.config import AudioError, AudioSettings, StoreError
+from esc50.library.vectors import embed_windows, unit
+
+N_CANDIDATES = 2_000  # at least: chosen by signs alone, then compared in full
+NEGATIVE_WEIGHT = 0.5  # of counter-examples against examples
+COLUMNS = ("file", "start_seconds", "end_seconds")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A place in a recording that is like what was looked for.
+
+    Attributes
+    ----------
+    file : str
+        The recording's path.
+    start_seconds, end_seconds : float
+        From the start of the recording.
+    similarity : float
+        Cosine to the query, in [-1, 1]; of a class its probability, in [0, 1].
+    """
+
+    file: str
+    start_seconds: float
+    end_seconds: float
+    similarity: float
+
+
+def find(store, query, *, start, end, positives, negatives, top):
+    """Hits in a store: see `esc50.library.store.Store.find`."""
+    if not len(store._windows):
+        raise StoreError(f"{store.path} holds no sound: fill it with `esc50 index FOLDER --store {store.path}`")
+    if _is_class(store, query):
+        values = store.probabilities()[:, store.settings["class_names"].index(query)].astype(np.float32)
+        rows = np.argsort(-values, kind="stable")[: max(N_CANDIDATES, 50 * top)]
+        return merge_windows(store, rows, values[rows], top=top)
+    examples = [] if query is None else [_vector_of(store, query, start, end)]
+    examples += [_vector_of(store, each) for each in positives]
+    vector = combine(examples, [_vector_of(store, each) for each in negatives])
+    rows, values = search(store._matrix, store._codes, vector, n=max(N_CANDIDATES, 50 * top))
+    return merge_windows(store, rows, values, top=top)
+
+
+def combine(positives, negatives=()):
+    """One vector for examples and counter-examples, by Rocchio's formula (1971)."""
+    if not positives:
+        raise StoreError("nothing to look for: give a recording, a class or positives")
+    whole = unit(np.mean(positives, axis=0))
+    return unit(whole - NEGATIVE_WEIGHT * unit(np.mean(negatives, axis=0))) if len(negatives) else whole
+
+
+def search(vectors, codes, vector, *, n):
+    """Rows of the most similar among vectors (n_rows, size), and their cosines, the highest first.
+
+    The signs of the numbers choose `n` candidates, by Hamming distance, which is quick; these are compared in full.
+    """
+    if n < len(codes):
+        distances = np.bitwise_count(codes ^ sign_codes(vector[np.newaxis])).sum(axis=1, dtype=np.uint16)
+        rows = np.argpartition(distances, n)[:n]
+    else:
+        rows = np.arange(len(codes))
+    values = vectors[rows].astype(np.float32) @ vector
+    order = np.argsort(-values, kind="stable")
+    return rows[order], values[order]
+
+
+def sign_codes(vectors):
+    """Signs of vectors (n, size), 64 in a number: (n, size / 64)."""
+    return np.packbits(vectors > 0, axis=1).view(np.uint64)
+
+
+def merge_windows(store, rows, values, *, top):
+    """Hits of windows in falling order of their values; overlapping windows of one recording are one hit."""
+    table, places, n = store._windows.take(rows), {}, 0
+    for file, start, end, value in zip(*(table[c].to_pylist() for c in COLUMNS), values.tolist(), strict=True):
+        of_file = places.setdefault(file, [])
+        touching = [hit for hit in of_file if start <= hit.end_seconds and end >= hit.start_seconds]
+        if not touching and n == top:
+            break
+        n += 1 - len(touching)
+        whole = [Hit(file, start, end, value), *touching]
+        ends = min(h.start_seconds for h in whole), max(h.end_seconds for h in whole)
+        places[file] = [hit for hit in of_file if hit not in touching]
+        places[file].append(Hit(file, *ends, max(hit.similarity for hit in whole)))
+    hits = [hit for of_file in places.values() for hit in of_file]
+    return sorted(hits, key=lambda hit: -hit.similarity)
+
+
+def _is_class(store, query):
+    return isinstance(query, str) and query in store.settings["class_names"] and not Path(query).exists()
+
+
+def _vector_of(store, example, start=None, end=None):
+    """The mean of an example's windows, as a vector of unit length."""
+    if isinstance(example, np.ndarray):
+        return unit(example)
+    if isinstance(example, Hit):
+        example, start, end = example.file, example.start_seconds, example.end_seconds
+    part = load_part(example, start or 0.0, end)
+    with open_sound(part, sample_rate_hz=AudioSettings.sample_rate_hz) as stream:
+        found = [windows.vectors for windows in embed_windows(store.classifier, stream)]
+    if not found:
+        raise AudioError(f"nothing can be heard in {example}: choose another, or another part of it")
+    return unit(np.concatenate(found).mean(axis=0))

@@ -1,0 +1,298 @@
+"""Index recordings: each becomes rows of a store, by as many processes as there are cores, or by a cluster."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from esc50.audio.sound import open_sound
+from esc50.classifier.formats import SOUND_ENDINGS
+from esc50.config import AudioError, StoreError
+from esc50.library.store import DELETED, DONE, SEAL_PARTS, UNREADABLE, Store, absolute
+from esc50.library.vectors import Windows, embed_windows
+from esc50.yamnet.runtime import N_CORES, THREADS_VARIABLE
+
+BATCH_FILES, BATCH_BYTES = 16, 64_000_000  # of a task, which is what a lost worker costs
+TASKS_PER_THREAD = 4  # that the scheduler holds at once, however many recordings there are
+ALLOWED_FAILURES = 1  # a task that has cost more workers is at fault itself
+ANSWER_SECONDS = 10  # within which a scheduler must answer
+CRASHED = "{} ended the process that decoded it: convert it, or leave it out"
+BAR = "{percentage:3.0f}%|{bar}| {remaining} left{postfix}"
+
+
+@dataclass
+class IndexReport:
+    """What was done to a store.
+
+    Attributes
+    ----------
+    n_done, n_unchanged, n_deleted, n_windows : int
+        Recordings indexed, recordings that were in the store already and have not changed, recordings that are in the
+        store and no longer on the disk, and windows of those indexed.
+    unreadable : dict of str to str
+        Recordings that could not be read, and why.
+    seconds : float
+        Of sound.
+    """
+
+    n_done: int = 0
+    n_unchanged: int = 0
+    n_deleted: int = 0
+    n_windows: int = 0
+    unreadable: dict = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def add(self, result):
+        """Count what `index_recording` gave."""
+        self.n_done += result["state"] == DONE
+        self.n_windows += result["windows"]
+        self.seconds += result["seconds"]
+        if result["state"] == UNREADABLE:
+            self.unreadable[result["file"]] = result["reason"]
+
+
+def index(
+    folders: Sequence,
+    store: str | os.PathLike,
+    *,
+    scheduler: str | None = None,
+    processes: int | None = None,
+    progress=False,
+) -> IndexReport:
+    """Bring a store up to date with all recordings under some folders; a call that was stopped goes on.
+
+    Parameters
+    ----------
+    folders : sequence of path-like
+        They are searched with all folders in them; a recording may be named too.
+    store : path-like
+        Made where there is none. More folders may be added in later calls.
+    scheduler : str, optional
+        Address of a Dask scheduler, ``tcp://HOST:8786``, whose workers find folders and store under the same paths.
+    processes : int, optional
+        Where there is no scheduler: by default one for each core.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    IndexReport
+        What was done.
+
+    Raises
+    ------
+    StoreError
+        There is no recording, no scheduler, or no room; or the store is of another model, or cannot be written.
+    """
+    found, report = find_recordings(folders), IndexReport()
+    target = Store.create(absolute(store))  # workers have other folders to begin with
+    todo, gone = compare(found, target.files().to_pylist(), folders)
+    report.n_unchanged = len(found) - len(todo)
+    for row in gone:
+        mark(target, DELETED, row | {"sha256": None})
+        report.n_deleted += 1
+    if todo:
+        batches = list(make_batches({file: found[file][1] for file in todo}))
+        with _open_client(scheduler, processes, len(batches)) as client:
+            results = _run(client, target, batches)
+            for result in _show_progress(results, found, todo, report, progress):
+                report.add(result)
+                if (report.n_done + len(report.unreadable)) % SEAL_PARTS == 0:
+                    target.seal()
+    target.seal()
+    return report
+
+
+def find_recordings(folders) -> dict[str, tuple[datetime, int]]:
+    """Time and bytes of all recordings under some folders, by their ending; by absolute path, in order."""
+    found = {}
+    for folder in map(Path, folders):
+        if not folder.exists():
+            raise StoreError(f"no such folder: {folder}; check its name (now in {Path.cwd()})")
+        files = (
+            [folder] if folder.is_file() else (Path(top) / name for top, _, names in os.walk(folder) for name in names)
+        )
+        for path in files:
+            if path.suffix.lower() in SOUND_ENDINGS and path.is_file():
+                found[absolute(path)] = _time_and_size(path)
+    if not found:
+        raise StoreError(f"no recording under {', '.join(map(str, folders))}: name a folder with wav, flac, mp3 ...")
+    return dict(sorted(found.items()))
+
+
+def compare(found, known, folders):
+    """Recordings that are new or have changed, and rows of the store whose recordings are gone from the folders."""
+    states = {row["file"]: row for row in known}
+    todo = [
+        file
+        for file, facts in found.items()
+        if file not in states
+        or states[file]["state"] == DELETED
+        or (states[file]["modified"], states[file]["n_bytes"]) != facts
+    ]
+    tops = [Path(absolute(folder)) for folder in folders]
+    gone = [
+        row
+        for file, row in states.items()
+        if file not in found and row["state"] != DELETED and any(Path(file).is_relative_to(top) for top in tops)
+    ]
+    return todo, gone
+
+
+def make_batches(sizes: dict[str, int]) -> Iterator[list[str]]:
+    """Divide recordings, with their bytes, among tasks."""
+    batch, n_bytes = [], 0
+    for file, size in sizes.items():
+        if batch and (len(batch) == BATCH_FILES or n_bytes + size > BATCH_BYTES):
+            yield batch
+            batch, n_bytes = [], 0
+        batch.append(file)
+        n_bytes += size
+    yield batch
+
+
+def index_batch(store: str, files: Iterable[str]) -> list[dict]:
+    """What a worker does: index some recordings, each by itself."""
+    return [index_recording(_open_once(store), file) for file in files]
+
+
+def index_recording(store: Store, file: str) -> dict:
+    """Read one recording and write its rows, or why it cannot be read; tells how it went."""
+    facts = {"file": file}
+    try:
+        facts |= _describe_file(file)
+        with open_sound(file) as stream:
+            n_windows = store.write_recording(file, _tables(embed_windows(store.classifier, stream), store, facts))
+            return {"file": file, "state": DONE, "seconds": stream.facts.duration_seconds, "windows": n_windows}
+    except (AudioError, OSError) as error:
+        return mark(store, UNREADABLE, facts | {"reason": str(error)})
+
+
+def mark(store, state, facts):
+    """Write a single row without a window, which says in what state a recording is; tells it."""
+    store.write_recording(facts["file"], [_columns(facts | {"state": state}, 1)])
+    return {"file": facts["file"], "state": state, "reason": facts.get("reason"), "seconds": 0.0, "windows": 0}
+
+
+@cache
+def _open_once(store):
+    return Store.open(store)
+
+
+def _describe_file(file):
+    with Path(file).open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    modified, size = _time_and_size(Path(file))
+    return {"modified": modified, "n_bytes": size, "sha256": digest}
+
+
+def _time_and_size(path):
+    stat = path.stat()
+    return datetime.fromtimestamp(stat.st_mtime, UTC), stat.st_size
+
+
+def _tables(found, store, facts):
+    """Columns of a recording's windows; a silent one has a row without."""
+    facts, n_windows = facts | {"state": DONE}, 0
+    try:
+        for windows in found:
+            n_windows += len(windows.vectors)
+            yield _columns(facts, len(windows.vectors)) | _window_columns(windows, store.classifier.yamnet.class_names)
+    except OSError as error:  # of the recording, not of the store
+        raise AudioError(f"{facts['file']} cannot be read ({error.strerror or error}): check the disk") from error
+    if not n_windows:
+        yield _columns(facts | {"reason": "silent"}, 1)
+
+
+def _columns(facts, n_rows):
+    names = ("file", "state", "reason", "modified", "n_bytes", "sha256")
+    return {name: [facts.get(name)] * n_rows for name in names}
+
+
+def _window_columns(windows: Windows, audioset_classes):
+    return {
+        "start_seconds": windows.start_seconds,
+        "end_seconds": windows.end_seconds,
+        "vector": list(windows.vectors.astype(np.float16)),
+        "probabilities": list(windows.probabilities.astype(np.float16)),
+        "audioset_top": [[audioset_classes[label] for label in row] for row in windows.top],
+    }
+
+
+@contextmanager
+def _open_client(scheduler, processes, n_batches):
+    """A client of the scheduler, or of processes of its own, with as many threads as there are cores in all."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"no Dask scheduler at {scheduler}: start one with `dask scheduler`") from error
+        with client:
+            yield client
+        return
+    n_processes = min(processes or N_CORES, n_batches)
+    how = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES, "distributed.scheduler.worker-saturation": 1.0}
+    workers = {"n_workers": n_processes, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": None}
+    env = {THREADS_VARIABLE: str(max(1, N_CORES // n_processes))}
+    with (
+        dask.config.set(how),
+        LocalCluster(**workers, env=env, silence_logs=logging.CRITICAL) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _run(client, store, batches):
+    """Yield what became of each recording, as soon as it is known."""
+    from distributed import KilledWorker, as_completed
+
+    waiting, files_of, completed = iter(batches), {}, as_completed(loop=client.loop)
+
+    def submit(files):
+        future = client.submit(index_batch, os.fspath(store.path), files, pure=False)
+        files_of[future.key] = files
+        completed.add(future)
+
+    for files in islice(waiting, TASKS_PER_THREAD * sum(client.nthreads().values())):
+        submit(files)
+    for future in completed:
+        files, error = files_of.pop(future.key), future.exception()
+        if error is None:
+            yield from future.result()
+        elif not isinstance(error, KilledWorker):
+            raise error
+        elif len(files) > 1:  # one of them is at fault
+            for file in files:
+                submit([file])
+        else:
+            yield mark(store, UNREADABLE, _describe_crashed(files[0]))
+        if files := next(waiting, None):
+            submit(files)
+
+
+def _describe_crashed(file):
+    return {"file": file, "reason": CRASHED.format(file)} | _describe_file(file)
+
+
+def _show_progress(results, found, todo, report, progress):
+    """Pass results on; the bar counts bytes, by which the time left is told."""
+    total = sum(found[file][1] for file in todo)
+    with tqdm(total=total, bar_format=BAR, disable=not progress) as bar:
+        for number, result in enumerate(results, start=1):
+            yield result
+            speed = report.seconds / max(1e-9, bar.format_dict["elapsed"])
+            so_far = f"{number:,}/{len(todo):,} files, {report.seconds / 3600:.1f} h, {speed:,.0f}x real time"
+            bar.set_postfix_str(so_far, refresh=False)
+            bar.update(found[result["file"]][1])

@@ -1,0 +1,335 @@
+"""The store: a folder of Parquet files with a row for each window of each recording, on a disk or an object store."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import cached_property
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from esc50.classifier.model_io import load_model
+from esc50.classifier.predict import SoundClassifier
+from esc50.config import StoreError
+from esc50.library import find
+from esc50.library.find import Hit
+from esc50.library.vectors import WindowSettings, load_projection
+
+COMPRESSION = {"compression": "zstd"}
+VERSION = 1  # of the form of stores
+SETTINGS_FILE = "_esc50.json"  # readers of Parquet pass over names that begin so
+PARTS, SEALED = "part", "sealed"  # how names of files begin: of one recording, or of many
+SEAL_PARTS, SEAL_ROWS = 500, 50_000  # parts of single recordings that are joined at once, or their rows
+DONE, UNREADABLE, DELETED = "done", "unreadable", "deleted"  # states of recordings
+STATE = ["file", "state", "reason", "modified", "n_bytes"]  # columns that tell whether a recording is to be read
+
+
+class Store:
+    """What ``esc50 index`` has made of recordings: see `open`.
+
+    A recording's rows lie in a part of its own, which appears whole or not at all, under a name that follows from the
+    recording's path: written twice, it is there once. From time to time such parts are joined, or "sealed". Where
+    several hold rows of one recording, its own part counts, else what was sealed last.
+
+    Attributes
+    ----------
+    settings : dict
+        Version, model, class names, and how windows were made.
+    """
+
+    def __init__(self, path, settings, *, filesystem, folder, classifier=None):
+        self.path, self.settings, self.filesystem, self.folder = path, settings, filesystem, folder
+        self._given = classifier
+
+    @classmethod
+    def open(cls, path: str | os.PathLike, *, classifier: SoundClassifier | None = None) -> "Store":
+        """Open a store to read.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The folder, or the address of one in an object store that pyarrow knows: ``s3://…``, ``gs://…``.
+        classifier : SoundClassifier, optional
+            The model that made the store, where it is loaded already.
+
+        Returns
+        -------
+        Store
+            What is indexed from now on shows when it is opened anew.
+
+        Raises
+        ------
+        StoreError
+            There is none, or it is of another version or another model.
+        """
+        filesystem, folder = _locate(absolute(path))
+        try:
+            with filesystem.open_input_stream(f"{folder}/{SETTINGS_FILE}") as file:
+                settings = json.loads(file.read())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StoreError(f"no store in {path}: make one with `esc50 index FOLDER --store {path}`") from error
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read ({_reason(error)}): check its permissions") from error
+        store = cls(path, settings, filesystem=filesystem, folder=folder, classifier=classifier)
+        store._compare_model()
+        return store
+
+    @classmethod
+    def create(cls, path: str | os.PathLike, *, classifier: SoundClassifier | None = None) -> "Store":
+        """Open a store, or make it where there is none; otherwise as `open`."""
+        filesystem, folder = _locate(absolute(path))
+        if filesystem.get_file_info(f"{folder}/{SETTINGS_FILE}").type == fs.FileType.NotFound:
+            store = cls(path, {}, filesystem=filesystem, folder=folder, classifier=classifier)
+            with store._write(SETTINGS_FILE) as file:
+                file.write(json.dumps(describe_model(store.classifier.metadata), indent=1).encode())
+        return cls.open(path, classifier=classifier)
+
+    def find(
+        self,
+        query,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        positives: Sequence = (),
+        negatives: Sequence = (),
+        top: int = 20,
+    ) -> list[Hit]:
+        """Find the places that are most like a sound.
+
+        Parameters
+        ----------
+        query : str, path-like, Hit, np.ndarray of shape (size,), or None
+            A recording, also ``example:siren`` and the like; a place that was found; a vector as `vectors` gives them;
+            or the name of a class, whose most probable places are found. None where `positives` say it all.
+        start, end : float, optional
+            Seconds of the recording between which the query is.
+        positives, negatives : sequence
+            Further examples and counter-examples, of the same kinds but for classes.
+        top : int
+            How many places.
+
+        Returns
+        -------
+        list of Hit
+            The most alike first. Overlapping windows of a recording are one place.
+
+        Raises
+        ------
+        StoreError
+            The store is empty, or there is nothing to look for.
+        AudioError
+            An example cannot be read.
+        """
+        return find.find(self, query, start=start, end=end, positives=positives, negatives=negatives, top=top)
+
+    def rows(self) -> np.ndarray:
+        """All windows, a structured array of ``file``, ``start`` and ``end`` (in seconds), shape (n,)."""
+        table = self._windows
+        found = np.empty(len(table), [("file", object), ("start", np.float64), ("end", np.float64)])
+        for name, column in zip(found.dtype.names, ("file", "start_seconds", "end_seconds"), strict=True):
+            found[name] = table[column].to_numpy()
+        return found
+
+    def vectors(self) -> np.ndarray:
+        """Vectors of all windows in the order of `rows`, (n, size), float32, of unit length."""
+        return _as_matrix(self._windows["vector"]).astype(np.float32)
+
+    def probabilities(self) -> np.ndarray:
+        """Calibrated probabilities of the classes in `settings`, (n, n_classes), float16."""
+        return _as_matrix(self._read(["file", "state", "probabilities"])["probabilities"])
+
+    def files(self) -> pa.Table:
+        """All recordings: ``file``, ``state`` (done, unreadable or deleted), ``reason``, ``modified``, ``n_bytes``."""
+        table = self._read_all(STATE)
+        _, first = np.unique(table["file"].cast(pa.string()).to_numpy(), return_index=True)
+        return table.take(pa.array(first))
+
+    @cached_property
+    def classifier(self) -> SoundClassifier:
+        """The model that makes the vectors."""
+        return self._given or SoundClassifier.load()
+
+    def write_recording(self, file: str, batches) -> int:
+        """Replace a recording's rows by those of some tables, whole or not at all; gives how many windows."""
+        n_windows = 0
+        with self._write(_part_name(file)) as sink, pq.ParquetWriter(sink, self._schema, **COMPRESSION) as writer:
+            for columns in batches:
+                missing = [None] * len(columns["file"])
+                table = pa.table({name: columns.get(name, missing) for name in self._schema.names}, self._schema)
+                writer.write_table(table)
+                n_windows += len(table) - table["start_seconds"].null_count
+        return n_windows
+
+    def seal(self, *, at_least: int = SEAL_PARTS) -> None:
+        """Join parts of single recordings, where there are so many, and drop sealed rows that count no more."""
+        names = [name for name in self._list() if name.startswith(PARTS)]
+        while len(names) >= at_least:
+            batch, n_rows = [], 0
+            while names and len(batch) < SEAL_PARTS and n_rows < SEAL_ROWS:
+                batch.append(names.pop())
+                n_rows += self._open_part(batch[-1]).metadata.num_rows
+            table = pa.concat_tables(self._open_part(name).read() for name in batch)
+            self._write_table(f"{SEALED}-{time.time_ns():020d}-{uuid4().hex[:8]}.parquet", table)
+            self._remove(batch)
+        names = self._list()
+        for name, counts in zip(names, _find_counting(self._read_parts(names, ["file"])), strict=True):
+            if not pc.all(counts).as_py():
+                self._write_table(name, self._open_part(name).read().filter(counts))
+
+    @cached_property
+    def _windows(self):
+        """File, start, end and vector of all windows."""
+        return self._read(["file", "start_seconds", "end_seconds", "vector"])
+
+    @cached_property
+    def _matrix(self):
+        return _as_matrix(self._windows["vector"])
+
+    @cached_property
+    def _codes(self):
+        return find.sign_codes(self._matrix)
+
+    @property
+    def _schema(self):
+        half, name = pa.float16(), pa.dictionary(pa.int32(), pa.string())
+        return pa.schema({
+            "file": name,
+            "start_seconds": pa.float64(),
+            "end_seconds": pa.float64(),
+            "vector": pa.list_(half, self.settings["vector_size"]),
+            "probabilities": pa.list_(half, len(self.settings["class_names"])),
+            "audioset_top": pa.list_(name),
+            "state": name,
+            "reason": name,
+            "modified": pa.timestamp("us", "UTC"),
+            "n_bytes": pa.int64(),
+            "sha256": name,
+        })  # fmt: skip
+
+    def _compare_model(self):
+        anew = "make another with `esc50 index FOLDER --store NEW`"
+        if (version := self.settings.get("version")) != VERSION:
+            raise StoreError(f"{self.path} is a store of version {version}, not {VERSION}: {anew}")
+        metadata = self._given.metadata if self._given else load_model()[1]
+        if self.settings["model"] != describe_model(metadata)["model"]:
+            raise StoreError(f"{self.path} was made with another model, whose vectors cannot be compared: {anew}")
+
+    def _read(self, columns):
+        """Columns of all windows."""
+        table = self._read_all([*columns, "start_seconds"])
+        return table.filter(pc.is_valid(table["start_seconds"])).select(columns)
+
+    def _read_all(self, columns):
+        """Columns of the rows that count."""
+        columns = list(dict.fromkeys([*columns, "file"]))
+        try:
+            tables = self._read_parts(self._list(), columns)
+        except FileNotFoundError:  # it was sealed meanwhile
+            tables = self._read_parts(self._list(), columns)
+        tables = [table.filter(counts) for table, counts in zip(tables, _find_counting(tables), strict=True)]
+        return pa.concat_tables([self._schema.empty_table().select(columns), *tables]).unify_dictionaries()
+
+    def _read_parts(self, names, columns):
+        return [self._open_part(name).read(columns).select(columns) for name in names]
+
+    def _open_part(self, name):
+        try:
+            return pq.ParquetFile(self.filesystem.open_input_file(f"{self.folder}/{name}"))
+        except pa.ArrowInvalid as error:
+            raise StoreError(f"{self.path}/{name} is damaged: delete it and call `esc50 index` again") from error
+
+    def _list(self):
+        """Names of what holds rows; where several hold some of one recording, the last counts."""
+        found = self.filesystem.get_file_info(fs.FileSelector(self.folder))
+        names = (each.base_name for each in found if each.base_name.endswith(".parquet"))
+        return sorted(names, key=lambda name: (name.startswith(PARTS), name))
+
+    def _write_table(self, name, table):
+        with self._write(name) as sink:
+            pq.write_table(table.unify_dictionaries(), sink, **COMPRESSION)
+
+    @contextmanager
+    def _write(self, name):
+        """Open a file that appears under its name when all is well."""
+        beside = f".{name}-{uuid4().hex[:8]}"
+        try:
+            self.filesystem.create_dir(self.folder)
+            with self.filesystem.open_output_stream(f"{self.folder}/{beside}") as sink:
+                yield sink
+            self.filesystem.move(f"{self.folder}/{beside}", f"{self.folder}/{name}")
+        except BaseException as error:
+            self._remove([beside])
+            if isinstance(error, OSError):
+                fault = f"{self.path} cannot be written ({_reason(error)}): make room, or choose another place"
+                raise StoreError(fault) from error
+            raise
+
+    def _remove(self, names):
+        for name in names:
+            with suppress(OSError):
+                self.filesystem.delete_file(f"{self.folder}/{name}")
+
+
+def describe_model(metadata):
+    """What a store says of itself: its version, and what made its rows."""
+    about = {key: value for key, value in metadata.items() if key != "rejection"}  # which may be set by the user
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+    for array in load_projection():
+        digest.update(array.tobytes())
+    digest.update(repr(WindowSettings()).encode())
+    return {
+        "version": VERSION,
+        "model": digest.hexdigest()[:16],
+        "class_names": list(metadata["class_names"]),
+        "vector_size": load_projection()[1].shape[1],
+        "windows": asdict(WindowSettings()),
+    }
+
+
+def _part_name(file):
+    return f"{PARTS}-{hashlib.sha256(file.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.parquet"
+
+
+def absolute(path):
+    """A path from the root on, where it is no address; links stay as they are."""
+    path = os.fspath(path)
+    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100  (resolve follows links)
+
+
+def _locate(path):
+    """File system and folder in it."""
+    try:
+        filesystem, folder = fs.FileSystem.from_uri(path) if "://" in path else (fs.LocalFileSystem(), path)
+    except pa.ArrowInvalid as error:
+        raise StoreError(f"{path} is no address of an object store: {_reason(error)}") from error
+    return filesystem, folder
+
+
+def _find_counting(tables):
+    """Of each part, which rows count: those of recordings that no later part holds."""
+    columns = [table["file"].cast(pa.string()) for table in tables]
+    files = [column.unique() for column in columns]
+    last = {file: number for number, column in enumerate(files) for file in column.to_pylist()}
+    for number, (column, held) in enumerate(zip(columns, files, strict=True)):
+        counting = [file for file in held.to_pylist() if last[file] == number]
+        yield pc.is_in(column, value_set=pa.array(counting, pa.string()))
+
+
+def _as_matrix(column):
+    """Rows of a column of vectors, (n, size), float16."""
+    size = column.type.list_size
+    return np.concatenate(
+        [np.zeros((0, size), np.float16)] + [c.flatten().to_numpy().reshape(-1, size) for c in column.chunks]
+    )
+
+
+def _reason(error):
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]

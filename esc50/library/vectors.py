@@ -1,0 +1,129 @@
+"""Windows of a recording and what is kept of each: a small vector to find it by, and what the classifier says of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from math import inf
+from pathlib import Path
+
+import numpy as np
+
+from esc50.audio.streams import SoundStream
+from esc50.classifier.pooling import frame_mask, pool_clips, temper
+from esc50.classifier.predict import SoundClassifier
+from esc50.classifier.timeline import FRAME_SECONDS, HOP_SECONDS, TimelineSettings, embed_stream
+from esc50.config import ALL_LAYERS
+from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, layer_sizes
+from esc50.yamnet.frames import active_frames
+
+PROJECTION_FILE = Path(__file__).with_name("projection.npz")  # made by `esc50 retrieval`
+ANY_LENGTH = TimelineSettings(max_seconds=inf)
+VECTOR_SIZE = 256  # numbers
+N_TOP = 3  # of YAMNet's classes, kept of each window
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """How recordings are cut into windows; chosen by `esc50 retrieval`."""
+
+    n_frames: int = 5  # of YAMNet, 0.96 s each: 2.88 s
+    hop_frames: int = 3  # 1.44 s
+
+    @property
+    def seconds(self) -> float:
+        """Length of a window."""
+        return FRAME_SECONDS + (self.n_frames - 1) * HOP_SECONDS
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Some windows of a recording, in order; silent ones are left out.
+
+    Attributes
+    ----------
+    start_seconds, end_seconds : np.ndarray, shape (n,)
+        From the start of the recording.
+    vectors : np.ndarray, shape (n, size)
+        Float32 of unit length.
+    probabilities : np.ndarray, shape (n, n_classes)
+        Calibrated.
+    top : np.ndarray of int, shape (n, 3)
+        YAMNet's classes with the highest scores; none where the model does not take the scores, shape (n, 0).
+    """
+
+    start_seconds: np.ndarray
+    end_seconds: np.ndarray
+    vectors: np.ndarray
+    probabilities: np.ndarray
+    top: np.ndarray
+
+
+def embed_windows(
+    classifier: SoundClassifier, stream: SoundStream, *, settings: WindowSettings = WindowSettings()
+) -> Iterator[Windows]:
+    """Yield the windows of a recording of any length, block by block, in bounded memory."""
+    blocks = embed_stream(classifier.embed_levelled, stream, level=classifier.is_levelled, settings=ANY_LENGTH)
+    for first, frames in cut_windows(blocks, settings=settings):
+        active = active_frames(frames)  # (n, n_frames)
+        heard = active.any(axis=1)
+        if heard.any():
+            starts = (first + settings.hop_frames * np.flatnonzero(heard)) * HOP_SECONDS
+            ends = starts + (frames.shape[1] - 1) * HOP_SECONDS + FRAME_SECONDS
+            ends = np.minimum(ends, stream.facts.duration_seconds)  # the stream is read further than this
+            yield Windows(starts, ends, *_describe(classifier, frames[heard], active[heard]))
+
+
+def cut_windows(blocks, *, settings=WindowSettings()):
+    """Cut blocks of frames (n, size) into windows: yields the first one's frame and the windows (n, n_frames, size).
+
+    The last window is shorter where the frames do not come out even, and so is that of a short recording.
+    """
+    size, hop, first, waiting = settings.n_frames, settings.hop_frames, 0, None
+    for block in blocks:
+        waiting = block if waiting is None else np.concatenate([waiting, block])
+        if (n := (len(waiting) - size) // hop + 1) > 0:
+            yield first, np.stack([waiting[i * hop : i * hop + size] for i in range(n)])
+            waiting, first = waiting[n * hop :], first + n * hop
+    if not first or len(waiting) > size - hop:
+        yield first, waiting[np.newaxis]
+
+
+def project(layers: np.ndarray) -> np.ndarray:
+    """Reduce the means of all layers of YAMNet (n, 5984) to what tells sounds apart: (n, size), of unit length."""
+    mean, matrix = load_projection()
+    return unit((np.log1p(layers) - mean) @ matrix)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (..., size) at length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def fit_projection(layers: np.ndarray, *, size: int = VECTOR_SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """Mean, and matrix (n_numbers, size) that whitens logarithms of activations along their principal components."""
+    logs = np.log1p(layers).astype(np.float64)
+    mean = logs.mean(axis=0)
+    _, lengths, directions = np.linalg.svd(logs - mean, full_matrices=False)
+    return mean, directions[:size].T * (np.sqrt(len(logs) - 1) / lengths[:size])
+
+
+@cache
+def load_projection():
+    """Mean (5984,) of the logarithms of all layers, and the matrix (5984, size) that whitens them."""
+    with np.load(PROJECTION_FILE) as file:
+        return file["mean"].astype(np.float32), file["matrix"].astype(np.float32)
+
+
+def _describe(classifier, frames, active):
+    pooled = pool_clips(classifier.apply_head, frames, active, pooling=classifier.metadata["pooling"])
+    counted = frame_mask(active)[..., np.newaxis]  # (n, n_frames, 1)
+    layers = frames[..., -sum(layer_sizes(ALL_LAYERS)) :].mean(axis=1, where=counted)
+    probabilities = temper(pooled, classifier.metadata["temperature"])
+    return project(layers), probabilities, _top_classes(classifier, frames, counted)
+
+
+def _top_classes(classifier, frames, counted):
+    if not classifier.takes_scores:
+        return np.zeros((len(frames), 0), int)
+    scores = frames[..., :N_AUDIOSET_CLASSES].max(axis=1, where=counted, initial=0)  # (n, 521)
+    return np.argsort(-scores, axis=1)[:, :N_TOP]

@@ -1,0 +1,144 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from esc50.apps.labelling import PAGE, Labelling, open_store, summarise
+from esc50.audio import synthesis
+from esc50.config import Esc50Error, TeachingError
+from esc50.library.find import Hit
+
+RATE, WINDOW = 16_000, 2.0
+
+
+class FakeStore:
+    """Two recordings, of whistles and of hums, in windows of two seconds; vectors are (whistle, hum, noise)."""
+
+    def __init__(self, folder, n=12):
+        rng = np.random.default_rng(0)
+        whistles = [synthesis.chirp(start_hz=400 + 20 * i, end_hz=1_500, seconds=WINDOW) for i in range(n)]
+        hums = [synthesis.sine(frequency_hz=100 + 5 * i, seconds=WINDOW) for i in range(n)]
+        self.files = [str(folder / f"<{name}>.wav") for name in ("whistles", "hums")]
+        for file, parts in zip(self.files, (whistles, hums), strict=True):
+            soundfile.write(file, np.concatenate(parts), RATE)
+        places = [(file, WINDOW * i, WINDOW * (i + 1)) for file in self.files for i in range(n)]
+        self._rows = np.array(places, [("file", object), ("start", float), ("end", float)])
+        vectors = np.repeat(np.eye(3)[:2], n, axis=0) + rng.normal(0, 0.3, (2 * n, 3))
+        self._vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    def rows(self):
+        return self._rows
+
+    def vectors(self):
+        return self._vectors
+
+    def find(self, query, *, top=20):
+        similarity = self._vectors[:, 0]
+        return [Hit(*self._rows[i].tolist(), float(similarity[i])) for i in np.argsort(-similarity)[:top]]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return FakeStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def labelling(classifier, store):
+    state = Labelling(classifier, store)
+    state.ask(" whistle ")
+    return state
+
+
+def answer_page(state):
+    for hit in list(state.page):
+        state.answer("yes" if "whistles" in hit.file else "no")
+
+
+def test_the_first_page_is_what_is_most_alike_and_the_next_what_is_least_sure(labelling, store):
+    first = list(labelling.page)
+    assert first == store.find("whistle", top=PAGE)
+    answer_page(labelling)
+    assert len(labelling.page) == PAGE and not set(labelling.page) & set(first)
+    answer_page(labelling)
+    assert len(labelling.answers) == 2 * PAGE
+    assert {"whistles", "hums"} <= {hit.file.split("<")[1][:-5] for hit in labelling.answers}
+    while labelling.page:
+        answer_page(labelling)
+    assert len(labelling.answers) == len(store.rows())
+
+
+def test_without_a_yes_the_next_page_is_what_is_next_alike(labelling, store):
+    for _ in range(PAGE):
+        labelling.answer("unsure")
+    assert labelling.page == store.find("whistle", top=2 * PAGE)[PAGE:]
+    assert labelling.progress == f"Labelled: 0 yes, 0 no, {PAGE} unsure."
+
+
+def test_an_answer_can_be_changed(labelling):
+    labelling.answer("back")
+    labelling.answer("no")
+    labelling.answer("back")
+    labelling.answer("yes")
+    assert list(labelling.answers.values()) == [True] and labelling.place == 1
+
+
+def test_the_strip_has_a_picture_and_a_player_for_each_and_marks_where_one_is(labelling):
+    labelling.answer("yes")
+    strip = labelling.strip()
+    assert strip.count("<img") == strip.count("<audio controls") == PAGE
+    assert strip.count('aria-current="true"') == 1 and strip.count("<b>yes</b>") == 1
+    assert "&lt;whistles&gt;.wav" in strip and "<whistles>" not in strip
+
+
+def test_a_recording_that_is_gone_is_said_on_its_card(labelling):
+    labelling.page[0] = Hit("gone.wav", 0.0, 2.0, 0.5)
+    assert "gone.wav" in labelling.strip() and labelling.strip().count("<img") == PAGE - 1
+
+
+def test_a_long_hit_is_shown_by_its_middle(labelling, monkeypatch):
+    monkeypatch.setattr(labelling.store, "find", lambda query, top: [Hit("rain.wav", 100.0, 400.0, 0.9)], raising=False)
+    labelling.ask("rain")
+    assert labelling.page == [Hit("rain.wav", 245.0, 255.0, 0.9)]
+
+
+def test_the_answers_become_a_class(labelling, classifier):
+    answer_page(labelling)
+    answer_page(labelling)
+    n_yes = sum(answer is True for answer in labelling.answers.values())
+    lesson = labelling.teach("slide whistle")
+    assert len(lesson.recognised) == n_yes and labelling.classifier is lesson.classifier
+    examples = lesson.own.examples
+    assert len(examples) == 2 * PAGE and examples[0].end_seconds - examples[0].start_seconds == WINDOW
+    assert not labelling.answers and not labelling.page
+    main, minor, table = summarise(lesson)
+    assert "“slide whistle”" in main[0] and f"{len(classifier.class_names) + 1} classes" in minor[-1]
+    assert table.startswith("<table>") or not lesson.costs()
+
+
+def test_without_a_store_or_a_yes_it_says_what_to_do(classifier, labelling):
+    with pytest.raises(TeachingError, match="make one with `esc50 index"):
+        Labelling(classifier).ask("dog")
+    labelling.answer("no")
+    with pytest.raises(TeachingError, match="no sound of “bell” was given"):
+        labelling.teach("bell")
+    assert labelling.answers  # stay
+
+
+def test_without_the_packages_a_store_says_what_it_needs(classifier, monkeypatch):
+    monkeypatch.setitem(sys.modules, "esc50.library.store", None)
+    with pytest.raises(Esc50Error, match=r"pip install 'esc50\[scale\]'"):
+        open_store("my-store", classifier)
+
+
+@pytest.mark.slow
+def test_a_real_store_is_labelled(classifier, store, tmp_path):
+    library = pytest.importorskip("esc50.library.index")
+    library.index([Path(store.files[0]).parent], tmp_path / "store", processes=1)
+    state = Labelling(classifier, open_store(tmp_path / "store", classifier))
+    state.ask(store.files[1])
+    assert state.page and "<hums>" in state.page[0].file
+    for _ in range(2):
+        answer_page(state)
+    assert state.teach("whistle").own.names == ("whistle",)

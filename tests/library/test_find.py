@@ -1,0 +1,126 @@
+"""Finding by example: files, parts, classes, counter-examples; overlapping windows are one place."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from esc50.apps.cli import cli
+from esc50.audio import synthesis
+from esc50.config import AudioError, StoreError
+from esc50.library.find import combine, merge_windows, search, sign_codes
+from esc50.library.index import index
+from esc50.library.store import Hit, Store
+from esc50.library.vectors import unit
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def store(filled, classifier):
+    return Store.open(filled, classifier=classifier)
+
+
+def names(hits):
+    return [Path(hit.file).stem for hit in hits]
+
+
+def test_the_same_sound_and_its_like_come_first(store):
+    hits = store.find("example:siren", top=4)
+    assert names(hits)[0] == "siren"
+    assert hits[0].similarity > 0.9
+    assert {*names(hits)[:2]} == {"siren", "other siren"}
+    assert [hit.similarity for hit in hits] == sorted((hit.similarity for hit in hits), reverse=True)
+
+
+def test_a_class_is_found_by_its_probability(store):
+    [best] = store.find("church_bells", top=1)
+    assert names([best]) == ["bells"]
+    assert best.similarity > 0.5
+
+
+def test_a_part_of_a_recording(store, tmp_path):
+    soundfile.write(tmp_path / "both.wav", np.concatenate([synthesis.example(n) for n in ("rain", "siren")]), RATE)
+    assert names(store.find(tmp_path / "both.wav", start=0.5, end=4.5, top=1)) == ["rain"]
+    assert names(store.find(tmp_path / "both.wav", start=5.5, top=1)) == ["siren"]
+
+
+def test_hits_vectors_and_counter_examples_are_examples_too(store):
+    rain = store.vectors()[[file.endswith("rain.wav") for file in store.rows()["file"]]]
+    siren = store.find("siren", top=1)[0]
+    assert names(store.find(rain[0], top=1)) == ["rain"]
+    assert "siren" in names(store.find(siren, top=1))[0]
+    hits = store.find("example:siren", positives=["example:rain"], negatives=[siren], top=4)
+    assert names(hits)[0] == "rain"
+
+
+@pytest.mark.parametrize(
+    ("query", "where", "fault"),
+    [
+        ("nothing.wav", {}, "no such file: nothing.wav"),
+        ("example:siren", {"start": 7.0}, r"ends at 5.0 s, before 7 s"),
+        ("example:siren", {"start": 3.0, "end": 2.0}, "no sound lasts from 3 to 2 s"),
+    ],
+)
+def test_an_example_that_cannot_be_used(store, query, where, fault):
+    with pytest.raises(AudioError, match=fault):
+        store.find(query, **where)
+
+
+def test_silence_and_nothing_cannot_be_looked_for(store, tmp_path):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
+    with pytest.raises(AudioError, match="nothing can be heard in"):
+        store.find(tmp_path / "silence.wav")
+    with pytest.raises(StoreError, match="nothing to look for"):
+        store.find(None)
+
+
+def test_an_empty_store(tmp_path, classifier):
+    with pytest.raises(StoreError, match="holds no sound: fill it with `esc50 index"):
+        Store.create(tmp_path / "store", classifier=classifier).find("siren")
+
+
+def test_codes_choose_what_exact_comparison_finds():
+    rng = np.random.default_rng(0)
+    vectors = unit(rng.standard_normal((20_000, 256))).astype(np.float16)
+    query = unit(vectors[7].astype(np.float32) + 0.05 * rng.standard_normal(256, dtype=np.float32))
+    exact = np.argsort(-(vectors.astype(np.float32) @ query))[:10]
+    rows, values = search(vectors, sign_codes(vectors), query, n=2_000)
+    assert len({*exact} & {*rows[:10]}) >= 9
+    assert (np.diff(values) <= 0).all()
+
+
+def test_counter_examples_push_away():
+    assert combine([np.array([1.0, 0])], [np.array([0, 1.0])]) == pytest.approx(unit(np.array([1, -0.5])))
+
+
+def test_overlapping_windows_are_one_place(tmp_path, cluster, classifier):
+    soundfile.write(tmp_path / "long.wav", np.tile(synthesis.example("siren"), 4), RATE)
+    index([tmp_path], tmp_path / "store", scheduler=cluster)
+    store = Store.open(tmp_path / "store", classifier=classifier)
+    n = len(store.rows())
+    rows = np.array([0, n - 1, 1])
+    assert merge_windows(store, rows, np.array([0.9, 0.8, 0.7]), top=9) == [
+        Hit(str(tmp_path / "long.wav"), 0.0, store.rows()["end"][1], 0.9),
+        Hit(str(tmp_path / "long.wav"), store.rows()["start"][-1], 20.0, 0.8),
+    ]
+    assert len(merge_windows(store, rows, np.array([0.9, 0.8, 0.7]), top=1)) == 1
+
+
+def test_formats_of_the_command(filled, tmp_path):
+    def run(form, *more):
+        result = CliRunner().invoke(cli, ["find", "example:siren", "--store", str(filled), "--format", form, *more])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    [first, *_] = json.loads(run("json"))
+    assert Path(first["file"]).name == "siren.wav"
+    rows = list(csv.DictReader(run("csv", "--top", "1").splitlines()))
+    assert rows == [{name: str(value) for name, value in first.items()}]
+    assert run("table", "--top", "1").endswith("siren.wav\n")
+    run("audacity", "--output", str(tmp_path / "labels.txt"))
+    assert (tmp_path / "labels.txt").read_text().startswith("0.000000\t")

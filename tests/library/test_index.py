@@ -1,0 +1,176 @@
+"""Indexing: new, changed, deleted and unreadable recordings; lost workers; one line where something is missing."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from click.testing import CliRunner
+from distributed import Client, LocalCluster, WorkerPlugin
+
+from esc50.apps.cli import cli
+from esc50.audio import synthesis
+from esc50.config import StoreError
+from esc50.library import index as module
+from esc50.library.index import compare, index, make_batches
+from esc50.library.store import Store
+from esc50.library.vectors import WindowSettings, cut_windows
+
+RATE = 16_000
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "store"
+
+
+def states(path):
+    return {Path(row["file"]).name: row["state"] for row in Store.open(path).files().to_pylist()}
+
+
+def assert_each_once(path, n_files):
+    found = pd.read_parquet(path)
+    assert found["file"].nunique() == n_files
+    assert not found.duplicated(["file", "start_seconds"]).any()
+
+
+def test_new_changed_deleted_and_unreadable_recordings(folder, path, cluster):
+    (folder / "text.wav").write_text("not a sound\n" * 100)
+    soundfile.write(folder / "silence.flac", np.zeros(RATE), RATE)
+    first = index([folder], path, scheduler=cluster)
+    assert (first.n_done, first.n_unchanged, list(first.unreadable)) == (5, 0, [str(folder / "text.wav")])
+    assert "is not sound" in first.unreadable[str(folder / "text.wav")]
+
+    (folder / "rain.wav").unlink()
+    soundfile.write(folder / "bells.wav", synthesis.example("siren"), RATE)
+    soundfile.write(folder / "new.wav", synthesis.example("rain"), RATE)
+    second = index([folder], path, scheduler=cluster)
+    assert (second.n_done, second.n_unchanged, second.n_deleted, second.unreadable) == (2, 4, 1, {})
+    expected = dict.fromkeys(["siren.wav", "other siren.wav", "bells.wav", "new.wav", "silence.flac"], "done")
+    assert states(path) == expected | {"rain.wav": "deleted", "text.wav": "unreadable"}
+    assert_each_once(path, 7)
+    assert {Path(file).name for file in Store.open(path).rows()["file"]} == {*expected} - {"silence.flac"}
+
+    third = index([folder], path, scheduler=cluster)
+    assert (third.n_done, third.n_unchanged, third.n_deleted) == (0, 6, 0)
+
+
+def test_a_long_recording_has_windows_to_its_end_and_the_same_ones_as_its_parts(tmp_path, path, cluster):
+    soundfile.write(tmp_path / "long.wav", np.tile(synthesis.example("siren"), 10), RATE)
+    index([tmp_path], path, scheduler=cluster)
+    rows, step = Store.open(path).rows(), WindowSettings().hop_frames * 0.48
+    np.testing.assert_allclose(rows["start"], step * np.arange(len(rows)), atol=1e-6)
+    assert rows["end"].max() == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize("n_frames", [1, 4, 5, 6, 8, 33])
+def test_windows_cover_all_frames_however_they_come(n_frames):
+    frames = np.arange(n_frames)[:, np.newaxis]
+    whole = [(first, windows.tolist()) for first, windows in cut_windows([frames])]
+    held = {int(frame) for _, windows in cut_windows(np.array_split(frames, 3)) for frame in np.ravel(windows)}
+    assert held == {frame for _, windows in whole for window in windows for [frame] in window} == {*range(n_frames)}
+
+
+def test_batches_hold_every_recording_once_and_not_too_much():
+    sizes = {f"{number}.wav": 30_000_000 if number == 3 else 1 for number in range(40)} | {"long.wav": 1 << 40}
+    batches = list(make_batches(sizes))
+    assert [file for batch in batches for file in batch] == list(sizes)
+    assert max(map(len, batches)) == module.BATCH_FILES
+    assert ["long.wav"] in batches
+
+
+def test_recordings_under_other_folders_are_not_gone():
+    known = [{"file": f"/{name}/x.wav", "state": "done", "modified": 0, "n_bytes": 1} for name in ("here", "there")]
+    assert compare({"/here/y.wav": (0, 1)}, known, ["/here"]) == (["/here/y.wav"], [known[0]])
+
+
+def test_no_recording_and_no_folder(tmp_path, path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(StoreError, match="no recording under"):
+        index([tmp_path], path)
+    with pytest.raises(StoreError, match="no such folder"):
+        index([tmp_path / "other"], path)
+    assert not path.exists()
+
+
+def test_a_scheduler_that_is_not_there(folder, path, monkeypatch):
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.5)
+    with pytest.raises(StoreError, match=r"no Dask scheduler at tcp://127.0.0.1:9: start one with `dask scheduler`"):
+        index([folder], path, scheduler="tcp://127.0.0.1:9")
+
+
+def test_the_command_says_what_was_done(folder, path, cluster):
+    (folder / "text.wav").write_text("not a sound\n" * 100)
+    arguments = ["index", str(folder), "--store", str(path), "--scheduler", cluster]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("4 recordings indexed (0.01 hours, ")
+    assert result.stdout.endswith("0 unchanged, 0 gone, 1 unreadable\n")
+    assert "text.wav is not sound" in result.stderr
+
+
+class CrashingDecoder(WorkerPlugin):
+    """Ends the process at one recording, as a fault in a library would."""
+
+    def setup(self, worker):
+        open_sound = module.open_sound
+
+        def crash(file):
+            if Path(file).name == "crash.wav":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return open_sound(file)
+
+        module.open_sound = crash
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="ends processes by signals")
+def test_a_killed_worker_and_a_recording_that_crashes_the_decoder_lose_nothing(folder, path):
+    sound = (folder / "siren.wav").read_bytes()
+    for number in range(40):
+        (folder / f"{number}.wav").write_bytes(sound)
+    (folder / "crash.wav").write_bytes(sound)
+    settings = {"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-saturation": 1.0}
+    how = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with dask.config.set(settings), LocalCluster(**how) as cluster, Client(cluster) as client:
+        client.register_plugin(CrashingDecoder())
+        victim = next(iter(client.run(os.getpid).values()))
+
+        def kill():
+            while len([*path.glob("*.parquet")]) < 5:
+                time.sleep(0.05)
+            os.kill(victim, signal.SIGKILL)
+
+        threading.Thread(target=kill, daemon=True).start()
+        report = index([folder], path, scheduler=cluster.scheduler_address)
+    assert report.n_done == 44
+    assert list(report.unreadable) == [str(folder / "crash.wav")]
+    assert "ended the process that decoded it" in report.unreadable[str(folder / "crash.wav")]
+    assert_each_once(path, 45)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="ends processes by signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_call_that_was_stopped_goes_on(folder, path, number):
+    sound = (folder / "siren.wav").read_bytes()
+    for copy in range(60):
+        (folder / f"{copy}.wav").write_bytes(sound)
+    command = [sys.executable, "-m", "esc50", "index", str(folder), "--store", str(path)]
+    with subprocess.Popen([*command, "--processes", "2"], stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and len([*path.glob("*.parquet")]) < 8:
+            time.sleep(0.05)
+        process.send_signal(number)
+    n_before = len(Store.open(path).files())
+    assert 8 <= n_before < 64
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"{64 - n_before} recordings indexed" in done.stdout or n_before < 64
+    assert_each_once(path, 64)

@@ -1,0 +1,126 @@
+"""The store by itself: whole or not at all, each recording once, readable by others, refused where it does not fit."""
+
+import errno
+import json
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from esc50.config import StoreError
+from esc50.library import store as module
+from esc50.library.index import index, mark
+from esc50.library.store import SETTINGS_FILE, UNREADABLE, Store
+
+
+def note(store, file, reason):
+    mark(store, UNREADABLE, {"file": file, "reason": reason})
+
+
+def reasons(path):
+    return {row["file"]: row["reason"] for row in Store.open(path).files().to_pylist()}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "store"
+
+
+def test_a_recording_that_is_written_twice_is_there_once(path):
+    store = Store.create(path)
+    note(store, "a.wav", "first")
+    note(store, "a.wav", "second")
+    assert reasons(path) == {"a.wav": "second"}
+
+
+def test_sealing_keeps_what_counts_and_drops_the_rest(path):
+    store = Store.create(path)
+    for name in "abc":
+        note(store, name, "first")
+    store.seal(at_least=3)
+    note(store, "b", "second")
+    assert reasons(path) == {"a": "first", "b": "second", "c": "first"}
+    store.seal()
+    parts = pd.read_parquet(path)  # as others read it
+    assert sorted(zip(parts["file"], parts["reason"], strict=True)) == [("a", "first"), ("b", "second"), ("c", "first")]
+
+
+def test_parts_that_were_sealed_and_not_yet_removed_count_once(path, monkeypatch):
+    store = Store.create(path)
+    for name in "abc":
+        note(store, name, "why")
+    monkeypatch.setattr(Store, "_remove", lambda *_: None)  # as if it ended here
+    store.seal(at_least=3)
+    assert len(Store.open(path)._read_all(["file"])) == 3
+
+
+def test_a_write_that_fails_leaves_the_old_rows_and_no_file(path, monkeypatch):
+    store = Store.create(path)
+    note(store, "a.wav", "first")
+    before = sorted(path.iterdir())
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module.pq.ParquetWriter, "write_table", full)
+    with pytest.raises(StoreError, match=r"cannot be written \(No space left on device\): make room"):
+        note(store, "a.wav", "second")
+    assert sorted(path.iterdir()) == before
+    assert reasons(path) == {"a.wav": "first"}
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be written"):
+        Store.create(tmp_path / "file" / "store")
+
+
+def test_no_store(path):
+    with pytest.raises(StoreError, match=r"no store in .*: make one with `esc50 index FOLDER --store"):
+        Store.open(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("key", "value", "fault"), [("version", 0, "version 0, not"), ("model", "x", "another model")])
+def test_a_store_of_another_version_or_model_says_which_command_makes_one_anew(path, key, value, fault):
+    Store.create(path)
+    settings = json.loads((path / SETTINGS_FILE).read_text())
+    (path / SETTINGS_FILE).write_text(json.dumps(settings | {key: value}))
+    with pytest.raises(StoreError, match=f"{fault}.*esc50 index FOLDER --store NEW"):
+        Store.open(path)
+
+
+def test_a_damaged_part_is_named(path):
+    note(Store.create(path), "a.wav", "why")
+    [part] = path.glob("*.parquet")
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(StoreError, match=f"{part.name} is damaged: delete it"):
+        Store.open(path).files()
+
+
+def test_rows_vectors_and_probabilities_belong_together(filled):
+    store = Store.open(filled)
+    rows, vectors, probabilities = store.rows(), store.vectors(), store.probabilities()
+    assert len(rows) == len(vectors) == len(probabilities) > 4
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    names = np.array(store.settings["class_names"])[probabilities.argmax(axis=1)]
+    assert {*names[[file.endswith("bells.wav") for file in rows["file"]]]} == {"church_bells"}
+
+
+def test_duckdb_reads_it(filled):
+    query = f"select audioset_top[1], len(vector), sha256 from '{filled}/*.parquet' where file like '%/siren.wav'"
+    rows = duckdb.sql(query).fetchall()
+    assert {row[0] for row in rows} <= {"Siren", "Civil defense siren", "Emergency vehicle", "Vehicle"}
+    assert {row[1:] for row in rows} == {(Store.open(filled).settings["vector_size"], rows[0][2])}
+
+
+def test_two_writers_at_once_lose_nothing(folder, path, cluster):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(index, [folder], path, scheduler=cluster) for _ in range(2))
+        assert first.result().n_done + second.result().n_done >= 4
+    found = pd.read_parquet(path)
+    assert not found.duplicated(["file", "start_seconds"]).any()
+    assert found["file"].nunique() == 4
