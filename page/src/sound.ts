@@ -99,7 +99,7 @@ export function setLevel(waveform: Float32Array, settings: LevelSettings | null)
   const gains = Array.from({ length: loud.length + 1 }, (_, border) =>
     gain(loud.slice(Math.max(0, border - reach), border + reach), settings),
   );
-  return Float32Array.from(waveform, (sample, i) => {
+  return new Float32Array(waveform).map((sample, i) => {
     const border = Math.floor(i / hop);
     return sample * (gains[border] + (gains[border + 1] - gains[border]) * ((i % hop) / hop));
   });
