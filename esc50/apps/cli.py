@@ -285,9 +285,10 @@ def readme():
     from functools import partial
 
     from esc50.reporting.model_card import update_model_card
-    from esc50.reporting.readme import DOCUMENTS, update_readme
+    from esc50.reporting.readme import COLAB, DOCUMENTS, update_colab, update_readme
 
-    updates = {name: partial(update_readme, name) for name in DOCUMENTS} | {"MODEL_CARD.md": update_model_card}
+    updates = {name: partial(update_readme, name) for name in DOCUMENTS}
+    updates |= {"MODEL_CARD.md": update_model_card, COLAB: update_colab}
     for name, update in updates.items():
         click.echo(f"{name} was brought up to date" if update() else f"{name} is up to date")
 

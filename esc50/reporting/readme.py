@@ -40,7 +40,8 @@ BENCH_ROWS = (  # what, measurement, key, format
 )
 CHOSEN = "the network that each fold takes by validation on the others"
 EXAMPLE = ["predict", "--top", "3", "example:rain"]
-TRIED = "notebooks/06_predict.ipynb"  # what Colab and Binder open
+TRIED = "notebooks/06_predict.ipynb"  # what Binder opens
+COLAB = "binder/try_it.ipynb"  # what Colab opens: it installs the package
 CI = "actions/workflows/checks.yml"
 
 
@@ -61,7 +62,7 @@ def promise(*, folder=RESULTS_DIR):
 
 def buttons(*, folder=RESULTS_DIR):
     """Badges and links to try it, from the one address in pyproject.toml."""
-    project = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = _project()
     urls, classifiers = project["urls"], " ".join(project["classifiers"])
     repository, versions = urls["Repository"], sorted(re.findall(r"Python :: 3\.(\d+)", classifiers), key=int)
     name = "/".join(repository.split("/")[-2:])  # owner/name
@@ -72,7 +73,7 @@ def buttons(*, folder=RESULTS_DIR):
     links = {
         "Try it in the browser": urls["Page"],
         "Space": urls["Space"],
-        "Open in Colab": f"https://colab.research.google.com/github/{name}/blob/main/{TRIED}",
+        "Open in Colab": f"https://colab.research.google.com/github/{name}/blob/main/{COLAB}",
         "Open in Binder": f"https://mybinder.org/v2/gh/{name}/main?urlpath=lab/tree/{TRIED}",
         "Documentation": urls["Documentation"],
     }
@@ -218,6 +219,12 @@ def update_readme(name="README.md", *, root=PROJECT_DIR, folder=RESULTS_DIR):
     return write_if_changed(path, text)
 
 
+def update_colab(*, path=PROJECT_DIR / COLAB):
+    """Write the project's address into the notebook for Colab; whether anything changed."""
+    address = f"git+{_project()['urls']['Repository']}"
+    return write_if_changed(path, re.sub(r"git\+[^'\s]+", address, path.read_text(encoding="utf-8")))
+
+
 def write_if_changed(path, text):
     """Write a text file unless it says the same already; whether it was written."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
@@ -235,6 +242,10 @@ def replace_table(text, name, table):
     if not (start and end):
         raise ResultsError(f"the markers {first} and {last} are missing: put them where the table belongs")
     return f"{before}{first}\n{table}\n{last}{after}"
+
+
+def _project():
+    return tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def _alt(shield):

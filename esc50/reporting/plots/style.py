@@ -1,7 +1,6 @@
 """The look of every figure, how it is saved and shown, and what is written on axes."""
 
 import shutil
-from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -67,7 +66,8 @@ def set_style():
 
 def line_styles():
     """Colour and dashes for one line after the other, so that they can be told apart in grey too."""
-    return ({"color": color, "linestyle": dashes} for color, dashes in zip(SERIES, cycle(LINES), strict=False))
+    colors = (*THEME_PALETTE.values(), SERIES[5], "0.35")  # dark enough for a thin line
+    return ({"color": color, "linestyle": dashes} for color, dashes in zip(colors, LINES, strict=True))
 
 
 def smallest_text(figure):
