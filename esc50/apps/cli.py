@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from esc50 import __version__
-from esc50.apps import commands, evaluate, start
+from esc50.apps import commands, evaluate, live, start
 from esc50.apps.commands import MODEL, Esc50Command
 from esc50.config import BUILD_DIR, RAW_DIR
 
@@ -40,6 +40,7 @@ def cli():
 
 cli.add_command(commands.predict)
 cli.add_command(commands.embed)
+cli.add_command(live.live)
 cli.add_command(commands.app)
 cli.add_command(evaluate.evaluate)
 cli.add_command(evaluate.classes)

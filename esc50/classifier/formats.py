@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+import textwrap
 from pathlib import Path
 
 from esc50.audio.sound import open_sound
@@ -125,11 +126,12 @@ def as_csv(records, *, columns):
         yield csv_lines([row[column] for column in columns] for row in _rows(record))
 
 
-def as_table(records, *, encoding="utf-8"):
-    """For people: verdict, bars or events, and warnings of each file."""
+def as_table(records, *, encoding="utf-8", columns=None):
+    """For people: verdict, bars or events, and warnings of each file; on a terminal of so many columns."""
     for record in records:
         if "error" not in record:
-            text = "\n".join([*_lines(record), "\n"])
+            lines = _lines(record) if columns is None else _fold(record, columns)
+            text = "\n".join([*lines, "\n"])
             yield text if _fits(text, encoding) else text.translate(PLAIN)
 
 
@@ -142,6 +144,13 @@ def as_audacity(records):
 def audacity_line(start_seconds, end_seconds, class_name, *, is_known):
     """One line of a label track (Audacity's manual, Importing and Exporting Labels)."""
     return f"{start_seconds:.6f}\t{end_seconds:.6f}\t{event_label(class_name, is_known=is_known)}\n"
+
+
+def event_line(event):
+    """One event of a table: from when to when, class, confidence; of a record as `Timeline.records` gives it."""
+    name, span = class_label(event["class_name"]), (event["start_seconds"], event["end_seconds"])
+    doubt = "" if event["is_known"] else "  none of these?"
+    return f"  {clock(span[0]):>10} – {clock(span[1]):<10}  {name:<17}{100 * event['confidence']:4.0f} %{doubt}"
 
 
 def html_table(events):
@@ -197,12 +206,21 @@ def _rows(record):
 
 def _lines(record):
     yield f"{printable(record['file'])} ({clock(record['duration_seconds'])}): {record['verdict']}"
-    yield from map(_event_line, record.get("events", ()))
+    yield from map(event_line, record.get("events", ()))
     if "as_one_sound" in record:
         yield f"  {say_second(record['as_one_sound'])}"
     if "top" in record:
         yield from _top_lines(record)
     yield from (f"  note: {warning}" for warning in record["warnings"])
+
+
+def _fold(record, columns):
+    """The lines as a terminal shows them."""
+    for line in _lines(record):
+        how = {"subsequent_indent": "    ", "break_long_words": False, "break_on_hyphens": False}
+        yield textwrap.fill(line, columns, **how) if len(line) > columns else line
+    if "as_one_sound" in record:
+        yield "  (With --timeline: the events alone, of recordings of any length.)"
 
 
 def _top_lines(record):
@@ -215,9 +233,3 @@ def _top_lines(record):
     for entry in record["top"]:
         name, share = class_label(entry["class_name"]), entry["probability"]
         yield f"  {name:<17}{100 * share:6.1f} %  {'█' * round(BAR_CELLS * share)}".rstrip()
-
-
-def _event_line(event):
-    name, span = class_label(event["class_name"]), (event["start_seconds"], event["end_seconds"])
-    doubt = "" if event["is_known"] else "  none of these?"
-    return f"  {clock(span[0]):>10} – {clock(span[1]):<10}  {name:<17}{100 * event['confidence']:4.0f} %{doubt}"
