@@ -435,9 +435,8 @@ def _show_progress(blocks, stream, progress, on_block):
 
     of_known_length = stream.expected_seconds is not None
     form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]" if of_known_length else OPEN_END_BAR
-    with tqdm(
-        total=stream.expected_seconds, desc="timeline", bar_format=form, leave=False, disable=not progress
-    ) as bar:
+    about = {"total": stream.expected_seconds, "desc": "timeline", "bar_format": form, "leave": False}
+    with tqdm(**about, disable=not progress) as bar:
         for block in blocks:
             yield block
             bar.update(stream.facts.duration_seconds - bar.n)
