@@ -1,5 +1,8 @@
 """The look of every figure, how it is saved, and what is written on axes."""
 
+import base64
+import html
+import io
 import shutil
 
 import matplotlib.pyplot as plt
@@ -88,6 +91,14 @@ def blend_in(figure, *, color=BLEND_COLOR):
         for name, spine in ax.spines.items():
             spine.set(color=color, visible=name in ("left", "bottom"))
     return figure
+
+
+def as_html(figure, alt, *, dpi):
+    """A figure as an HTML image; `alt` says what it shows to who cannot see it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def _look_alike(path, other):
