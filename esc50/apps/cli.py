@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from esc50 import __version__
-from esc50.apps import commands, evaluate, library, start, teach
+from esc50.apps import commands, evaluate, library, live, start, teach
 from esc50.apps.commands import MODEL, Esc50Command
 from esc50.config import BUILD_DIR, RAW_DIR
 
@@ -42,6 +42,7 @@ cli.add_command(commands.predict)
 cli.add_command(commands.embed)
 cli.add_command(library.index)
 cli.add_command(library.find)
+cli.add_command(live.live)
 cli.add_command(commands.app)
 cli.add_command(teach.teach)
 cli.add_command(evaluate.evaluate)
