@@ -8,7 +8,7 @@ import tomllib
 from esc50 import experiments
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.config import PACKAGED_MODELS, PROJECT_DIR, RESULTS_DIR, ResultsError, atomic_write
-from esc50.experiments import nested_cv, openset, trust_report
+from esc50.experiments import nested_cv, openset, protocol_audit, trust_report
 from esc50.experiments.ablation import ablation
 from esc50.experiments.ood_detectors import DETECTORS
 from esc50.experiments.results import load_cross_validation, read_csv, read_json, summarise
@@ -38,6 +38,7 @@ BENCH_ROWS = (  # what, measurement, key, format
     ("the app after start: memory, MB", "app", "mb_after_start", "{:.0f}"),
     ("the environment that answers, MB on disk (0.1.0 had one for everything)", "environment", "mb", "{:.0f}"),
 )
+AUDITED = {"head_clip_mean": "dense head on clip means", "cnn_vgg": "VGG-like CNN", "cnn_separable": "separable CNN"}
 CHOSEN = "the network that each fold takes by validation on the others"
 EXAMPLE = ["predict", "--top", "3", "example:rain"]
 TRIED = "notebooks/06_predict.ipynb"  # what Binder opens
@@ -122,6 +123,22 @@ def summary_table(*, folder=RESULTS_DIR):
     of_each = {title: _one_network(model, folder) for model, title in CLAIMS.items()} | {CHOSEN: _chosen_runs(folder)}
     rows = [_claim_row(title, runs) for title, runs in of_each.items()]
     return _join_rows("one network, frozen YAMNet | accuracy | top-3 | macro-F1", rows)
+
+
+def shortcuts_table(*, folder=RESULTS_DIR):
+    """What shortcuts in the protocol are worth, in points over fixed epochs on the official folds."""
+    worth = protocol_audit.worth(protocol_audit.load(folder=folder))
+    shown = worth[worth["protocol"] != protocol_audit.FIXED]
+    rows = []
+    for protocol in protocol_audit.SHORTCUTS:
+        gains = {row.model: _gain(row) for row in shown[shown["protocol"] == protocol].itertuples()}
+        if gains:
+            rows.append(f"{protocol} | {' | '.join(gains.get(model, '') for model in AUDITED)}")
+    return _join_rows(f"shortcut | {' | '.join(AUDITED.values())}", rows)
+
+
+def _gain(row):
+    return f"{100 * row.gain:+.1f} ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
 
 
 def measures_table(*, folder=RESULTS_DIR):
@@ -344,6 +361,7 @@ DOCUMENTS = {  # file -> marker -> what stands there
         "summary": summary_table,
         "results": results_table,
         "ablation": ablation_table,
+        "shortcuts": shortcuts_table,
         "measures": measures_table,
         "openset": openset_table,
         "formats": formats_table,
