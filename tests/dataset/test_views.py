@@ -23,7 +23,7 @@ def test_a_view_does_not_depend_on_the_level_of_the_recording():
 
 
 def test_views_differ_by_speed_level_and_loop():
-    waveform = np.pad(synthesis.example("dog")[:16_000], (0, 64_000))
+    waveform = np.pad(synthesis.example("door_wood_knock")[:16_000], (0, 64_000))
     settings = [ViewSettings(), ViewSettings(speed=0.85), ViewSettings(looped=True)]
     settings.append(ViewSettings(level=LevelSettings(target_rms=0.02)))
     found = [views.compute_views([waveform], settings=each)[0].astype(float) for each in settings]

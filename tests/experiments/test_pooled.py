@@ -10,7 +10,7 @@ from esc50.yamnet.architecture import layer_sizes
 SIZE = sum(layer_sizes(POOLED_LAYERS))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def views(rng):
     """Two classes that differ in a few activations, seen six times with noise."""
     targets = np.repeat([0, 1], 12)
