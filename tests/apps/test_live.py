@@ -69,6 +69,8 @@ def test_raw_samples_need_their_rate(scene):
 @pytest.mark.skipif(os.name == "nt", reason="signals, terminals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_last_event(scene, number):
+    if signal.getsignal(number) is signal.SIG_IGN:  # as a shell's background jobs have it, and their children
+        pytest.skip(f"{signal.Signals(number).name} is ignored here")
     header = scene.read_bytes()[: 44 + 2 * 7 * RATE]  # in the middle of the siren; then silence in the pipe, and no end
     environment = os.environ | {"PYTHONPATH": str(PROJECT_DIR)}
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
