@@ -26,7 +26,7 @@ _PUBLIC = {
     "plots": "esc50.reporting",
     "show": "esc50.reporting",
     "tables": "esc50.reporting",
-    "teach": "esc50.experiments.teaching",
+    "teach": "esc50.classifier.teaching",
     "yamnet": "esc50",
 }
 _MODULES = ("audio", "dataset", "experiments", "literature", "plots", "show", "tables", "yamnet")
