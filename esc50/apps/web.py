@@ -76,7 +76,8 @@ def launch(
             server_name=f"[{host}]" if ":" in host else host, server_port=port, share=share,
             prevent_thread_lock=True, quiet=True, inbrowser=False, max_file_size=limits.max_file_bytes,
             theme=gr.themes.Soft(**FONTS).set(**COLORS), css_paths=CSS, footer_links=[], run_history=False,
-            enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False, num_workers=0, app_kwargs=server_options(app.uploads),
+            enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False, num_workers=0,
+            app_kwargs=server_options(app.uploads),
         )  # fmt: skip
     except OSError as error:
         raise _no_address(host, port, "another program is there") from error
