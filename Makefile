@@ -12,7 +12,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
 .PHONY: help env lock data features run publish reproduce test test-fast check-results browser lint format bench app lab \
-	voila readme page site wheel clean
+	voila pictures readme page site wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -108,6 +108,9 @@ lab: env ## open the notebooks in JupyterLab
 
 voila: env ## serve the widget as a page of its own
 	$(BIN)/voila esc50/apps/widget.ipynb
+
+pictures: env browser ## take README's pictures of the app and the widget (needs the recordings)
+	$(BIN)/python tests/make_pictures.py
 
 readme: env ## write the numbers of README.md and RESULTS.md, and MODEL_CARD.md
 	$(ESC50) readme
