@@ -114,7 +114,7 @@ def nested_cv(kind):
 
 
 @cli.command(short_help="Audit the protocol or the labels.")
-@click.argument("what", type=click.Choice(["protocol", "labels", "costs"]))
+@click.argument("what", type=click.Choice(["protocol", "labels", "costs"]), default="protocol")
 def audit(what):
     """Measure what shortcuts in the protocol are worth, which clips are worth a listen, or what an answer costs.
 
