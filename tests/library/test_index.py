@@ -143,7 +143,7 @@ class CrashingDecoder(WorkerPlugin):
 @pytest.mark.skipif(os.name != "posix", reason="ends processes by signals")
 def test_a_killed_worker_and_a_recording_that_crashes_the_decoder_lose_nothing(folder, path):
     sound = (folder / "siren.wav").read_bytes()
-    for number in range(40):
+    for number in range(20):
         (folder / f"{number}.wav").write_bytes(sound)
     (folder / "crash.wav").write_bytes(sound)
     settings = {"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-saturation": 1.0}
@@ -159,10 +159,10 @@ def test_a_killed_worker_and_a_recording_that_crashes_the_decoder_lose_nothing(f
 
         threading.Thread(target=kill, daemon=True).start()
         report = index([folder], path, scheduler=cluster.scheduler_address)
-    assert report.n_done == 44
+    assert report.n_done == 24
     assert list(report.unreadable) == [str(folder / "crash.wav")]
     assert "ended the process that decoded it" in report.unreadable[str(folder / "crash.wav")]
-    assert_each_once(path, 45)
+    assert_each_once(path, 25)
 
 
 @pytest.mark.slow
