@@ -62,6 +62,7 @@ reproduce: env ## everything from audio: features, every training, results, figu
 	$(ESC50) trust --model plain
 	$(ESC50) openset
 	$(ESC50) robustness
+	$(ESC50) retrieval
 	$(ESC50) ship
 	$(ESC50) ship --model plain
 	$(ESC50) export
@@ -103,10 +104,10 @@ app: env ## serve the app for the browser on http://127.0.0.1:7860
 	$(BIN)/python main.py
 
 lab: env ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks --ServerApp.tornado_settings="{'websocket_max_message_size': 268435456}"
+	$(BIN)/jupyter lab notebooks
 
-voila: env ## serve notebook 06's widget as a page of its own
-	cd notebooks && $(abspath $(BIN))/voila 06_predict.ipynb --Voila.tornado_settings="{'websocket_max_message_size': 268435456}"
+voila: env ## serve the widget as a page of its own
+	$(BIN)/voila esc50/apps/widget.ipynb
 
 readme: env ## write the numbers of README.md and RESULTS.md, and MODEL_CARD.md
 	$(ESC50) readme

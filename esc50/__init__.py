@@ -12,6 +12,7 @@ __version__ = "0.2.0"
 # name -> where it is defined; imported when first asked for, so that nobody waits for what is not used
 _PUBLIC = {
     "Prediction": "esc50.classifier.predict",
+    "Recording": "esc50.classifier.teaching",
     "SoundClassifier": "esc50.classifier.predict",
     "Timeline": "esc50.classifier.timeline",
     "audio": "esc50",

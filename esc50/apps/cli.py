@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from esc50 import __version__
-from esc50.apps import commands, evaluate, library, start, teach
+from esc50.apps import commands, evaluate, library, live, start, teach
 from esc50.apps.commands import MODEL, Esc50Command
 from esc50.config import BUILD_DIR, RAW_DIR
 
@@ -42,6 +42,7 @@ cli.add_command(commands.predict)
 cli.add_command(commands.embed)
 cli.add_command(library.index)
 cli.add_command(library.find)
+cli.add_command(live.live)
 cli.add_command(commands.app)
 cli.add_command(teach.teach)
 cli.add_command(evaluate.evaluate)
@@ -285,9 +286,10 @@ def readme():
     from functools import partial
 
     from esc50.reporting.model_card import update_model_card
-    from esc50.reporting.readme import DOCUMENTS, update_readme
+    from esc50.reporting.readme import COLAB, DOCUMENTS, update_colab, update_readme
 
-    updates = {name: partial(update_readme, name) for name in DOCUMENTS} | {"MODEL_CARD.md": update_model_card}
+    updates = {name: partial(update_readme, name) for name in DOCUMENTS}
+    updates |= {"MODEL_CARD.md": update_model_card, COLAB: update_colab}
     for name, update in updates.items():
         click.echo(f"{name} was brought up to date" if update() else f"{name} is up to date")
 

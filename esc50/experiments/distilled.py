@@ -84,11 +84,13 @@ def _experiment(tta_views, models, **how):
 
 _model = partial(Model, n_frames=N_VIEWS)
 TITLE = "dense head on all layers of YAMNet, distilled from kernel ridge regression"
-CONTROL, IDEA = "one small head on maxima and their blends", "the same, distilled from kernel ridge regression"
-AT_SPEEDS = "the same head, tested at three speeds"
+CONTROL, IDEA = "one small head on maxima and their blends", "small head distilled from kernel ridge regression"
+AT_SPEEDS = "distilled head, tested at three speeds"
 MODELS = {
     "distilled": _model(TITLE, IDEA, "distilled_control"),
-    "distilled_speeds": _model("the same head, each clip at three speeds", AT_SPEEDS, "distilled", n_views=N_TAUGHT),
+    "distilled_speeds": _model(
+        "the distilled head, each clip at three speeds", AT_SPEEDS, "distilled", n_views=N_TAUGHT
+    ),
 }
 EXPERIMENTS = [
     _experiment(

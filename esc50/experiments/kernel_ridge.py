@@ -125,10 +125,11 @@ def _experiment(name, idea, over, *, title="", files=SPEEDS[:1], pool=maxima):
     return Experiment(name, files, partial(prepare, pool=pool), partial(fit, name), {name: model}, SETTINGS)
 
 
-ON_MEANS, AT_SPEEDS = "14 layers, kernel ridge regression on clip means", "the same, trained and tested at three speeds"
+ON_MEANS = "14 layers, kernel ridge regression on clip means"
+AT_SPEEDS = "kernel ridge regression on clip maxima, at three speeds"
 TITLE = "kernel ridge regression on all layers of YAMNet, three speeds"
 EXPERIMENTS = [
     _experiment("kernel_ridge_mean", ON_MEANS, "multilayer_14", pool=means),
-    _experiment("kernel_ridge", "the same on clip maxima", "kernel_ridge_mean"),
+    _experiment("kernel_ridge", "14 layers, kernel ridge regression on clip maxima", "kernel_ridge_mean"),
     _experiment("kernel_ridge_speeds", AT_SPEEDS, "kernel_ridge", title=TITLE, files=SPEEDS),
 ]

@@ -208,10 +208,10 @@ def _experiment(
 
 EXPERIMENTS = [
     _experiment("multilayer_1", "last layer, random averages of log activations", "head_frames", (14,)),
-    _experiment("multilayer_3", "the same, last 3 layers", "multilayer_1", (12, 13, 14)),
+    _experiment("multilayer_3", "last 3 layers, random averages of log activations", "multilayer_1", (12, 13, 14)),
     _experiment(
         "multilayer_8",
-        "the same, last 8 layers",
+        "last 8 layers, random averages of log activations",
         "multilayer_3",
         UPPER_LAYERS,
         files=("layers", "layers_often", "layers_slow", "layers_fast"),

@@ -90,18 +90,34 @@ EXPERIMENTS = [
         "pooled_views",
         FILES,
         {
-            "pooled_views": ("the same, fitted on averages over six views too", "pooled", 1),
-            "pooled_views_speeds": ("the same, tested on the average over three speeds", "pooled_views", N_SPEEDS),
-            "pooled_views_all": ("the same, on the average over all six views", "pooled_views_speeds", len(FILES)),
+            "pooled_views": ("kernel ridge regression on averages over six views too", "pooled", 1),
+            "pooled_views_speeds": (
+                "kernel ridge regression, tested on the average of three speeds",
+                "pooled_views",
+                N_SPEEDS,
+            ),
+            "pooled_views_all": (
+                "kernel ridge regression, tested on the average of six views",
+                "pooled_views_speeds",
+                len(FILES),
+            ),
         },
     ),
     _experiment(
         "pooled_head",
         FILES,
         {
-            "pooled_head": ("one head on the same, distilled from it", "pooled_views", 1),
-            "pooled_head_speeds": ("the same head, tested on the average over three speeds", "pooled_head", N_SPEEDS),
-            "pooled_head_all": ("the same, on the average over all six views", "pooled_head_speeds", len(FILES)),
+            "pooled_head": ("one head on maxima and bands, distilled from it", "pooled_views", 1),
+            "pooled_head_speeds": (
+                "head on maxima and bands, tested on the average of three speeds",
+                "pooled_head",
+                N_SPEEDS,
+            ),
+            "pooled_head_all": (
+                "head on maxima and bands, tested on the average of six views",
+                "pooled_head_speeds",
+                len(FILES),
+            ),
         },
         fit=fit_head,
         settings=PooledHeadSettings(),

@@ -63,7 +63,8 @@ def prior(settings):
 
 SETTINGS = RobustSettings()
 TITLE = "**the distilled head at one level, with degraded copies and YAMNet's own scores** (the shipped model)"
-ALONE, IDEA = "the distilled head at one level, with degraded copies", "the same, and YAMNet's own scores"
+ALONE = "distilled head at one level, with degraded copies"
+IDEA = "distilled head at one level, degraded copies, YAMNet's scores"
 N_VIEWS = len(FILES) * (1 + PARTS)
 MODELS = {
     "robust": Model(TITLE, IDEA, "robust_without_scores", LAYERS_AND_SCORES, N_VIEWS),

@@ -101,6 +101,14 @@ def test_no_recording_and_no_folder(tmp_path, path):
     assert not path.exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_no_text_does_not_stop_the_rest(folder, path, cluster):
+    (folder / "rain.wav").rename(os.fsdecode(os.fsencode(folder) + b"/\xff.wav"))
+    report = index([folder], path, scheduler=cluster)
+    assert report.n_done == 3
+    assert [*report.unreadable.values()] == [f"'{folder}/\\udcff.wav' has a name that is not UTF-8: rename it"]
+
+
 def test_a_scheduler_that_is_not_there(folder, path, monkeypatch):
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.5)
     with pytest.raises(StoreError, match=r"no Dask scheduler at tcp://127.0.0.1:9: start one with `dask scheduler`"):

@@ -102,6 +102,7 @@ def test_the_readme_is_short():
 def test_the_address_is_written_in_one_place():
     project = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     text = readme.buttons()
+    assert not readme.update_colab()
     assert all(url in text for url in project["urls"].values())
 
 

@@ -62,10 +62,10 @@ def plot_ablation(table, *, targets=None, ax=None):
     )
     for name, value in (targets or {}).items():
         ax.axvline(value, color=MUTED, linestyle="--", linewidth=1)
-        ax.text(value, len(rows) - 0.45, f"{name} ", color=MUTED, ha="right", va="bottom")
+        ax.text(value, -0.75, f" {name}", color=MUTED, ha="left", va="center")
     ax.set_yticks(rows, [f"{number}. {title}" for number, title in enumerate(table["title"], start=1)])
-    ax.set(xlabel="accuracy (%) on the official folds", ylim=(len(rows) - 0.4, -0.7))
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    ax.set(xlabel="accuracy (%) on the official folds", ylim=(len(rows) - 0.4, -1.2))
+    ax.figure.legend(loc="outside upper right", ncols=2)  # wider than the axes, which must not shrink for it
     return ax
 
 
@@ -89,7 +89,7 @@ def plot_protocols(table, *, claim=None, printed=None, ax=None):
     ax.set(xlabel="accuracy (%)", ylim=(len(percent) - 0.5, -0.7))
     ax.grid(axis="y", visible=False)
     if printed or claim:
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        ax.figure.legend(loc="outside upper right", ncols=2)
     return ax
 
 

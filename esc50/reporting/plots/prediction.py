@@ -11,6 +11,7 @@ from esc50.classifier.describe import describe_sound, say_second, top_heading
 from esc50.config import YamnetSettings
 from esc50.reporting.plots.sound import YAMNET_MEL, plot_envelope, plot_log_mel, plot_waveform
 from esc50.reporting.plots.style import SERIES, SOUND_BLUE, blend_in, class_label
+from esc50.yamnet.frames import active_frames
 
 ENVELOPE_HOPS = 1_000  # about one for each pixel
 VERDICT_COLORS = {True: "0.15", False: "#b03a2e"}  # known; none of the classes
@@ -127,7 +128,7 @@ def plot_sound(prediction):
     matplotlib.figure.Figure
         One time axis for both panels. It is not pyplot's: nothing is kept after it is let go.
     """
-    figure = Figure(figsize=(6.6, 3.6), layout="constrained", dpi=200)
+    figure = Figure(figsize=(5, 3.4), layout="constrained", dpi=200)
     wave, mel = figure.subplots(2, height_ratios=[1, 1.8])
     sound = prediction.sound
     hop = -(-len(sound.waveform) // ENVELOPE_HOPS)  # samples
@@ -148,7 +149,9 @@ def _draw_over_time(axes, prediction, top):
     sound, best = prediction.sound, np.argsort(-prediction.probabilities, kind="stable")[:top]
     plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(title="the sound", xlabel="")
     plot_log_mel(prediction.log_mel, axes=YAMNET_MEL, ax=mel).set(xlabel="")
-    about = prediction.frame_probabilities, prediction.frame_seconds, prediction.class_names
+    is_active = active_frames(prediction.vectors)[:, np.newaxis]  # silent frames have no class
+    shown = np.where(is_active, prediction.frame_probabilities, np.nan)
+    about = shown, prediction.frame_seconds, prediction.class_names
     plot_frame_probabilities(*about, labels=best, ax=frames)
     end = max(ax.get_xlim()[1] for ax in axes)
     for ax in axes:

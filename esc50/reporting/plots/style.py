@@ -1,7 +1,9 @@
 """The look of every figure, how it is saved and shown, and what is written on axes."""
 
+import base64
+import html
+import io
 import shutil
-from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -67,7 +69,8 @@ def set_style():
 
 def line_styles():
     """Colour and dashes for one line after the other, so that they can be told apart in grey too."""
-    return ({"color": color, "linestyle": dashes} for color, dashes in zip(SERIES, cycle(LINES), strict=False))
+    colors = (*THEME_PALETTE.values(), SERIES[5], "0.35")  # dark enough for a thin line
+    return ({"color": color, "linestyle": dashes} for color, dashes in zip(colors, LINES, strict=True))
 
 
 def smallest_text(figure):
@@ -137,6 +140,14 @@ def _reduce_colors(path):
 
     picture = Image.open(path).convert("RGB").quantize(COLORS_OF_FILE, dither=Image.Dither.NONE)
     picture.save(path, format="PNG", optimize=True)
+
+
+def as_html(figure, alt, *, dpi):
+    """A figure as an HTML image; `alt` says what it shows to who cannot see it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def _look_alike(path, other):

@@ -14,7 +14,7 @@ KINDS = (  # known, and two kinds of unknown sounds: told apart in grey too
     {"color": "0.25", "fill": False, "linestyle": ":", "linewidth": 1.8},
 )
 HIGHEST = 0.998  # quantile beyond which a histogram does not reach
-FEWEST = 0.03  # share of sounds: of fewer, one answer more or less makes a curve jump
+FEWEST = 0.05  # share of sounds: of fewer, one answer more or less makes a curve jump
 Z = 1.96  # of a 95 % interval
 
 
@@ -35,7 +35,7 @@ def plot_reliability(table, *, ax=None):
     )
     ax.set(xlim=(0, 102), ylim=(0, 102), xlabel="probability of the predicted class (%)", ylabel="right (%)")
     ax.set_aspect("equal")
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right")
     return ax
 
 
