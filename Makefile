@@ -53,14 +53,18 @@ publish: env ## the same, and replace the committed notebooks, the plain head, R
 
 reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
 	$(ESC50) features log_mel yamnet clip_statistics layers layers_slow layers_fast layers_often \
-		levelled degraded degraded_anew
+		levelled degraded degraded_anew view view_slow view_fast view_looped view_quiet view_loud
 	$(ESC50) nested-cv heads
 	$(ESC50) nested-cv layers
 	$(ESC50) nested-cv kernel_ridge
+	$(ESC50) nested-cv pooled
 	$(ESC50) train
 	$(ESC50) trust
 	$(ESC50) trust --model plain
 	$(ESC50) openset
+	$(ESC50) audit protocol
+	$(ESC50) audit labels
+	$(ESC50) audit costs
 	$(ESC50) robustness
 	$(ESC50) retrieval
 	$(ESC50) ship
