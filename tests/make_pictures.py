@@ -18,8 +18,8 @@ from esc50.audio.sound import load_sound
 from esc50.config import FIGURES_DIR, PROJECT_DIR, atomic_write
 from esc50.dataset.clips import clip_path, find_dataset
 
-DOG, SCENE = "1-110389-A-0.wav", ("1-17367-A-10.wav", "1-110389-A-0.wav", "1-31482-A-42.wav", "1-13571-A-46.wav")
-WIDTH, HEIGHT, COLOURS, MAX_BYTES = 1_200, 1_000, 128, 250_000
+BABY, SCENE = "1-187207-A-20.wav", ("1-17367-A-10.wav", "1-187207-A-20.wav", "1-31482-A-42.wav", "1-13571-A-46.wav")
+WIDTH, HEIGHT, COLOURS, MAX_BYTES = 1_200, 1_700, 128, 250_000
 PATIENCE_MS = 600_000
 
 
@@ -50,8 +50,8 @@ def take_app(browser, folder):
 
 
 def take_widget(browser, folder):
-    """A dog, and what spoke for it."""
-    clip = clip_path(DOG, find_dataset())
+    """A crying baby, and what spoke for it."""
+    clip = clip_path(BABY, find_dataset())
     for file in (clip, PROJECT_DIR / "esc50" / "apps" / "widget.ipynb"):
         shutil.copy(file, folder)
     with (
@@ -61,7 +61,7 @@ def take_widget(browser, folder):
         page.get_by_alt_text("Waveform, log-mel").wait_for()
         page.get_by_label("or a path").fill(clip.name)
         page.get_by_label("or a path").press("Enter")
-        page.locator(".esc50-panel").filter(has_text="dog").first.wait_for()
+        page.locator(".esc50-panel").filter(has_text="baby").first.wait_for()
         page.get_by_role("button", name="What spoke for it?").click()
         page.get_by_alt_text("becomes less likely").wait_for()
         save(page.locator(".esc50-widget").screenshot(), "screenshot_widget")
