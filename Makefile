@@ -12,7 +12,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
 .PHONY: help env lock data features run publish reproduce test test-fast check-results browser lint format bench app lab \
-	voila readme page site wheel clean
+	voila pictures readme page site wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,14 +53,18 @@ publish: env ## the same, and replace the committed notebooks, the plain head, R
 
 reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
 	$(ESC50) features log_mel yamnet clip_statistics layers layers_slow layers_fast layers_often \
-		levelled degraded degraded_anew
+		levelled degraded degraded_anew view view_slow view_fast view_looped view_quiet view_loud
 	$(ESC50) nested-cv heads
 	$(ESC50) nested-cv layers
 	$(ESC50) nested-cv kernel_ridge
+	$(ESC50) nested-cv pooled
 	$(ESC50) train
 	$(ESC50) trust
 	$(ESC50) trust --model plain
 	$(ESC50) openset
+	$(ESC50) audit protocol
+	$(ESC50) audit labels
+	$(ESC50) audit costs
 	$(ESC50) robustness
 	$(ESC50) retrieval
 	$(ESC50) ship
@@ -108,6 +112,9 @@ lab: env ## open the notebooks in JupyterLab
 
 voila: env ## serve the widget as a page of its own
 	$(BIN)/voila esc50/apps/widget.ipynb
+
+pictures: env browser ## take README's pictures of the app and the widget (needs the recordings)
+	$(BIN)/python tests/make_pictures.py
 
 readme: env ## write the numbers of README.md and RESULTS.md, and MODEL_CARD.md
 	$(ESC50) readme

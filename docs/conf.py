@@ -10,6 +10,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ex
 include_patterns = [
     "docs/**.md",
     "notebooks/*.ipynb",
+    "README.md",
     "RESULTS.md",
     "MODEL_CARD.md",
     "CONTRIBUTING.md",

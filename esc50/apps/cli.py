@@ -68,7 +68,8 @@ def features(names):
     Those of the layers, "layers", "layers_often", "layers_slow", "layers_fast", "levelled", "degraded" and
     "degraded_anew", 0.2 to 0.6 GB each, are computed only when named. So are "ood_sounds", "ood_sounds_layers" and
     "ood_sounds_levelled", of the sounds that are not in ESC-50: they need espeak-ng and the sound theme of
-    freedesktop.org, and no recordings.
+    freedesktop.org, and no recordings. "view", "view_slow", "view_fast", "view_looped", "view_quiet" and "view_loud"
+    hold one vector a clip, of maxima and bands.
     """
     from esc50.dataset import feature_files
 
@@ -114,7 +115,7 @@ def nested_cv(kind):
 
 
 @cli.command(short_help="Audit the protocol or the labels.")
-@click.argument("what", type=click.Choice(["protocol", "labels", "costs"]))
+@click.argument("what", type=click.Choice(["protocol", "labels", "costs"]), default="protocol")
 def audit(what):
     """Measure what shortcuts in the protocol are worth, which clips are worth a listen, or what an answer costs.
 

@@ -211,7 +211,7 @@ def decode_pipe(file, *, raw_sample_rate_hz=None, raw_channels=1):
     rate is given, samples alone: 16 bit, little-endian.
     """
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"} | PIPE_OPTIONS
-    form = {"container_options": options}
+    form: dict[str, Any] = {"container_options": options}
     if raw_sample_rate_hz:
         raw = {"sample_rate": f"{raw_sample_rate_hz:g}", "ch_layout": f"{raw_channels} channels"}
         form = {"format": "s16le", "container_options": raw}

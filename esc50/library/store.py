@@ -206,7 +206,7 @@ class Store:
             "end_seconds": pa.float64(),
             "vector": pa.list_(half, self.settings["vector_size"]),
             "probabilities": pa.list_(half, len(self.settings["class_names"])),
-            "audioset_top": pa.list_(name),
+            "audioset_top": pa.list_(pa.string()),  # no dictionary: nested ones cannot be read of several row groups
             "state": name,
             "reason": name,
             "modified": pa.timestamp("us", "UTC"),

@@ -1,7 +1,9 @@
 /** Bring a stream of samples to another rate, by a polyphase filter as sharp as soxr's HQ, which Python takes. */
 
-const ATTENUATION_DECIBEL = 100; // 16 bits and a little more
-const PASSBAND = 1385 / 1517; // of the lower Nyquist frequency, kept as it is
+// What soxr's HQ comes to: a Kaiser window for 126 dB, and half power in the middle between passband and Nyquist frequency.
+const CUTOFF = 1 - 0.0432; // of the lower Nyquist frequency
+const BETA = 13;
+const SPAN = 198; // in samples of the lower rate
 const MOST_PHASES = 1000;
 
 const tables = new Map<string, Float32Array[]>(); // filters by their ratio
@@ -21,10 +23,9 @@ export class Resampler {
   ) {
     [this.up, this.down] = fraction(to / from);
     const cutoff = Math.min(1, to / from);
-    const width = cutoff * (1 - PASSBAND) * Math.PI; // of the transition, in radians a sample
-    this.taps = 4 * Math.ceil((ATTENUATION_DECIBEL - 8) / (2.285 * width) / 4);
+    this.taps = 4 * Math.round(SPAN / cutoff / 4);
     const key = `${this.up}/${this.down}`;
-    this.phases = tables.get(key) ?? lowpass(this.up, this.taps, (cutoff * (1 + PASSBAND)) / 2);
+    this.phases = tables.get(key) ?? lowpass(this.up, this.taps, cutoff * CUTOFF);
     tables.set(key, this.phases);
     this.waiting = new Float32Array(this.taps / 2 - 1);
   }
@@ -86,11 +87,10 @@ function fraction(ratio: number): [number, number] {
 
 /** Windowed sinc, for each phase between two samples; each sums to one. */
 function lowpass(n_phases: number, taps: number, cutoff: number): Float32Array[] {
-  const beta = 0.1102 * (ATTENUATION_DECIBEL - 8.7);
   return Array.from({ length: n_phases }, (_, phase) => {
     const kernel = Float64Array.from({ length: taps }, (_, tap) => {
       const x = tap - (taps / 2 - 1) - phase / n_phases;
-      const window = bessel(beta * Math.sqrt(Math.max(0, 1 - (x / (taps / 2)) ** 2)));
+      const window = bessel(BETA * Math.sqrt(Math.max(0, 1 - (x / (taps / 2)) ** 2)));
       return (x ? Math.sin(Math.PI * cutoff * x) / x : Math.PI * cutoff) * window;
     });
     const total = kernel.reduce((one, other) => one + other);

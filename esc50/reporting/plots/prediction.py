@@ -45,7 +45,7 @@ def plot_top_classes(probabilities, names, *, top=5, ax=None):
         ax.text(value + 1, row, f"{value:.0f} %" if value >= 0.5 else "< 1 %", va="center")
     ax.set_yticks(rows, [class_label(names[i]) for i in best])
     ax.invert_yaxis()
-    ax.set(xlim=(0, 115), xticks=range(0, 101, 25), xlabel="probability (%)")
+    ax.set(xlim=(0, 125), xticks=range(0, 101, 25), xlabel="probability (%)")
     ax.grid(axis="y", visible=False)
     return ax
 
@@ -110,7 +110,9 @@ def plot_prediction(prediction, *, top=5):
     _draw_over_time(left.subplots(3, height_ratios=[1, 1.6, 1.3]), prediction, top)
     bars, facts = right.subplots(2, height_ratios=[3, 1.1])
     title = top_heading(len(prediction.class_names), is_known=prediction.is_known)
-    plot_top_classes(prediction.probabilities, prediction.class_names, top=top, ax=bars).set_title(title)
+    plot_top_classes(prediction.probabilities, prediction.class_names, top=top, ax=bars).set_title(
+        title, fontsize="medium"
+    )
     _write_facts(facts, prediction)
     return figure
 
