@@ -12,7 +12,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 
 .PHONY: help env lock data features run publish reproduce test test-fast check-results browser lint format bench app lab \
-	voila readme site wheel clean
+	voila pictures readme page site wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,15 +53,20 @@ publish: env ## the same, and replace the committed notebooks, the plain head, R
 
 reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
 	$(ESC50) features log_mel yamnet clip_statistics layers layers_slow layers_fast layers_often \
-		levelled degraded degraded_anew
+		levelled degraded degraded_anew view view_slow view_fast view_looped view_quiet view_loud
 	$(ESC50) nested-cv heads
 	$(ESC50) nested-cv layers
 	$(ESC50) nested-cv kernel_ridge
+	$(ESC50) nested-cv pooled
 	$(ESC50) train
 	$(ESC50) trust
 	$(ESC50) trust --model plain
 	$(ESC50) openset
+	$(ESC50) audit protocol
+	$(ESC50) audit labels
+	$(ESC50) audit costs
 	$(ESC50) robustness
+	$(ESC50) retrieval
 	$(ESC50) ship
 	$(ESC50) ship --model plain
 	$(ESC50) export
@@ -103,13 +108,19 @@ app: env ## serve the app for the browser on http://127.0.0.1:7860
 	$(BIN)/python main.py
 
 lab: env ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks --ServerApp.tornado_settings="{'websocket_max_message_size': 268435456}"
+	$(BIN)/jupyter lab notebooks
 
-voila: env ## serve notebook 06's widget as a page of its own
-	cd notebooks && $(abspath $(BIN))/voila 06_predict.ipynb --Voila.tornado_settings="{'websocket_max_message_size': 268435456}"
+voila: env ## serve the widget as a page of its own
+	$(BIN)/voila esc50/apps/widget.ipynb
+
+pictures: env browser ## take README's pictures of the app and the widget (needs the recordings)
+	$(BIN)/python tests/make_pictures.py
 
 readme: env ## write the numbers of README.md and RESULTS.md, and MODEL_CARD.md
 	$(ESC50) readme
+
+page: env ## build the page that answers in the browser into build/page; Node.js comes with the environment
+	$(ESC50) page
 
 site: env ## build the documentation into build/site
 	$(BIN)/python -m sphinx -c docs -b html -W --keep-going --quiet . build/site

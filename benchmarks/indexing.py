@@ -1,7 +1,7 @@
 """What ``esc50 index`` costs: against a plain loop, by one and two processes, and its memory on long recordings.
 
-``python -m benchmarks.indexing`` writes data/results/indexing.csv. Every line is a process of its own, with its children;
-``cpu_seconds`` are those of all processors, ``mb`` is the peak of the largest process.
+``python -m benchmarks.indexing`` writes data/results/indexing.csv. Every line is a process of its own, with its
+children: ``cpu_seconds`` are those of all processors, ``mb`` is the peak of the largest process.
 """
 
 import os
@@ -51,14 +51,12 @@ def main(n_clips):
         for number in (1, 2):
             command = ["-m", "esc50", "index", clips, "--store", folder / f"store {number}", "--processes", number]
             rows.append(row(f"esc50 index, {number} process{'es' * (number > 1)}", hours, usage_of(command)))
-        megabytes = sum(path.stat().st_size for path in (folder / "store 2").iterdir()) / 1e6
+        rows[-1]["store_mb_per_hour"] = megabytes(folder / "store 2") / hours
         for hours in HOURS:
-            command = ["-m", "esc50", "index", long_recording(folder, hours), "--store", folder / f"{hours} h"]
-            rows.append(row(f"one recording of {hours:g} h", hours, usage_of(command)))
-        rows[-1]["store_mb_per_hour"] = (
-            sum(path.stat().st_size for path in (folder / f"{hours} h").iterdir()) / 1e6 / hours
-        )
-        rows[2]["store_mb_per_hour"] = megabytes / rows[2]["hours"]
+            store = folder / f"{hours} h"
+            usage = usage_of(["-m", "esc50", "index", long_recording(folder, hours), "--store", store])
+            rows.append(row(f"one recording of {hours:g} h", hours, usage))
+            rows[-1]["store_mb_per_hour"] = megabytes(store) / hours
     table = pd.DataFrame(rows)
     write_csv(table, FILE, float_format="%.4g")
     click.echo(table.to_string(index=False))
@@ -78,6 +76,11 @@ def usage_of(arguments):
         raise click.ClickException(f"{command} ended with {status}")
     seconds = {"seconds": time.perf_counter() - start, "cpu_seconds": usage.ru_utime + usage.ru_stime}
     return seconds | {"mb": usage.ru_maxrss * 1024 / 1e6}
+
+
+def megabytes(folder):
+    """Size of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 
 
 def copy_clips(folder, n_clips):

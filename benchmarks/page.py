@@ -1,4 +1,4 @@
-"""How quick and small the page in the browser is, and what a browser's own resampling and filters would cost.
+"""How quick and small the page in the browser is, and what a browser's own resampling would cost.
 
 ``python -m benchmarks.page`` needs a Chromium and Playwright; it takes the recordings where they are found, else
 synthesised sounds.
@@ -28,7 +28,6 @@ from esc50.dataset.clips import clip_path, dataset_found, find_dataset, load_cli
 
 RATE, SOURCE_RATE = 16_000, 44_100
 NOISE = 0.01  # above what YAMNet takes, as recordings have it: what a poor resampler folds back
-FAKE = ("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 ANSWER = """async (file) => {
     const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0));
     const data = new DataTransfer();
@@ -52,43 +51,26 @@ DECODE = """async (file) => {
     const decoded = await new OfflineAudioContext(1, 1, 16000).decodeAudioData(bytes.buffer);
     return [decoded, await context.startRendering()].map((buffer) => [...buffer.getChannelData(0)]);
 }"""
-RECORD = """async ({ seconds, filtered }) => {
-    const audio = { echoCancellation: filtered, noiseSuppression: filtered, autoGainControl: filtered };
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...audio, channelCount: 1 } });
-    const context = new AudioContext({ sampleRate: 16000 });
-    const node = context.createScriptProcessor(4096, 1, 1);
-    const samples = [];
-    node.onaudioprocess = ({ inputBuffer }) => samples.push(...inputBuffer.getChannelData(0));
-    context.createMediaStreamSource(stream).connect(node).connect(context.destination);
-    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
-    stream.getTracks().forEach((track) => track.stop());
-    return samples;
-}"""
 
 
 @click.command()
 @click.option("--clips", default=100, show_default=True, help="How many recordings are compared.")
-@click.option("--microphone/--no-microphone", default=True, help="Measure the browser's filters for speech too.")
-def main(clips, microphone):
+def main(clips):
     """Measure, and print as JSON."""
     from playwright.sync_api import sync_playwright
 
     classifier, folder = SoundClassifier.load(), Path(tempfile.mkdtemp())
     build_page(folder / "page")
-    soundfile.write(folder / "heard.wav", np.concatenate([*map(synthesis.example, synthesis.EXAMPLES)]), RATE)
     found = {}
     with _serve(folder / "page") as server, sync_playwright() as playwright:
         address = f"http://127.0.0.1:{server.server_port}/"
-        fake = f"--use-file-for-fake-audio-capture={folder / 'heard.wav'}"
-        with playwright.chromium.launch(executable_path=_find_chromium(), args=[*FAKE, fake]) as browser:
-            page = browser.new_context(permissions=["microphone"]).new_page()
+        with playwright.chromium.launch(executable_path=_find_chromium(), args=["--no-sandbox"]) as browser:
+            page = browser.new_page()
             found["one_thread"] = _time(page, address)
             page.evaluate("navigator.serviceWorker.ready.then(() => 0)")
             found["first_load_bytes"] = Handler.n_bytes
             found["threads"] = _time(page, address)
             found["resampled"] = _compare(page, classifier, _waveforms(clips))
-            if microphone:
-                found["microphone"] = _listen(page, classifier)
         server.shutdown()
     json.dump(found, sys.stdout, indent=1)
 
@@ -165,21 +147,6 @@ def _treble(rng, n_samples):
     spectrum = np.fft.rfft(noise)
     spectrum[np.fft.rfftfreq(len(noise), 1 / SOURCE_RATE) < RATE / 2] = 0
     return NOISE * np.fft.irfft(spectrum, len(noise))
-
-
-def _listen(page, classifier):
-    """Of the examples, played into the microphone one after the other, which share of their time is recognised."""
-    seconds, found = 5.0 * len(synthesis.EXAMPLES), {}
-    for name, filtered in (("raw", False), ("filtered", True)):
-        samples = np.float32(page.evaluate(RECORD, {"seconds": seconds, "filtered": filtered}))
-        windows = samples[: len(samples) // RATE * RATE].reshape(-1, RATE)
-        peaks = np.abs(windows).max(axis=1)
-        parts = [samples[start : start + 3 * RATE] for start in range(0, len(samples) - 3 * RATE, RATE)]
-        answers = [classifier.predict(np.clip(part, -1, 1), sample_rate_hz=RATE) for part in parts]
-        heard = {answer.top(1)[0][0] for answer in answers if answer.is_known}
-        found[name] = {"examples_found": len(heard & {*synthesis.EXAMPLES}), "of": len(synthesis.EXAMPLES)}
-        found[name]["median_peak"] = round(float(np.median(peaks)), 3)
-    return found
 
 
 def _probabilities(prediction):

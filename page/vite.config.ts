@@ -13,7 +13,7 @@ function listFiles(): Plugin {
     },
     closeBundle() {
       const names = readdirSync(folder, { recursive: true, withFileTypes: true })
-        .filter((entry) => entry.isFile() && entry.name !== "sw.js")
+        .filter((entry) => entry.isFile() && !["sw.js", "README.md"].includes(entry.name))
         .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1).replaceAll("\\", "/"));
       const files = names.sort().map((name) => [name, hash(readFileSync(join(folder, name)))]);
       const worker = join(folder, "sw.js");

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from esc50 import __version__
-from esc50.apps import commands, evaluate, library, start, teach
+from esc50.apps import commands, evaluate, library, live, start, teach
 from esc50.apps.commands import MODEL, Esc50Command
 from esc50.config import BUILD_DIR, RAW_DIR
 
@@ -42,6 +42,7 @@ cli.add_command(commands.predict)
 cli.add_command(commands.embed)
 cli.add_command(library.index)
 cli.add_command(library.find)
+cli.add_command(live.live)
 cli.add_command(commands.app)
 cli.add_command(teach.teach)
 cli.add_command(evaluate.evaluate)
@@ -67,7 +68,8 @@ def features(names):
     Those of the layers, "layers", "layers_often", "layers_slow", "layers_fast", "levelled", "degraded" and
     "degraded_anew", 0.2 to 0.6 GB each, are computed only when named. So are "ood_sounds", "ood_sounds_layers" and
     "ood_sounds_levelled", of the sounds that are not in ESC-50: they need espeak-ng and the sound theme of
-    freedesktop.org, and no recordings.
+    freedesktop.org, and no recordings. "view", "view_slow", "view_fast", "view_looped", "view_quiet" and "view_loud"
+    hold one vector a clip, of maxima and bands.
     """
     from esc50.dataset import feature_files
 
@@ -113,17 +115,19 @@ def nested_cv(kind):
 
 
 @cli.command(short_help="Audit the protocol or the labels.")
-@click.argument("what", type=click.Choice(["protocol", "labels"]))
+@click.argument("what", type=click.Choice(["protocol", "labels", "costs"]), default="protocol")
 def audit(what):
-    """Measure what shortcuts in the protocol are worth, or list clips of ESC-50 that are worth a listen.
+    """Measure what shortcuts in the protocol are worth, which clips are worth a listen, or what an answer costs.
 
-    WHAT is "protocol" (data/results/protocol_audit.csv; a hundred small trainings, a call that was stopped goes on) or
-    "labels" (data/results/label_audit.csv; needs the recordings).
+    WHAT is "protocol" (data/results/protocol_audit.csv; two hundred small trainings, a call that was stopped goes on),
+    "labels" (data/results/label_audit.csv; needs the recordings) or "costs" (data/results/costs.csv).
     """
-    from esc50.experiments import label_audit, protocol_audit
+    from esc50.experiments import ablation, label_audit, protocol_audit
 
-    module = {"protocol": protocol_audit, "labels": label_audit}[what]
-    click.echo(f"wrote {module.save(module.measure())}")
+    module = {"protocol": protocol_audit, "labels": label_audit, "costs": ablation}[what]
+    click.echo(
+        f"wrote {module.save_costs(module.measure_costs()) if what == 'costs' else module.save(module.measure())}"
+    )
 
 
 @cli.command(short_help="Measure calibration and rejection.")

@@ -1,6 +1,7 @@
 """The commands that anyone can use: ``predict``, ``embed`` and ``app``; and what all commands share."""
 
 import os
+import shutil
 import sys
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from threading import Event, Timer
 
 import click
+from click.shell_completion import CompletionItem
 
 from esc50.apps.outputs import STANDARD, TEXT, open_output
 from esc50.config import META_DIR, N_CLASSES, AudioError, Esc50Error, YamnetSettings
@@ -46,7 +48,7 @@ class Esc50Command(click.Command):
 
     def __init__(self, *args, extra="study", **kwargs):
         super().__init__(*args, context_settings={"show_default": True}, **kwargs)
-        self.extra, self.is_study = extra, extra not in (None, "app", "scale")
+        self.extra, self.is_study = extra, extra not in (None, "app", "live", "scale")
 
     def invoke(self, ctx):
         """Run the command; turn `Esc50Error` and a missing package into a message."""
@@ -79,6 +81,15 @@ MODEL = click.option(
     help='A head on many of YAMNet\'s layers, or the "plain" one on its embedding alone.',
 )
 
+FILES = click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILES…",
+    callback=lambda ctx, parameter, names: tuple(_walk(names)),
+    shell_complete=lambda ctx, parameter, start: [CompletionItem(start, type="file")],
+)
+
 KEEP = click.option(
     "--keep",
     type=float,
@@ -95,7 +106,7 @@ CLASSES = click.option(
 
 
 @click.command(cls=Esc50Command, extra=None, short_help="Classify sounds.")
-@click.argument("files", nargs=-1, required=True, metavar="FILES…")
+@FILES
 @click.option("--top", default=5, type=click.IntRange(1, N_CLASSES), help="Classes shown of each.")
 @click.option("--timeline", is_flag=True, help="Show which sounds occur when, in recordings of any length.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table")
@@ -107,8 +118,8 @@ CLASSES = click.option(
 def predict(ctx, files, top, timeline, form, output, **load):
     """Classify sounds, or show which sounds occur when in long recordings.
 
-    FILES are wav, flac, ogg, mp3, m4a, webm, aiff and the like, videos with sound, "-" for standard input, or
-    example:siren and other sounds that the package makes itself.
+    FILES are wav, flac, ogg, mp3, m4a, webm, aiff and the like, videos with sound, folders of them, "-" for standard
+    input, or example:siren and other sounds that the package makes itself.
 
     A file that is not sound is named on stderr and does not stop the rest; the exit code is then 1.
 
@@ -122,12 +133,14 @@ def predict(ctx, files, top, timeline, form, output, **load):
     _check_format(form, timeline, files)
     if timeline and ctx.get_parameter_source("top") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("a timeline tells of events, not of the top classes: leave out --top or --timeline")
-    is_apart = timeline or output is not None or not _is_terminal(sys.stdout)  # so that no bar runs through the answers
-    shown = {"top": None if timeline else top, "progress": is_apart and _is_terminal(sys.stderr)}
-    records = _records(files, load, **shown)
+    is_seen = output is None and is_terminal(sys.stdout)  # then answer after answer, and no bar runs through them
+    is_waiting = is_terminal(sys.stderr) and (not is_seen or (timeline and len(files) == 1))
+    how = {"top": None if timeline else top, "progress": is_waiting}
+    records = _records(files, load, **how)
     failed = []
     with open_output(output, files, **TEXT) as out:
-        for text in _writer(form, timeline, out.encoding)(_report_errors(records, failed, ctx.obj)):
+        columns = shutil.get_terminal_size().columns if is_terminal(out) else None
+        for text in _writer(form, timeline, out.encoding, columns)(_report_errors(records, failed, ctx.obj)):
             out.write(text)
             out.flush()
         if len(failed) == len(files):
@@ -136,7 +149,7 @@ def predict(ctx, files, top, timeline, form, output, **load):
 
 
 @click.command(cls=Esc50Command, extra=None, short_help="Write YAMNet's embeddings of sounds.")
-@click.argument("files", nargs=-1, required=True, metavar="FILES…")
+@FILES
 @click.option("--output", type=OUTPUT, required=True, help="The .npz file to write.")
 @click.pass_context
 def embed(ctx, files, output):
@@ -186,15 +199,17 @@ def _check_format(form, timeline, files):
         raise click.UsageError("a label track belongs to one recording: give one file")
 
 
-def _writer(form, timeline, encoding):
-    """Function that makes text of records."""
+def _writer(form, timeline, encoding, columns):
+    """Function that makes text of records; a table of so many columns, or None of any."""
     from esc50.classifier import formats
 
     if form == "csv":
         return partial(formats.as_csv, columns=formats.EVENT_COLUMNS if timeline else formats.TOP_COLUMNS)
     if form == "audacity":
         return formats.as_audacity
-    return partial(formats.as_json if form == "json" else formats.as_table, encoding=encoding)
+    if form == "json":
+        return partial(formats.as_json, encoding=encoding)
+    return partial(formats.as_table, encoding=encoding, columns=columns)
 
 
 def _records(files, load, *, top, progress):
@@ -205,11 +220,12 @@ def _records(files, load, *, top, progress):
     from esc50.classifier.predict import SoundClassifier
     from esc50.classifier.timeline import detect_events
 
-    classifier = SoundClassifier.load(**load)
-    for name in tqdm(files, desc="predicting", unit="sound", disable=not progress or top is None):
+    classifier, is_one = SoundClassifier.load(**load), top is None and len(files) == 1
+    for name in tqdm(files, desc="predicting", unit="sound", leave=False, disable=not progress or is_one):
         try:
             if top is None:
-                yield formats.timeline_record(name, detect_events(classifier, _source(name), progress=progress))
+                timeline = detect_events(classifier, _source(name), progress=progress and is_one)
+                yield formats.timeline_record(name, timeline)
             else:
                 yield formats.prediction_record(name, classifier.predict(_source(name)), top=top)
         except AudioError as error:
@@ -227,7 +243,7 @@ def _embeddings(files):
     from esc50.classifier.timeline import embed_stream
     from esc50.yamnet.runtime import load_runtime
 
-    runtime, size, is_watched = load_runtime(), YamnetSettings.embedding_size, _is_terminal(sys.stderr)
+    runtime, size, is_watched = load_runtime(), YamnetSettings.embedding_size, is_terminal(sys.stderr)
     is_over = Event()
 
     def end_early(*_):
@@ -237,18 +253,32 @@ def _embeddings(files):
     def embed_file(source):
         try:
             with open_sound(source) as stream:
-                parts = embed_stream(runtime.embed, stream, progress=is_watched and len(files) == 1, on_block=end_early)
+                parts = embed_stream(runtime.embed, stream, progress=is_watched and is_one, on_block=end_early)
                 return np.concatenate([part[:, -size:].copy() for part in parts])  # not a view, which keeps the rest
         except AudioError as error:
             return error
 
-    pool, bar = ThreadPoolExecutor(os.cpu_count()), {"total": len(files), "unit": "sound"}
+    pool, is_one = ThreadPoolExecutor(os.cpu_count()), len(files) == 1
+    bar = {"total": len(files), "unit": "sound", "leave": False, "disable": not is_watched or is_one}
     try:
-        parts = tqdm(pool.map(embed_file, map(_source, files)), **bar, disable=not is_watched or len(files) == 1)
-        yield from zip(files, parts, strict=True)
+        yield from zip(files, tqdm(pool.map(embed_file, map(_source, files)), **bar), strict=True)
     finally:
         is_over.set()
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _walk(names):
+    """The same names; instead of a folder the sounds in it."""
+    for name in names:
+        if not Path(name).is_dir():
+            yield name
+            continue
+        from esc50.classifier.formats import SOUND_ENDINGS, printable
+
+        found = (path for path in Path(name).rglob("[!.]*") if path.suffix.lower() in SOUND_ENDINGS and path.is_file())
+        if not (sounds := sorted(map(str, found))):
+            raise click.ClickException(f"{printable(name)} is a folder without sound files: name the sounds themselves")
+        yield from sounds
 
 
 def _source(name):
@@ -256,10 +286,13 @@ def _source(name):
         return name
     if sys.stdin is None:
         raise AudioError("the standard input is closed: give the name of a file")
+    if is_terminal(sys.stderr):
+        click.echo("Reading the standard input …", err=True)
     return sys.stdin.buffer.read()
 
 
-def _is_terminal(stream):
+def is_terminal(stream):
+    """Whether somebody sees it as it comes."""
     return stream is not None and stream.isatty()
 
 
@@ -273,14 +306,22 @@ def _report_errors(records, failed, notice):
 
 def _report(error, failed):
     with suppress(OSError):  # where stderr cannot be written, the rest is answered all the same
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}")
     failed.append(error)
+
+
+def _say(line):
+    """Write a line on stderr, above the bar if there is one."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        click.echo(line, err=True)
 
 
 @contextmanager
 def _notice(text):
     """Write a line on stderr when the work takes long; the timer that is given can be cancelled."""
-    timer = Timer(NOTICE_SECONDS, click.echo, [text], {"err": True})
+    timer = Timer(NOTICE_SECONDS, _say, [text])
     timer.daemon = True
     timer.start()
     try:

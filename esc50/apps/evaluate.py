@@ -75,7 +75,7 @@ def evaluate(ctx, labels, form, output, picture, predictions, probabilities, pro
     outputs = _name_outputs(output, {"picture": picture, "predictions": predictions})
     if probabilities and "predictions" not in outputs:
         raise click.UsageError("--probabilities belongs to a table of answers: add --predictions FILE.csv")
-    progress = commands._is_terminal(sys.stderr) if progress is None else progress
+    progress = commands.is_terminal(sys.stderr) if progress is None else progress
     failed = []
     with ExitStack() as stack:
         files = {kind: stack.enter_context(_open(kind, path, labels)) for kind, path in outputs.items()}

@@ -118,20 +118,22 @@ class Labelling:
         hits = map(_shorten, self.store.find(self.query, top=PAGE + len(self.answers)))
         return [hit for hit in hits if not any(_overlap(hit, other) for other in self.answers)][:PAGE]
 
-    def _uncertain(self):
-        """Windows without an answer of which the class, as far as it is learnt, is least sure."""
+    def odds(self):
+        """Log-odds of the class, as far as it is learnt, for every window of the store; and which have an answer."""
         rows, vectors = self.store.rows(), self.store.vectors()
         labels = [(_rows_of(rows, hit), answer) for hit, answer in self.answers.items()]
         examples = [Example("", answer, vectors[i]) for mask, answer in labels if answer is not None for i in mask]
         labelled = np.zeros(len(rows), bool)
         labelled[np.concatenate([mask for mask, _ in labels])] = True
         rest = np.flatnonzero(~labelled)
-        if not len(rest):
-            return []
         drawn = np.random.default_rng(SEED).choice(rest, min(BACKGROUND, len(rest)), replace=False)
         unit = fit_class("", examples, vectors[drawn])
-        odds = vectors @ unit[:-1] + unit[-1]
-        return _spread(rows, most_uncertain(odds, labelled, PAGE * 10), odds)
+        return vectors @ unit[:-1] + unit[-1], labelled
+
+    def _uncertain(self):
+        """Windows without an answer of which the class is least sure."""
+        odds, labelled = self.odds()
+        return _spread(self.store.rows(), most_uncertain(odds, labelled, PAGE * 10), odds)
 
     def _card(self, hit, *, is_current):
         place = html.escape(f"{Path(hit.file).name}, {hit.start_seconds:.1f} to {hit.end_seconds:.1f} s")

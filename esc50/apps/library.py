@@ -32,7 +32,7 @@ def index(ctx, folders, store, scheduler, processes):
     """  # noqa: D301  (click's \b keeps the lines of the examples)
     from esc50.library.index import index as index_folders
 
-    is_watched, failed = commands._is_terminal(sys.stderr), []
+    is_watched, failed = commands.is_terminal(sys.stderr), []
     if is_watched:
         ctx.obj.cancel()
     report = index_folders(folders, store, scheduler=scheduler, processes=processes, progress=is_watched)

@@ -1,18 +1,16 @@
 """The app for the browser: give it a sound, see what it is. A thin shell over `esc50.SoundClassifier`."""
 
-import base64
 import html
-import io
 import os
 import socket
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import gradio as gr
 import httpx
 import soundfile
-from gradio.components.plot import PlotData
 from gradio.utils import get_upload_folder
 from matplotlib.figure import Figure
 
@@ -20,7 +18,15 @@ from esc50.apps.commands import AppSettings
 from esc50.apps.guard import GONE, GuardedBlocks, GuardSettings, Uploads, server_options
 from esc50.audio import synthesis
 from esc50.classifier import formats
-from esc50.classifier.describe import class_label, describe_sound, group_by_theme, say_second, top_heading
+from esc50.classifier.describe import (
+    class_label,
+    describe_sound,
+    group_by_theme,
+    say_patches,
+    say_percent,
+    say_second,
+    top_heading,
+)
 from esc50.classifier.explanation import explain
 from esc50.classifier.timeline import Timeline, detect_events, settings_for
 from esc50.config import AudioError, AudioSettings, Esc50Error, TooLongError
@@ -30,15 +36,25 @@ SETTINGS = AppSettings()
 TITLE = "What do we hear?"
 ABOUT = "Give it a sound, and see which of 50 classes it is: dog, rain, siren, chainsaw and others."
 WELCOME = "Upload a sound, record one, or choose an example."
-NO_SOUND = "There is no sound yet: upload a file, record one with the microphone, or choose an example."
+LOOKING = "Looking for what spoke for it …"
+MOST_AT_ONCE = 100  # sounds
+SEVERAL = f"Up to {MOST_AT_ONCE} sounds: one line for each, and a table to download."
 KEEP = "Share of known sounds to keep"
 KEEP_INFO = "Keep fewer, and fewer unknown sounds are given a class; but more known ones are refused."
+COLORS = {  # of Gradio's theme those that have too little contrast
+    "body_text_color_subdued": "*neutral_500",
+    "block_label_text_color": "*primary_700",
+    "block_title_text_color": "*primary_700",
+    "button_secondary_background_fill_hover_dark": "*primary_700",
+}
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
 CSS = Path(__file__).with_name("web.css")
 DPI = 160
+SPECTROGRAM = "Waveform and log-mel spectrogram"
 CONFIDENCE = "Of events with a confidence of 80 %, about 80 % were right in a test on soundscapes."
 EXPORTS = {"csv": Timeline.to_csv, "json": Timeline.to_json, "txt": Timeline.to_audacity}  # ending -> how it is written
 LABELS = ("CSV", "JSON", "Audacity labels")
+TOP = '<li><b>{}</b><span class="track"><span style="width: {:.1f}%"></span></span><i>{}</i></li>'
 NEIGHBOUR = (
     '<li><b>{}</b><span>{}</span><span class="track"><span style="width: {:.0f}%"></span></span><i>{:.2f}</i></li>'
 )
@@ -59,8 +75,9 @@ def launch(
         app.launch(
             server_name=f"[{host}]" if ":" in host else host, server_port=port, share=share,
             prevent_thread_lock=True, quiet=True, inbrowser=False, max_file_size=limits.max_file_bytes,
-            theme=gr.themes.Soft(**FONTS), css_paths=CSS, footer_links=[], run_history=False, enable_monitoring=False,
-            ssr_mode=False, pwa=False, mcp_server=False, num_workers=0, app_kwargs=server_options(app.uploads),
+            theme=gr.themes.Soft(**FONTS).set(**COLORS), css_paths=CSS, footer_links=[], run_history=False,
+            enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False, num_workers=0,
+            app_kwargs=server_options(app.uploads),
         )  # fmt: skip
     except OSError as error:
         raise _no_address(host, port, "another program is there") from error
@@ -79,13 +96,14 @@ def build_app(classifier, *, settings=SETTINGS, limits=None, store=None):
     with GuardedBlocks(uploads, title=TITLE, analytics_enabled=False) as app:
         page = Page(classifier, uploads, settings)
         limit = {"concurrency_limit": settings.predictions_at_once, "concurrency_id": "classifier"}
-        explain_it = partial(page.answer_script, page.draw_why)
-        why = page.ask_why.click(explain_it, page.sound, page.why, api_visibility="private", **limit)
-        private = {"api_visibility": "private", "show_progress_on": page.verdict}
-        asked = [page.sound, page.keep]
-        for event, none in ((page.sound.change, WELCOME), (page.ask.click, NO_SOUND), (page.keep.release, WELCOME)):
-            respond = partial(page.respond, none)
-            event(respond, asked, page.outputs, cancels=why, **private, **limit)  # else it could come after this
+        private = {"api_visibility": "private"}
+        why = page.ask_why.click(page.wait_for_why, None, page.why, show_progress="hidden", queue=False, **private)
+        why = why.then(page.draw_why, page.sound, page.why, show_progress="hidden", **private, **limit)
+        for event in (page.sound.change, page.keep.release):  # a reason must not come after another sound's answer
+            how = {"cancels": why, "show_progress_on": page.verdict, **private, **limit}
+            event(page.respond, [page.sound, page.keep], page.outputs, **how)
+        many = [page.answers, page.answers_file]
+        page.sounds.change(page.respond_to_many, page.sounds, many, show_progress_on=page.answers, **private, **limit)
 
         if store is not None:
             from esc50.apps.labelling_page import lay_out_labelling
@@ -116,15 +134,20 @@ class Page:
         gr.Markdown(f"# {TITLE}\n{ABOUT}", elem_id="title")
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                self.sound = gr.Audio(type="filepath", sources=["upload", "microphone"], label="sound", buttons=[])
-                self.ask = gr.Button("What is it?", variant="primary")
+                self.sound = gr.Audio(
+                    type="filepath", sources=["upload", "microphone"], label="sound", buttons=[], elem_id="sound"
+                )
+                self.player = gr.HTML(visible=False, elem_classes="bare")
                 self._offer_examples()
                 self.keep = _keep_slider(self.classifier.metadata["rejection"])
-                _list_classes(self.classifier.metadata)
             with gr.Column(scale=3, min_width=300):
                 self.verdict = gr.HTML(_panel("start", WELCOME), elem_classes="bare")
                 self._lay_out_timeline()
+                with gr.Row(visible=False) as self.save:
+                    self.downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
                 self._lay_out_answer()
+        self._lay_out_many()
+        _list_classes(self.classifier.metadata)
         gr.Markdown(f"{_limits(settings)} {classifier.description}", elem_id="limits")
 
     def answer(self, function, path):
@@ -148,17 +171,33 @@ class Page:
     def outputs(self):
         """Every part that an answer fills."""
         answer = [self.verdict, self.details, self.second, self.heading, self.top, self.picture, self.why, self.nearest]
-        return [*answer, self.timeline, self.events, self.table, *self.downloads]
+        return [*answer, self.player, self.timeline, self.events, self.table, self.save, *self.downloads]
 
-    def respond(self, none, path, keep=None):
-        """What each part shows for a file; `none` is said where there is none. `keep` of the known sounds are kept."""
+    def respond(self, path, keep=None):
+        """What each part shows for a file, or where there is none. `keep` of the known sounds are kept."""
         if not path:
-            return self._without_answer(_panel("start" if none == WELCOME else "wrong", none))
+            return self._without_answer(_panel("start", WELCOME))
         try:
             prediction, timeline = self.answer(partial(self.predict, keep=keep), path)
         except Esc50Error as error:
             return self._without_answer(_panel("wrong", str(error)))
-        return self._show_timeline(timeline, path) | self._show_answer(prediction, timeline)
+        shown = self._show_timeline(timeline) | self._show_answer(prediction, timeline)
+        return shown | self._show_player(path) | self._save(prediction, timeline, Path(path).stem)
+
+    def respond_to_many(self, paths):
+        """A table of answers, line by line, and once it is complete the file to download."""
+        paths, records = (paths or [])[:MOST_AT_ONCE], []
+        for path in paths:
+            try:
+                records.append(self.answer(self.record, path))
+            except AudioError as error:
+                records.append(formats.error_record(Path(path).name, error))
+            yield _list_answers(records), gr.DownloadButton(visible=False)
+        file = None
+        if records:
+            file = self.uploads.new_folder() / "answers.csv"
+            file.write_text("".join(formats.as_csv(records, columns=formats.TOP_COLUMNS)), encoding="utf-8", newline="")
+        yield _list_answers(records), gr.DownloadButton(value=file, visible=bool(file))
 
     def predict(self, path, keep=None):
         """The prediction, None where the sound is too long for one; and the timeline, None where it is short."""
@@ -169,11 +208,16 @@ class Page:
             return None, self._detect(path, classifier)
         return prediction, prediction.timeline
 
+    def wait_for_why(self):
+        """Say that the reason is coming."""
+        return gr.HTML(f'<p class="busy" role="status">{LOOKING}</p>', visible=True)
+
     def draw_why(self, path):
         """What in the sound spoke for the answer."""
-        prediction, figure = self.classifier.predict(path), _figure(3.2)
-        plots.plot_explanation(prediction, explain(self.classifier, prediction), ax=figure.subplots())
-        return gr.Plot(_encode(plots.blend_in(figure)), visible=True)
+        try:
+            return self.answer(self._draw_why, path)
+        except AudioError as error:
+            return _panel("wrong", str(error))
 
     def record(self, path):
         """The answer to a script, in plain types."""
@@ -195,26 +239,37 @@ class Page:
         paths, about = [[str(path)] for path in files.values()], "examples, made by code"
         gr.Examples(paths, self.sound, example_labels=list(files), label=about, api_visibility="private")
 
+    def _lay_out_many(self):
+        with gr.Accordion("Several sounds at once", open=False):
+            self.sounds = gr.File(file_count="multiple", label=SEVERAL, elem_id="sounds", height=160)
+            self.answers = gr.HTML(elem_classes="bare")
+            self.answers_file = gr.DownloadButton("Table as CSV", size="sm", visible=False)
+
     def _lay_out_answer(self):
         with gr.Column(visible=False) as self.details:  # hidden where there is no answer to the whole sound
             self.second = gr.HTML(visible=False, elem_classes="bare")  # of a long sound as one
             self.heading = _heading("")
-            self.top = gr.Label(show_label=False, show_heading=False, elem_id="probabilities")
-            _heading("Waveform and log-mel spectrogram")
-            self.picture = gr.Plot(show_label=False, elem_id="picture")
+            self.top = gr.HTML(elem_id="probabilities", elem_classes="bare")
+            _heading(SPECTROGRAM)
+            self.picture = gr.HTML(elem_id="picture", elem_classes="bare")
             self.ask_why = gr.Button("Show what in the sound spoke for it", size="sm")
-            self.why = gr.Plot(show_label=False, visible=False, elem_id="why")
+            self.why = gr.HTML(visible=False, elem_id="why", elem_classes="bare")
             _heading("Most similar training clips")
             self.nearest = gr.HTML(elem_classes="bare")
 
     def _lay_out_timeline(self):
         with gr.Column(visible=False) as self.timeline:  # hidden where the sound is short
             _heading("Timeline: which sounds occur when")
-            self.events = gr.Plot(show_label=False, elem_id="events")
+            self.events = gr.HTML(elem_id="events", elem_classes="bare")
             self.table = gr.HTML(elem_classes="bare")
             gr.Markdown(CONFIDENCE, elem_classes="note")
-            with gr.Row():
-                self.downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
+
+    def _draw_why(self, path):
+        prediction, figure = self.classifier.predict(path), _figure(3.2)
+        explanation = explain(self.classifier, prediction)
+        plots.plot_explanation(prediction, explanation, ax=figure.subplots())
+        caption = say_patches(explanation.class_name)
+        return plots.as_html(plots.blend_in(figure), caption, dpi=DPI) + f"<p class='note'>{caption}</p>"
 
     def _detect(self, path, classifier):
         own = settings_for(classifier.metadata["pooling"])
@@ -228,29 +283,45 @@ class Page:
             self.verdict: _tell(timeline) if timeline else answer,
             self.details: gr.Column(visible=True),
             self.second: gr.HTML(answer, visible=timeline is not None),
-            self.heading: f"### {top_heading(len(prediction.class_names), is_known=prediction.is_known)}",
-            self.top: {class_label(name): probability for name, probability in prediction.top(self.settings.top)},
-            self.picture: _encode(plots.plot_sound(prediction)),
-            self.why: gr.Plot(visible=False),
+            self.heading: f"## {top_heading(len(prediction.class_names), is_known=prediction.is_known)}",
+            self.top: _list_top(prediction.top(self.settings.top)),
+            self.picture: plots.as_html(plots.plot_sound(prediction), SPECTROGRAM, dpi=DPI),
+            self.why: gr.HTML(visible=False),
             self.nearest: _list_neighbours(prediction.nearest),
         }
 
-    def _show_timeline(self, timeline, path):
+    def _show_timeline(self, timeline):
         if timeline is None:
             return {self.timeline: gr.Column(visible=False)}
         return {
             self.timeline: gr.Column(visible=True),
-            self.events: _encode(plots.blend_in(plots.plot_timeline(timeline))),
-            self.table: formats.html_table(timeline.events),
-            **dict(zip(self.downloads, self._export(timeline, Path(path).stem), strict=True)),
+            self.events: plots.as_html(plots.blend_in(plots.plot_timeline(timeline)), timeline.verdict, dpi=DPI),
+            self.table: formats.html_table(timeline.events, playable=True),
         }
 
-    def _export(self, timeline, stem):
+    def _show_player(self, path):
+        source = html.escape(f"gradio_api/file={quote(path)}")
+        about = 'class="esc50" controls preload="metadata" aria-label="the sound"'
+        return {self.player: gr.HTML(f'<audio {about} src="{source}"></audio>', visible=True)}
+
+    def _save(self, prediction, timeline, stem):
+        """The answer as files: of a long sound its timeline, of a short one its classes."""
         folder = self.uploads.new_folder()
-        return [write(timeline, folder / f"{stem}_timeline.{ending}") for ending, write in EXPORTS.items()]
+        if timeline:
+            files = [write(timeline, folder / f"{stem}_timeline.{ending}") for ending, write in EXPORTS.items()]
+        else:
+            records = [formats.prediction_record(stem, prediction, top=len(prediction.class_names))]
+            texts = {"csv": formats.as_csv(records, columns=formats.TOP_COLUMNS), "json": formats.as_json(records)}
+            files = [folder / f"{stem}_answer.{ending}" for ending in texts]
+            for file, text in zip(files, texts.values(), strict=True):
+                file.write_text("".join(text), encoding="utf-8", newline="")
+        files = [*files, None][: len(self.downloads)]
+        buttons = [gr.DownloadButton(value=file, visible=file is not None) for file in files]
+        return {self.save: gr.Row(visible=True), **dict(zip(self.downloads, buttons, strict=True))}
 
     def _without_answer(self, panel):
-        return {self.verdict: panel, self.details: gr.Column(visible=False), self.timeline: gr.Column(visible=False)}
+        hidden = {part: type(part)(visible=False) for part in (self.details, self.timeline, self.save, self.player)}
+        return {self.verdict: panel} | hidden
 
 
 def write_examples(folder):
@@ -277,7 +348,7 @@ def _no_address(host, port, reason):
 
 
 def _heading(text):
-    return gr.Markdown(f"### {text}", elem_classes="heading")
+    return gr.Markdown(f"## {text}", elem_classes="heading")
 
 
 def _keep_slider(rule):
@@ -309,14 +380,7 @@ def _without_place(message, path):
 
 
 def _figure(height):
-    return Figure(figsize=(6.6, height), layout="constrained")
-
-
-def _encode(figure):
-    """As Gradio would, but quicker."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
-    return PlotData(type="matplotlib", plot=f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+    return Figure(figsize=(5, height), layout="constrained")
 
 
 def _answer(prediction):
@@ -335,6 +399,20 @@ def _tell(timeline):
     return _panel("known" if timeline.is_known else "unknown", timeline.verdict, **about)
 
 
+def _list_top(classes):
+    """The most probable classes, one a row; the bar is as long as they are probable."""
+    rows = (TOP.format(class_label(name), 100 * share, say_percent(share)) for name, share in classes)
+    return f'<ol class="top">{"".join(rows)}</ol>'
+
+
+def _list_answers(records):
+    """A table of sounds and what is said of each."""
+    rows = ((record["file"], record.get("verdict") or record["error"]) for record in records)
+    cells = (f"<tr><td>{html.escape(name)}</td><td>{html.escape(said)}</td></tr>" for name, said in rows)
+    head = "<tr><th>sound</th><th>answer</th></tr>"
+    return f'<div class="events" tabindex="0"><table>{head}{"".join(cells)}</table></div>' if records else ""
+
+
 def _list_neighbours(clips):
     """The nearest training clips, one a row; the bar is as long as they are similar."""
     rows = [
@@ -347,7 +425,7 @@ def _list_neighbours(clips):
 def _panel(kind, sentence, *, choice="", facts="", why=(), warnings=()):
     lines = [f'<p class="sentence">{html.escape(sentence)}</p>']
     lines += [f"<p>{html.escape(choice)}</p>"] if choice else []
-    lines += [f"<details><summary>Why?</summary>{''.join(map(_quiet, why))}</details>"] if why else []
+    lines += [f"<details><summary>Why none of these?</summary>{''.join(map(_quiet, why))}</details>"] if why else []
     lines += [_quiet(facts)] if facts else []
     items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
     lines += [f"<ul>{items}</ul>"] if items else []

@@ -10,10 +10,10 @@ import soundfile
 from matplotlib.figure import Figure
 
 from esc50.apps.labelling_panel import LabellingPanel
-from esc50.apps.recorder import Recorder
+from esc50.apps.recorder import Recorder, Uploader
 from esc50.audio.sound import EXAMPLE_PREFIX
 from esc50.audio.synthesis import EXAMPLES
-from esc50.classifier.describe import class_label, describe_sound, say_second
+from esc50.classifier.describe import class_label, describe_sound, say_patches, say_second
 from esc50.classifier.explanation import explain
 from esc50.classifier.formats import html_table
 from esc50.classifier.timeline import detect_events
@@ -24,8 +24,6 @@ ACCEPT = "audio/*,.wav,.flac,.ogg,.oga,.mp3,.aiff,.aif,.au,.m4a,.webm"
 CHOOSE = "choose an example …"
 START = "Choose an example, upload a file, record a sound, or give the path of a file."
 CLASSIFYING = "Classifying …"
-UPLOAD_MEGABYTES = 10  # what Jupyter's server lets through unless told otherwise; it drops more without a word
-LARGER = f"An upload above {UPLOAD_MEGABYTES} MB may be lost without a word: give the path of such a file instead."
 PICTURE_DPI = 100
 TIMELINE_INCHES = 10.8  # at 100 dots an inch as wide as the widget
 
@@ -44,11 +42,11 @@ class PredictionWidget(ipywidgets.VBox):
     ----------
     choice, upload, recorder, path
         Give a sound: an example, a file, the browser's microphone, or a file where the notebook runs; it is
-        classified at once. Where the server drops an upload above 10 MB nothing arrives: `LARGER` can only warn of it.
+        classified at once.
     hint, status : ipywidgets.HTML
-        What to do with large files and which head answers; the verdict, or what is wrong with the sound.
-    timeline, events : ipywidgets.Image, ipywidgets.HTML
-        Of more than ten seconds, which sounds occur when, as a picture and as a table.
+        Which head answers; the verdict, or what is wrong with the sound.
+    timeline, events : ipywidgets.HTML
+        Of more than ten seconds, which sounds occur when, as a picture and as a table whose events can be played.
     player, picture, why, reasons
         The sound as mono at 16 kHz, its picture, the button that asks why and the picture that answers.
     teacher : LabellingPanel
@@ -59,17 +57,16 @@ class PredictionWidget(ipywidgets.VBox):
 
     def __init__(self, classifier, examples):
         self.classifier, self.prediction = classifier, None
-        self.choice = ipywidgets.Dropdown(options=[(CHOOSE, ""), *examples.items()], layout=_width("22em"))
-        self.upload = _upload_button(f"Upload (up to {UPLOAD_MEGABYTES} MB)", multiple=False)
+        options = [(CHOOSE, ""), *examples.items()]
+        self.choice = ipywidgets.Dropdown(description="Example", options=options, layout=_width("26em"))
+        self.upload = _upload_button("Upload", multiple=False)
         self.recorder = Recorder()
-        placeholder = "or the path of a file where this notebook runs, of any size"
-        self.path = ipywidgets.Text(placeholder=placeholder, continuous_update=False, layout=_width("auto"))
+        about = {"description": "or a path", "placeholder": "of a file where this notebook runs"}
+        self.path = ipywidgets.Text(**about, continuous_update=False, layout=_width("auto"))
         self.status = ipywidgets.HTML()
         self.player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
-        images = (ipywidgets.Image(format="png", layout=_width("100%")) for _ in range(3))
-        self.timeline, self.picture, self.reasons = images
-        self.events = ipywidgets.HTML()
-        self.why = ipywidgets.Button(description="Why?", tooltip="What in the sound spoke for this answer")
+        self.timeline, self.picture, self.reasons, self.events = (ipywidgets.HTML() for _ in range(4))
+        self.why = ipywidgets.Button(description="What spoke for it?", tooltip="Which patches of the sound")
         how = {"panel": _panel, "upload_button": _upload_button, "explain_loss": _explain_loss}
         self.teacher = LabellingPanel(classifier, self._take_over, **how)
         self.hint = ipywidgets.HTML(_hint(classifier))
@@ -117,7 +114,8 @@ class PredictionWidget(ipywidgets.VBox):
                 figure = Figure(figsize=(12, 4), layout="constrained")
                 explanation = explain(self.classifier, self.prediction)
                 plots.plot_explanation(self.prediction, explanation, ax=figure.subplots())
-                _show_figure(self.reasons, figure)
+                caption = say_patches(explanation.class_name)
+                _show_figure(self.reasons, figure, caption, below=f"<p>{caption}</p>")
 
     def _take(self, source, name, *, fault):
         self.choice.value = ""  # so that any example can be chosen again
@@ -138,24 +136,26 @@ class PredictionWidget(ipywidgets.VBox):
             self.prediction = self.classifier.predict(source)
         except TooLongError:
             timeline = detect_events(self.classifier, source)
-            self._show_timeline(timeline)
+            self._show_timeline(timeline, playable=False)
             self.status.value = _tell(timeline, name)
             return
         if self.prediction.timeline:
-            self._show_timeline(self.prediction.timeline)
+            self._show_timeline(self.prediction.timeline, playable=True)
         self.player.value = _wav(self.prediction.sound)
         self.player.layout.display = self.why.layout.display = None
-        _show_figure(self.picture, plots.plot_prediction(self.prediction))
+        figure = plots.plot_prediction(self.prediction)
+        _show_figure(self.picture, figure, f"Waveform, log-mel, frames and classes. {self.prediction.as_one_sound}")
         self.status.value = _answer(self.prediction, name)
 
-    def _show_timeline(self, timeline):
-        _show_figure(self.timeline, plots.plot_timeline(timeline, width_inches=TIMELINE_INCHES))
-        self.events.value, self.events.layout.display = html_table(timeline.events), None
+    def _show_timeline(self, timeline, *, playable):
+        figure = plots.plot_timeline(timeline, width_inches=TIMELINE_INCHES)
+        _show_figure(self.timeline, figure, f"Timeline. {timeline.verdict}")
+        self.events.value, self.events.layout.display = html_table(timeline.events, playable=playable), None
 
     def _clear(self, panel):
-        self.prediction = None
-        for part in (self.player, self.timeline, self.picture, self.reasons):
-            part.value = b""
+        self.prediction, self.player.value = None, b""
+        for part in (self.timeline, self.picture, self.reasons):
+            part.value = ""
         for part in (self.player, self.timeline, self.events, self.picture, self.reasons, self.why):
             part.layout.display = "none"
         self.status.value = panel
@@ -218,12 +218,11 @@ def _row(*parts, **layout):
 
 
 def _hint(classifier):
-    return f'<small class="esc50-hint">{LARGER} {html.escape(classifier.description)}</small>'
+    return f'<small class="esc50-hint">{html.escape(classifier.description)}</small>'
 
 
 def _upload_button(label, *, multiple):
-    about = {"description": label, "tooltip": "wav, flac, ogg, mp3, aiff and others"}
-    return ipywidgets.FileUpload(accept=ACCEPT, multiple=multiple, layout=_width("auto"), **about)
+    return Uploader(description=label, accept=ACCEPT, multiple=multiple)
 
 
 @contextmanager
@@ -239,8 +238,8 @@ def _explain_loss(file):
     if len(file["content"]) == file["size"]:
         return ""
     return (
-        f"{file['name']} ({file['size'] / 1e6:.1f} MB) did not arrive whole: some notebook front ends lose uploads "
-        f"above about {UPLOAD_MEGABYTES} MB. Copy it to where the notebook runs and give its path instead."
+        f"{file['name']} ({file['size'] / 1e6:.1f} MB) did not arrive whole: it is too large, or the connection broke "
+        "off. Copy it to where the notebook runs and give its path instead."
     )
 
 
@@ -264,7 +263,7 @@ def _tell(timeline, name, *more, minor=()):
 def _panel(kind, main, *more, why="", minor=(), warnings=(), table=""):
     above = [("main", main), *(("", line) for line in more), *(("warning", line) for line in warnings)]
     below = [("minor", line) for line in minor]
-    folded = f"<details><summary>Why?</summary>{_paragraphs([('', why)])}</details>" if why else ""
+    folded = f"<details><summary>Why none of these?</summary>{_paragraphs([('', why)])}</details>" if why else ""
     return f'<div class="esc50-panel {kind}">{_paragraphs(above)}{folded}{table}{_paragraphs(below)}</div>'
 
 
@@ -278,7 +277,5 @@ def _wav(sound):
     return buffer.getvalue()
 
 
-def _show_figure(image, figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=PICTURE_DPI)
-    image.value, image.layout.display = buffer.getvalue(), None
+def _show_figure(part, figure, alt, *, below=""):
+    part.value, part.layout.display = plots.as_html(figure, alt, dpi=PICTURE_DPI) + below, None

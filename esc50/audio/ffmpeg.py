@@ -25,6 +25,8 @@ TAGS = (b"ID3", b"TAG", b"APETAGEX", b"Xing", b"Info")  # between MP3s that were
 LOSSLESS_FLOATS = ("pcm_", "wavpack")  # codecs whose samples may have any scale
 LOSSY_PEAK = 1.5  # of the others: a sound at full scale overshoots less
 OGG_START = b"OggS\0\2"  # of the first page of a link (RFC 3533)
+PIPE_BYTES = 2_048  # that are read at once: 0.06 s of 16 kHz
+PIPE_OPTIONS = {"probesize": "4096", "analyzeduration": "0", "ignore_length": "1"}  # to begin at once, and not to end
 SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
@@ -200,3 +202,27 @@ def _find(file, pattern, start):
             return start - len(tail) + place
         start, tail = start + len(block), block[1 - len(pattern) :]
     return None
+
+
+def decode_pipe(file, *, raw_sample_rate_hz=None, raw_channels=1):
+    """Yield (sample rate, samples of (n_samples, n_channels)) of sound that comes in through a pipe, as it comes.
+
+    With a header, which may state any length, in any of the containers that can be read from front to back; or, where a
+    rate is given, samples alone: 16 bit, little-endian.
+    """
+    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"} | PIPE_OPTIONS
+    form: dict[str, Any] = {"container_options": options}
+    if raw_sample_rate_hz:
+        raw = {"sample_rate": f"{raw_sample_rate_hz:g}", "ch_layout": f"{raw_channels} channels"}
+        form = {"format": "s16le", "container_options": raw}
+    with av.open(_Pipe(file), mode="r", buffer_size=PIPE_BYTES, **form) as container:
+        for packet in container.demux(audio=0):
+            for frame in _decode_packet(packet, packet.stream, b"") or ():
+                yield frame.sample_rate, _samples(frame)
+
+
+class _Pipe:
+    """A file of which only what has come in is read, instead of waiting for as much as FFmpeg asks for."""
+
+    def __init__(self, file: Any):
+        self.read = getattr(file, "raw", file).read  # whose lock no thread holds when Python ends

@@ -137,6 +137,7 @@ class SoundStream:
     chunks: Iterable[tuple[float, np.ndarray]] = field(repr=False)  # (sample rate, samples (n_samples, n_channels))
     findings: Findings = field(default_factory=Findings, repr=False)
     name: str = "the array"
+    block_samples: int = 0  # read at once, of all channels, if not BLOCK_SAMPLES: few where sound is waited for
     _mixer: Mixer = field(default_factory=Mixer, init=False, repr=False)
     _peak: float = field(default=0.0, init=False, repr=False)
     _seconds: float = field(default=0.0, init=False, repr=False)
@@ -183,7 +184,8 @@ class SoundStream:
             if not AUDIO.min_sample_rate_hz <= rate <= AUDIO.max_sample_rate_hz:  # no join, but damage
                 self.findings.n_damaged += 1
                 continue
-            blocks = _regroup((samples for _, samples in part), max(1, BLOCK_SAMPLES // n_channels))
+            n_samples = max(1, (self.block_samples or BLOCK_SAMPLES) // n_channels)
+            blocks = _regroup((samples for _, samples in part), n_samples)
             mono = (self._mixer.mix(to_float32(block, self.name)) for block in blocks)
             yield from _resample(self._count(mono, rate), rate)
 

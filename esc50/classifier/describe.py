@@ -3,7 +3,6 @@
 import numpy as np
 
 from esc50.config import YamnetSettings
-from esc50.yamnet.architecture import SCORES
 
 GUESS_BELOW = 0.5  # less likely than not
 MOST_NAMED = 5  # classes of a prediction set
@@ -136,6 +135,12 @@ def top_heading(n_classes, *, is_known):
     return SENTENCES["top" if is_known else "top_of_none"].format(n_classes=n_classes)
 
 
+def say_patches(class_name):
+    """What the colours over an explained sound mean."""
+    less = f"Blue: without this patch, {with_article(class_name)} becomes less likely; red: more likely."
+    return f"{less} On top: how likely it is in each frame."
+
+
 def group_by_theme(metadata):
     """Names of the classes by their theme, from a model's metadata; classes of the user's own are in theme ""."""
     themes = {}
@@ -210,11 +215,15 @@ def describe_sound(facts):
 
 
 def describe_head(layers):
-    """Which of the heads answers, by the layers of YAMNet that it takes."""
+    """Which of the heads answers, by the layers of YAMNet that it takes, in words for anyone."""
     if len(layers) == 1:
-        return "Answers come from the plain head, on YAMNet's embedding alone."
-    scores = " and its own scores" if SCORES in layers else ""
-    return f"Answers come from the head on {len([*layers]) - (SCORES in layers)} of YAMNet's layers{scores}."
+        return "Answers come from the plain head: a simple network on the last layer of YAMNet, Google's for sounds."
+    return "Answers come from a small network, trained on ESC-50's recordings, on top of YAMNet, Google's for sounds."
+
+
+def say_percent(probability):
+    """A probability in whole percent, and never 0 % of what is possible."""
+    return "< 1 %" if probability < 0.005 else f"{100 * probability:.0f} %"
 
 
 def class_label(name):

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+import textwrap
 from pathlib import Path
 
 from esc50.audio.sound import open_sound
@@ -19,6 +20,12 @@ SOUND_ENDINGS = (  # over such a file nothing is written, even where it cannot b
     *(".3gp", ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".avi", ".caf", ".flac", ".gsm", ".m4a", ".m4b", ".mka"),
     *(".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".pcm", ".raw", ".rf64", ".snd", ".voc", ".w64"),
     *(".wav", ".wave", ".webm", ".wma"),
+)
+PLAY = (  # on a button of a table: plays the event with the player that stands on the same page or in the same widget
+    "const player = this.closest('.esc50-widget, .gradio-container').querySelector('audio.esc50, .esc50-widget audio');"
+    " player.currentTime = this.dataset.start; player.play();"
+    " player.ontimeupdate = () => { if (player.currentTime >= this.dataset.end) {"
+    " player.pause(); player.ontimeupdate = null; } };"
 )
 NAME_OUTPUT = "name another file for what is written, as in `--output answers.csv *.wav`"
 
@@ -125,11 +132,12 @@ def as_csv(records, *, columns):
         yield csv_lines([row[column] for column in columns] for row in _rows(record))
 
 
-def as_table(records, *, encoding="utf-8"):
-    """For people: verdict, bars or events, and warnings of each file."""
+def as_table(records, *, encoding="utf-8", columns=None):
+    """For people: verdict, bars or events, and warnings of each file; on a terminal of so many columns."""
     for record in records:
         if "error" not in record:
-            text = "\n".join([*_lines(record), "\n"])
+            lines = _lines(record) if columns is None else _fold(record, columns)
+            text = "\n".join([*lines, "\n"])
             yield text if _fits(text, encoding) else text.translate(PLAIN)
 
 
@@ -144,19 +152,25 @@ def audacity_line(start_seconds, end_seconds, class_name, *, is_known):
     return f"{start_seconds:.6f}\t{end_seconds:.6f}\t{event_label(class_name, is_known=is_known)}\n"
 
 
-def html_table(events):
-    """Events of a timeline as an HTML table, for pages."""
+def event_line(event):
+    """One event of a table: from when to when, class, confidence; of a record as `Timeline.records` gives it."""
+    name, span = class_label(event["class_name"]), (event["start_seconds"], event["end_seconds"])
+    doubt = "" if event["is_known"] else "  none of these?"
+    return f"  {clock(span[0]):>10} – {clock(span[1]):<10}  {name:<17}{100 * event['confidence']:4.0f} %{doubt}"
+
+
+def html_table(events, *, playable=False):
+    """Events of a timeline as an HTML table, for pages; `playable` where a player of the sound stands beside it."""
     rows = ["<th>from</th><th>to</th><th>class</th><th>confidence</th>"]
     for event in events:
-        name = class_label(event_label(event.class_name, is_known=event.is_known))
-        cells = (
-            clock(event.start_seconds),
-            clock(event.end_seconds),
-            html.escape(name),
-            f"{100 * event.confidence:.0f} %",
-        )
+        name = html.escape(class_label(event_label(event.class_name, is_known=event.is_known)))
+        start, end = clock(event.start_seconds), clock(event.end_seconds)
+        span = f'data-start="{event.start_seconds:.3f}" data-end="{event.end_seconds:.3f}"'
+        label = f'aria-label="Play {name}, {start} to {end}"'
+        play = f'<button type="button" class="play" {span} {label} onclick="{PLAY}">{start}</button>'
+        cells = (play if playable else start, end, name, f"{100 * event.confidence:.0f} %")
         rows.append(f"<td>{'</td><td>'.join(cells)}</td>")
-    return f'<div class="events"><table><tr>{"</tr><tr>".join(rows)}</tr></table></div>'
+    return f'<div class="events" tabindex="0"><table><tr>{"</tr><tr>".join(rows)}</tr></table></div>'
 
 
 def clock(seconds):
@@ -197,12 +211,21 @@ def _rows(record):
 
 def _lines(record):
     yield f"{printable(record['file'])} ({clock(record['duration_seconds'])}): {record['verdict']}"
-    yield from map(_event_line, record.get("events", ()))
+    yield from map(event_line, record.get("events", ()))
     if "as_one_sound" in record:
         yield f"  {say_second(record['as_one_sound'])}"
     if "top" in record:
         yield from _top_lines(record)
     yield from (f"  note: {warning}" for warning in record["warnings"])
+
+
+def _fold(record, columns):
+    """The lines as a terminal shows them."""
+    for line in _lines(record):
+        how = {"subsequent_indent": "    ", "break_long_words": False, "break_on_hyphens": False}
+        yield textwrap.fill(line, columns, **how) if len(line) > columns else line
+    if "as_one_sound" in record:
+        yield "  (With --timeline: the events alone, of recordings of any length.)"
 
 
 def _top_lines(record):
@@ -215,9 +238,3 @@ def _top_lines(record):
     for entry in record["top"]:
         name, share = class_label(entry["class_name"]), entry["probability"]
         yield f"  {name:<17}{100 * share:6.1f} %  {'█' * round(BAR_CELLS * share)}".rstrip()
-
-
-def _event_line(event):
-    name, span = class_label(event["class_name"]), (event["start_seconds"], event["end_seconds"])
-    doubt = "" if event["is_known"] else "  none of these?"
-    return f"  {clock(span[0]):>10} – {clock(span[1]):<10}  {name:<17}{100 * event['confidence']:4.0f} %{doubt}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ class OwnClasses:
             del each["vector"]
         made = {"esc50": __version__, "date": datetime.now(UTC).isoformat(timespec="seconds")}
         about = {"version": VERSION, "model": self.model, "names": self.names, "examples": about, "made": made}
-        arrays = {"vectors": np.stack([each.vector for each in self.examples]).astype(np.float16)}
+        arrays: dict[str, Any] = {"vectors": np.stack([each.vector for each in self.examples]).astype(np.float16)}
         arrays |= {name: getattr(self, name).astype(np.float32) for name in ("kernels", "biases", "thresholds")}
         try:
             with atomic_write(path) as beside, beside.open("wb") as file:
@@ -208,7 +209,7 @@ def fit_class(name, examples, known_vectors, *, settings=SETTINGS, start=None):
     vectors = np.concatenate([np.stack([each.vector for each in examples]), known_vectors])
     labels = np.full(len(vectors), -1.0)
     labels[: len(examples)] = [1 if each.class_name == name and each.is_positive else -1 for each in examples]
-    weights, of_class = np.ones(len(vectors)), settings.class_weight * len(known_vectors) / N_CLASSES
+    weights, of_class = np.ones(len(vectors)), settings.class_weight * max(1, len(known_vectors)) / N_CLASSES
     for label in (1, -1):
         chosen = np.flatnonzero(labels[: len(examples)] == label)
         weights[chosen] = of_class / max(1, len(chosen))

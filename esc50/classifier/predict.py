@@ -582,10 +582,10 @@ class SoundClassifier:
     def _reaches_own(self, vectors, active, pooled):
         """Whether the most probable class is an own one, and reaches its threshold."""
         label = int(pooled.argmax()) - self.base_head.n_classes
-        if label < 0 or self.own is None:
+        if label < 0 or not isinstance(self.head, ExtendedHead):
             return False
         taken, _ = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
-        return bool(self.head.log_odds(taken[0])[:, label].max() >= self.own.thresholds[label])
+        return bool(self.head.log_odds(taken[0])[:, label].max() >= self.head.own.thresholds[label])
 
     def _evidence(self, vectors, active, pooled):
         """Of the model's own classes, whatever was added."""

@@ -1,6 +1,5 @@
 """Teach the classifier classes of your own from recordings, and measure what that costs the others."""
 
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -61,7 +60,7 @@ class Lesson:
     seconds: float
 
     @property
-    def own(self) -> OwnClasses:
+    def own(self):
         """What can be saved."""
         return self.classifier.own
 
@@ -169,7 +168,7 @@ def embed_examples(classifier, class_name, recordings: Iterable[Recording], know
     examples, faults = [], []
     for given in recordings:
         each = given if isinstance(given, Recording) else Recording(given)
-        name = each.name or os.fspath(each.source)
+        name = each.name or str(each.source)
         try:
             vector = short_vector(classifier, each, known)
         except AudioError as error:

@@ -3,7 +3,6 @@
 import json
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ FRAME_SECONDS, HOP_SECONDS = YamnetSettings.patch_window_seconds, YamnetSettings
 OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # where the length is not known beforehand
 STORED = np.float16  # of the frames' vectors, until the events are judged: on disk, 90 MB an hour for all 14 layers
 TIMELINE_FROM_SECONDS = 10.0  # of longer recordings the timeline is told first, and the answer to the whole second
-MOST_JUDGED = 1_250  # frames, ten minutes of them: of a longer event so many, evenly spread
+MOST_JUDGED = 125  # frames: of an event that lasts longer than a minute its first minute is judged
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class Timeline:
 
     def records(self):
         """Events as dicts, for ``pandas.DataFrame(timeline.records())`` and the like."""
-        return [asdict(event) | _round_numbers(event) for event in self.events]
+        return [*map(event_record, self.events)]
 
     def to_dict(self):
         """Everything but the frames in plain types.
@@ -280,6 +279,12 @@ def windowed_blocks(blocks, *, n_frames):
     yield from _window_part(waiting, n_before, len(waiting), n_frames)
 
 
+def event_record(event):
+    """An event in plain types, with as many digits as mean something."""
+    digits = {"start_seconds": 3, "end_seconds": 3, "confidence": 4}
+    return asdict(event) | {name: round(float(getattr(event, name)), n) for name, n in digits.items()}
+
+
 def settings_for(pooling):
     """Settings of timelines that were chosen for a kind of heads, by their pooling."""
     return TimelineSettings() if pooling == MAXIMUM_OF_VECTORS else PLAIN_TIMELINE
@@ -295,7 +300,7 @@ def judge_events(events, vectors, *, classifier, duration_seconds):
     borders, judged = frame_borders(len(vectors), duration_seconds), []
     for event in events:
         first, end = np.searchsorted(borders, (event.start_seconds, event.end_seconds))
-        frames = vectors[first : end : ceil((end - first) / MOST_JUDGED)].astype(np.float32)
+        frames = vectors[first : min(end, first + MOST_JUDGED)].astype(np.float32)
         judged.append(replace(event, is_known=bool(classifier.judge(frames).is_known)))
     return tuple(judged)
 
@@ -373,9 +378,14 @@ def smooth_probabilities(probabilities, active, *, n_frames):
 
 
 def frame_borders(n_frames, duration_seconds):
-    """Where frames hand over to each other: in the middle of their overlap."""
-    inner = np.arange(1, n_frames) * HOP_SECONDS + (FRAME_SECONDS - HOP_SECONDS) / 2
-    return [0.0, *np.minimum(inner, duration_seconds).tolist(), duration_seconds]  # n_frames + 1
+    """Where frames hand over to each other, n_frames + 1 times, the start and the end among them."""
+    return [frame_border(index, n_frames, duration_seconds) for index in range(n_frames + 1)]
+
+
+def frame_border(index, n_frames, duration_seconds):
+    """Where a frame takes over from the one before: in the middle of their overlap."""
+    inner = index * HOP_SECONDS + (FRAME_SECONDS - HOP_SECONDS) / 2
+    return 0.0 if index == 0 else duration_seconds if index == n_frames else min(inner, duration_seconds)
 
 
 def _read_frames(classifier, blocks, settings):
@@ -425,7 +435,8 @@ def _show_progress(blocks, stream, progress, on_block):
 
     of_known_length = stream.expected_seconds is not None
     form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]" if of_known_length else OPEN_END_BAR
-    with tqdm(total=stream.expected_seconds, desc="timeline", bar_format=form, disable=not progress) as bar:
+    about = {"total": stream.expected_seconds, "desc": "timeline", "bar_format": form, "leave": False}
+    with tqdm(**about, disable=not progress) as bar:
         for block in blocks:
             yield block
             bar.update(stream.facts.duration_seconds - bar.n)
@@ -458,11 +469,6 @@ def _join_runs(runs, max_gap):
             first = joined.pop()[0]
         joined.append((first, last))
     return joined
-
-
-def _round_numbers(event):
-    digits = {"start_seconds": 3, "end_seconds": 3, "confidence": 4}
-    return {name: round(float(getattr(event, name)), n) for name, n in digits.items()}
 
 
 def _write(path, text):

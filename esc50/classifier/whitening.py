@@ -4,6 +4,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Whitening:
     def fit(cls, vectors: np.ndarray, *, settings: WhiteningSettings = WhiteningSettings()) -> "Whitening":
         """Learn it from vectors (n_clips, n) as a head takes them."""
         logs = np.log1p(vectors)
-        signs = np.random.default_rng(settings.seed).choice(np.float32([-1, 1]), logs.shape[1])
+        signs = np.random.default_rng(settings.seed).choice(np.array([-1, 1], np.float32), logs.shape[1])
         hashing = cls(
             logs.mean(axis=0), signs / (logs.std(axis=0) + settings.min_deviation), np.eye(settings.n_buckets)
         )
@@ -83,9 +84,11 @@ class KnownClips:
 
     def save(self, path):
         """Write the file that `load` reads, its vectors in a byte a number."""
-        whitening = {name: getattr(self.whitening, name).astype(np.float16) for name in ("mean", "scale", "matrix")}
+        whitening: dict[str, Any] = {
+            name: getattr(self.whitening, name).astype(np.float16) for name in ("mean", "scale", "matrix")
+        }
         vectors = np.clip(np.round(self.vectors * STEPS), -127, 127).astype(np.int8)
-        clips = {"targets": self.targets.astype(np.uint8), "folds": self.folds.astype(np.uint8)}
+        clips: dict[str, Any] = {"targets": self.targets.astype(np.uint8), "folds": self.folds.astype(np.uint8)}
         with atomic_write(path) as beside, beside.open("wb") as file:
             np.savez_compressed(
                 file, vectors=vectors, probabilities=self.probabilities.astype(np.float16), **whitening, **clips

@@ -14,11 +14,10 @@ import pandas as pd
 
 from esc50.classifier.model_io import DEFAULT_MODEL
 from esc50.classifier.own_classes import SETTINGS, Example, fit_class, most_uncertain
-from esc50.classifier.pooling import TINY, maximum_of_vectors
+from esc50.classifier.pooling import TINY
 from esc50.classifier.whitening import STEPS, TEACHING_FILE, KnownClips, Whitening, WhiteningSettings
 from esc50.config import FOLDS, N_CLASSES, N_CLIPS, PACKAGED_MODELS, RESULTS_DIR, YamnetSettings, output_path
-from esc50.dataset import class_names
-from esc50.dataset.feature_files import load_features
+from esc50.dataset import class_names, load_clips
 from esc50.experiments import run_cache, trust_report
 from esc50.experiments.results import load_out_of_fold, probabilities, read_csv, write_csv, write_json
 from esc50.experiments.shipping import RECIPES
@@ -49,18 +48,17 @@ class Lesson:
     targets: np.ndarray  # (n_test,)
 
 
-def load_clips(model=DEFAULT_MODEL):
+def read_clips(model=DEFAULT_MODEL):
     """What the head takes of each clip (n_clips, size), and `KnownClips` of them all."""
-    recipe = RECIPES[model]
-    features = load_features(recipe.clip_features)
-    taken = maximum_of_vectors(features["activations"], features["active"]).astype(np.float32)
+    recipe, clips = RECIPES[model], load_clips()
+    [taken] = trust_report._read_clips(recipe).vectors.swapaxes(0, 1)  # (n_clips, size): one vector a clip
     whitening, found = Whitening.fit(taken), probabilities(load_out_of_fold(recipe.experiment))
-    return taken, KnownClips(whitening, whitening(taken), features["target"], features["fold"], found)
+    return taken, KnownClips(whitening, whitening(taken), clips["target"].to_numpy(), clips["fold"].to_numpy(), found)
 
 
 def save_known_clips(*, folder=None):
     """Write what comes with the shipped model to teach it more; gives its path."""
-    _, known = load_clips()
+    _, known = read_clips()
     return known.save(Path(folder or str(PACKAGED_MODELS)) / TEACHING_FILE)
 
 
@@ -71,7 +69,7 @@ def measure(*, folds=tuple(fold for fold in FOLDS if fold not in TRIED_FOLDS), p
     """
     from tqdm.auto import tqdm
 
-    clips, key = load_clips(), _settings() | {"features": trust_report._digests(RECIPES[DEFAULT_MODEL])}
+    clips, key = read_clips(), _settings() | {"features": trust_report._digests(RECIPES[DEFAULT_MODEL])}
     parts = [(numbers, fold, group) for fold in folds for group in held_out_groups() for numbers in NUMBERS]
     rows = []
     for numbers, fold, group in tqdm(parts, desc="teaching", unit="group", disable=not progress):

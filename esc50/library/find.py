@@ -10,8 +10,10 @@ from esc50.config import AudioError, AudioSettings, StoreError
 from esc50.library.vectors import embed_windows, unit
 
 N_CANDIDATES = 2_000  # at least: chosen by signs alone, then compared in full
+WINDOWS_PER_HIT = 50  # and of many hits so many for each
 NEGATIVE_WEIGHT = 0.5  # of counter-examples against examples
 COLUMNS = ("file", "start_seconds", "end_seconds")
+LONGEST_QUERY_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,19 @@ class Hit:
 
 def find(store, query, *, start, end, positives, negatives, top):
     """Hits in a store: see `esc50.library.store.Store.find`."""
-    if not len(store._windows):
+    places, vectors, probabilities = store._loaded
+    if not len(places):
         raise StoreError(f"{store.path} holds no sound: fill it with `esc50 index FOLDER --store {store.path}`")
+    n = max(N_CANDIDATES, WINDOWS_PER_HIT * top)
     if _is_class(store, query):
-        values = store.probabilities()[:, store.settings["class_names"].index(query)].astype(np.float32)
-        rows = np.argsort(-values, kind="stable")[: max(N_CANDIDATES, 50 * top)]
-        return merge_windows(store, rows, values[rows], top=top)
+        values = probabilities[:, store.settings["class_names"].index(query)].astype(np.float32)
+        rows = np.argsort(-values, kind="stable")[:n]
+        return merge_windows(places.take(rows), values[rows], top=top)
     examples = [] if query is None else [_vector_of(store, query, start, end)]
     examples += [_vector_of(store, each) for each in positives]
     vector = combine(examples, [_vector_of(store, each) for each in negatives])
-    rows, values = search(store._matrix, store._codes, vector, n=max(N_CANDIDATES, 50 * top))
-    return merge_windows(store, rows, values, top=top)
+    rows, values = search(vectors, store._codes, vector, n=n)
+    return merge_windows(places.take(rows), values, top=top)
 
 
 def combine(positives, negatives=()):
@@ -77,21 +81,20 @@ def sign_codes(vectors):
     return np.packbits(vectors > 0, axis=1).view(np.uint64)
 
 
-def merge_windows(store, rows, values, *, top):
+def merge_windows(places, values, *, top):
     """Hits of windows in falling order of their values; overlapping windows of one recording are one hit."""
-    table, places, n = store._windows.take(rows), {}, 0
-    for file, start, end, value in zip(*(table[c].to_pylist() for c in COLUMNS), values.tolist(), strict=True):
-        of_file = places.setdefault(file, [])
-        touching = [hit for hit in of_file if start <= hit.end_seconds and end >= hit.start_seconds]
+    hits_of, n = {}, 0
+    for (file, start, end), value in zip(zip(*places.to_pydict().values(), strict=True), values.tolist(), strict=True):
+        known = hits_of.setdefault(file, [])
+        touching = [hit for hit in known if start <= hit.end_seconds and end >= hit.start_seconds]
         if not touching and n == top:
             break
         n += 1 - len(touching)
         whole = [Hit(file, start, end, value), *touching]
-        ends = min(h.start_seconds for h in whole), max(h.end_seconds for h in whole)
-        places[file] = [hit for hit in of_file if hit not in touching]
-        places[file].append(Hit(file, *ends, max(hit.similarity for hit in whole)))
-    hits = [hit for of_file in places.values() for hit in of_file]
-    return sorted(hits, key=lambda hit: -hit.similarity)
+        ends = min(hit.start_seconds for hit in whole), max(hit.end_seconds for hit in whole)
+        hits_of[file] = [hit for hit in known if hit not in touching]
+        hits_of[file].append(Hit(file, *ends, max(hit.similarity for hit in whole)))
+    return sorted((hit for hits in hits_of.values() for hit in hits), key=lambda hit: -hit.similarity)
 
 
 def _is_class(store, query):

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,10 +23,11 @@ from esc50.library.vectors import Windows, embed_windows
 from esc50.yamnet.runtime import N_CORES, THREADS_VARIABLE
 
 BATCH_FILES, BATCH_BYTES = 16, 64_000_000  # of a task, which is what a lost worker costs
-TASKS_PER_THREAD = 4  # that the scheduler holds at once, however many recordings there are
+TASKS_AT_ONCE, TASKS_PER_THREAD = 64, 4  # that the scheduler holds at least, however many recordings there are
 ALLOWED_FAILURES = 1  # a task that has cost more workers is at fault itself
 ANSWER_SECONDS = 10  # within which a scheduler must answer
 CRASHED = "{} ended the process that decoded it: convert it, or leave it out"
+SURROGATES = re.compile("[\ud800-\udfff]")  # stand for bytes that are not UTF-8
 BAR = "{percentage:3.0f}%|{bar}| {remaining} left{postfix}"
 
 
@@ -94,6 +96,9 @@ def index(
         There is no recording, no scheduler, or no room; or the store is of another model, or cannot be written.
     """
     found, report = find_recordings(folders), IndexReport()
+    for file in [file for file in found if SURROGATES.search(file)]:
+        del found[file]
+        report.unreadable[file] = f"{file!r} has a name that is not UTF-8: rename it"
     target = Store.create(absolute(store))  # workers have other folders to begin with
     todo, gone = compare(found, target.files().to_pylist(), folders)
     report.n_unchanged = len(found) - len(todo)
@@ -173,8 +178,11 @@ def index_recording(store: Store, file: str) -> dict:
         with open_sound(file) as stream:
             n_windows = store.write_recording(file, _tables(embed_windows(store.classifier, stream), store, facts))
             return {"file": file, "state": DONE, "seconds": stream.facts.duration_seconds, "windows": n_windows}
-    except (AudioError, OSError) as error:
-        return mark(store, UNREADABLE, facts | {"reason": str(error)})
+    except StoreError:
+        raise
+    except Exception as error:  # whatever it is, it must not stop the rest
+        reason = str(error) if isinstance(error, AudioError) else f"{file}: {type(error).__name__}: {error}"
+        return mark(store, UNREADABLE, facts | {"reason": reason})
 
 
 def mark(store, state, facts):
@@ -265,8 +273,12 @@ def _run(client, store, batches):
         files_of[future.key] = files
         completed.add(future)
 
-    for files in islice(waiting, TASKS_PER_THREAD * sum(client.nthreads().values())):
-        submit(files)
+    def submit_more():
+        n_at_once = max(TASKS_AT_ONCE, TASKS_PER_THREAD * sum(client.nthreads().values()))  # workers come and go
+        for files in islice(waiting, max(0, n_at_once - len(files_of))):
+            submit(files)
+
+    submit_more()
     for future in completed:
         files, error = files_of.pop(future.key), future.exception()
         if error is None:
@@ -278,8 +290,7 @@ def _run(client, store, batches):
                 submit([file])
         else:
             yield mark(store, UNREADABLE, _describe_crashed(files[0]))
-        if files := next(waiting, None):
-            submit(files)
+        submit_more()
 
 
 def _describe_crashed(file):

@@ -29,6 +29,7 @@ SETTINGS_FILE = "_esc50.json"  # readers of Parquet pass over names that begin s
 PARTS, SEALED = "part", "sealed"  # how names of files begin: of one recording, or of many
 SEAL_PARTS, SEAL_ROWS = 500, 50_000  # parts of single recordings that are joined at once, or their rows
 DONE, UNREADABLE, DELETED = "done", "unreadable", "deleted"  # states of recordings
+PLACE = ["file", "start_seconds", "end_seconds"]
 STATE = ["file", "state", "reason", "modified", "n_bytes"]  # columns that tell whether a recording is to be read
 
 
@@ -132,19 +133,19 @@ class Store:
 
     def rows(self) -> np.ndarray:
         """All windows, a structured array of ``file``, ``start`` and ``end`` (in seconds), shape (n,)."""
-        table = self._windows
-        found = np.empty(len(table), [("file", object), ("start", np.float64), ("end", np.float64)])
-        for name, column in zip(found.dtype.names, ("file", "start_seconds", "end_seconds"), strict=True):
-            found[name] = table[column].to_numpy()
+        places = self._loaded[0]
+        found = np.empty(len(places), [("file", object), ("start", np.float64), ("end", np.float64)])
+        for name, column in zip(found.dtype.names, PLACE, strict=True):
+            found[name] = places[column].to_numpy()
         return found
 
     def vectors(self) -> np.ndarray:
         """Vectors of all windows in the order of `rows`, (n, size), float32, of unit length."""
-        return _as_matrix(self._windows["vector"]).astype(np.float32)
+        return self._loaded[1].astype(np.float32)
 
     def probabilities(self) -> np.ndarray:
-        """Calibrated probabilities of the classes in `settings`, (n, n_classes), float16."""
-        return _as_matrix(self._read(["file", "state", "probabilities"])["probabilities"])
+        """Calibrated probabilities of the classes in `settings`, (n, n_classes), float16, in the order of `rows`."""
+        return self._loaded[2]
 
     def files(self) -> pa.Table:
         """All recordings: ``file``, ``state`` (done, unreadable or deleted), ``reason``, ``modified``, ``n_bytes``."""
@@ -185,17 +186,16 @@ class Store:
                 self._write_table(name, self._open_part(name).read().filter(counts))
 
     @cached_property
-    def _windows(self):
-        """File, start, end and vector of all windows."""
-        return self._read(["file", "start_seconds", "end_seconds", "vector"])
-
-    @cached_property
-    def _matrix(self):
-        return _as_matrix(self._windows["vector"])
+    def _loaded(self):
+        """Places, vectors and probabilities of all windows, read at one time so that they belong together."""
+        table = self._read_all([*PLACE, "vector", "probabilities"])
+        table = table.filter(pc.is_valid(table["start_seconds"]))
+        places = table.select(PLACE).combine_chunks()
+        return places, _as_matrix(table["vector"]), _as_matrix(table["probabilities"])
 
     @cached_property
     def _codes(self):
-        return find.sign_codes(self._matrix)
+        return find.sign_codes(self._loaded[1])
 
     @property
     def _schema(self):
@@ -206,7 +206,7 @@ class Store:
             "end_seconds": pa.float64(),
             "vector": pa.list_(half, self.settings["vector_size"]),
             "probabilities": pa.list_(half, len(self.settings["class_names"])),
-            "audioset_top": pa.list_(name),
+            "audioset_top": pa.list_(pa.string()),  # no dictionary: nested ones cannot be read of several row groups
             "state": name,
             "reason": name,
             "modified": pa.timestamp("us", "UTC"),
@@ -221,11 +221,6 @@ class Store:
         metadata = self._given.metadata if self._given else load_model()[1]
         if self.settings["model"] != describe_model(metadata)["model"]:
             raise StoreError(f"{self.path} was made with another model, whose vectors cannot be compared: {anew}")
-
-    def _read(self, columns):
-        """Columns of all windows."""
-        table = self._read_all([*columns, "start_seconds"])
-        return table.filter(pc.is_valid(table["start_seconds"])).select(columns)
 
     def _read_all(self, columns):
         """Columns of the rows that count."""

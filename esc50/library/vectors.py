@@ -12,8 +12,8 @@ from esc50.audio.streams import SoundStream
 from esc50.classifier.pooling import frame_mask, pool_clips, temper
 from esc50.classifier.predict import SoundClassifier
 from esc50.classifier.timeline import FRAME_SECONDS, HOP_SECONDS, TimelineSettings, embed_stream
-from esc50.config import ALL_LAYERS
-from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, layer_sizes
+from esc50.config import ALL_LAYERS, StoreError
+from esc50.yamnet.architecture import SCORES, layer_sizes
 from esc50.yamnet.frames import active_frames
 
 PROJECTION_FILE = Path(__file__).with_name("projection.npz")  # made by `esc50 retrieval`
@@ -117,7 +117,7 @@ def load_projection():
 def _describe(classifier, frames, active):
     pooled = pool_clips(classifier.apply_head, frames, active, pooling=classifier.metadata["pooling"])
     counted = frame_mask(active)[..., np.newaxis]  # (n, n_frames, 1)
-    layers = frames[..., -sum(layer_sizes(ALL_LAYERS)) :].mean(axis=1, where=counted)
+    layers = _columns(classifier, frames, [*ALL_LAYERS]).mean(axis=1, where=counted)  # (n, 5984)
     probabilities = temper(pooled, classifier.metadata["temperature"])
     return project(layers), probabilities, _top_classes(classifier, frames, counted)
 
@@ -125,5 +125,15 @@ def _describe(classifier, frames, active):
 def _top_classes(classifier, frames, counted):
     if not classifier.takes_scores:
         return np.zeros((len(frames), 0), int)
-    scores = frames[..., :N_AUDIOSET_CLASSES].max(axis=1, where=counted, initial=0)  # (n, 521)
+    scores = _columns(classifier, frames, [SCORES]).max(axis=1, where=counted, initial=0)  # (n, 521)
     return np.argsort(-scores, axis=1)[:, :N_TOP]
+
+
+def _columns(classifier, frames, layers):
+    """Columns of some layers that are neighbours in the model's vectors."""
+    every = list(classifier.metadata["layers"])
+    first = every.index(layers[0]) if layers[0] in every else 0
+    if every[first : first + len(layers)] != layers:
+        raise StoreError("this model takes too few of YAMNet's layers for a store: take the one that is the default")
+    start = sum(layer_sizes(every[:first]))
+    return frames[..., start : start + sum(layer_sizes(layers))]

@@ -8,7 +8,7 @@ import tomllib
 from esc50 import experiments
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.config import PACKAGED_MODELS, PROJECT_DIR, RESULTS_DIR, ResultsError, atomic_write
-from esc50.experiments import nested_cv, openset, trust_report
+from esc50.experiments import nested_cv, openset, protocol_audit, trust_report
 from esc50.experiments.ablation import ablation
 from esc50.experiments.ood_detectors import DETECTORS
 from esc50.experiments.results import load_cross_validation, read_csv, read_json, summarise
@@ -38,6 +38,7 @@ BENCH_ROWS = (  # what, measurement, key, format
     ("the app after start: memory, MB", "app", "mb_after_start", "{:.0f}"),
     ("the environment that answers, MB on disk (0.1.0 had one for everything)", "environment", "mb", "{:.0f}"),
 )
+AUDITED = {"head_clip_mean": "dense head on clip means", "cnn_vgg": "VGG-like CNN", "cnn_separable": "separable CNN"}
 CHOSEN = "the network that each fold takes by validation on the others"
 EXAMPLE = ["predict", "--top", "3", "example:rain"]
 TRIED = "notebooks/06_predict.ipynb"  # what Binder opens
@@ -124,6 +125,22 @@ def summary_table(*, folder=RESULTS_DIR):
     return _join_rows("one network, frozen YAMNet | accuracy | top-3 | macro-F1", rows)
 
 
+def shortcuts_table(*, folder=RESULTS_DIR):
+    """What shortcuts in the protocol are worth, in points over fixed epochs on the official folds."""
+    worth = protocol_audit.worth(protocol_audit.load(folder=folder))
+    shown = worth[worth["protocol"] != protocol_audit.FIXED]
+    rows = []
+    for protocol in protocol_audit.SHORTCUTS:
+        gains = {row.model: _gain(row) for row in shown[shown["protocol"] == protocol].itertuples()}
+        if gains:
+            rows.append(f"{protocol} | {' | '.join(gains.get(model, '') for model in AUDITED)}")
+    return _join_rows(f"shortcut | {' | '.join(AUDITED.values())}", rows)
+
+
+def _gain(row):
+    return f"{100 * row.gain:+.1f} ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
+
+
 def measures_table(*, folder=RESULTS_DIR):
     """What was measured beside accuracy: what, how much, and by which command."""
     trust = trust_report.load_trust(model=DEFAULT_MODEL, folder=folder)
@@ -171,6 +188,45 @@ def formats_table(*, folder=RESULTS_DIR):
     return _join_rows(f"{head} | MB, YAMNet and head | ms for 5 s | MB of memory", rows)
 
 
+def retrieval_table(*, folder=RESULTS_DIR):
+    """How well vectors find sounds, on the classes on which nothing was chosen."""
+    table = read_csv(folder / "retrieval.csv")
+    rows = [
+        f"{row.vectors} | {_with_interval(row, 'precision_at_10', 1)} | {_with_interval(row, 'average_precision', 1)}"
+        for row in table[table["used_for"] == "report"].itertuples()
+    ]
+    return _join_rows("vectors | precision at 10, % (95 %) | mean average precision, % (95 %)", rows)
+
+
+def stores_table(*, folder=RESULTS_DIR):
+    """What stores cost and give."""
+    rows = [
+        f"{row.store} | {row.build_seconds:.0f} ({row.build_cpu_seconds:.0f}) | {row.open_seconds:.1f} | "
+        f"{row.p50_ms:.0f} ({row.cpu_ms:.0f}) | {row.p99_ms:.0f} | {row.recall_at_10:.3f} | {row.disk_mb:.0f} | "
+        f"{row.after_kill}"
+        for row in read_csv(folder / "stores.csv").itertuples()
+    ]
+    head = "store | build, s (of processors) | open, s | p50, ms (of processors) | p99, ms | recall at 10"
+    return _join_rows(f"{head} | disk, MB | left by a killed writer", rows)
+
+
+def indexing_table(*, folder=RESULTS_DIR):
+    """What indexing costs, and a million hours by the last line."""
+    table = read_csv(folder / "indexing.csv")
+    rows = [
+        f"{row.what} | {row.hours:.2f} | {row.seconds:.0f} | {row.cpu_seconds:.0f} | {row.cpu_seconds_per_hour:.0f} | "
+        f"{row.mb:.0f} | {'' if row.store_mb_per_hour != row.store_mb_per_hour else f'{row.store_mb_per_hour:.1f}'}"
+        for row in table.itertuples()
+    ]
+    last = table.iloc[-1]
+    days, terabytes = 1e6 * last["cpu_seconds_per_hour"] / 86_400 / 1_000, last["store_mb_per_hour"]
+    head = (
+        "what | hours of sound | s | of processors, s | the same, an hour | peak of a process, MB | store, MB an hour"
+    )
+    on_paper = f"A million hours, by the last line: {days:.1f} days on 1,000 cores, and a store of {terabytes:.1f} TB."
+    return f"{_join_rows(head, rows)}\n\n{on_paper}"
+
+
 def update_readme(name="README.md", *, root=PROJECT_DIR, folder=RESULTS_DIR):
     """Write what belongs between a document's markers; whether anything changed."""
     path = root / name
@@ -211,6 +267,12 @@ def _project():
 
 def _alt(shield):
     return shield.rsplit("-", 1)[0].replace("--", "_").replace("-", " ").replace("_", "-").replace("%20", " ")
+
+
+def _with_interval(row, name, digits):
+    values = (100 * getattr(row, name + end) for end in ("", "_low", "_high"))
+    value, low, high = (f"{each:.{digits}f}" for each in values)
+    return f"{value} ({low} to {high})"
 
 
 def _one_network(model, folder):
@@ -299,9 +361,11 @@ DOCUMENTS = {  # file -> marker -> what stands there
         "summary": summary_table,
         "results": results_table,
         "ablation": ablation_table,
+        "shortcuts": shortcuts_table,
         "measures": measures_table,
         "openset": openset_table,
         "formats": formats_table,
         "bench": bench_table,
     },
+    "docs/index_and_find.md": {"indexing": indexing_table, "retrieval": retrieval_table, "stores": stores_table},
 }

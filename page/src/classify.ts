@@ -2,9 +2,9 @@
 
 import { judge, mostUnlike, predictionSet } from "./judge";
 import type { Answer, LogMel } from "./model";
-import type { Frames, Network } from "./network";
+import type { Network } from "./network";
 import { largest } from "./numbers";
-import { changeSpeed, setLevel, type Sound } from "./sound";
+import { setLevel, type Sound } from "./sound";
 import { detectEvents } from "./timeline";
 import { isSilent, Words } from "./words";
 
@@ -26,9 +26,8 @@ export async function classify(
   const { model } = network;
   const { settings } = model;
   const words = new Words(model);
-  const is_long = facts.duration_seconds > settings.timeline_from_seconds;
-  const [{ vectors, log_mel }, ...views] = await embedViews(network, waveform, is_long ? [1] : model.speeds, progress);
-  const found = await judge(network, vectors, views.map((view) => view.vectors));
+  const { vectors, log_mel } = await network.embed(setLevel(waveform, model.level), progress);
+  const found = await judge(network, vectors);
   const { probabilities, audioset } = found;
   const is_silent = isSilent(facts, model);
   const is_known = found.is_known && !is_silent;
@@ -39,7 +38,7 @@ export async function classify(
     class_name: model.class_names[label],
     probability: probabilities[label],
   }));
-  const events = is_long ? await detectEvents(network, vectors, seconds) : null;
+  const events = seconds > settings.timeline_from_seconds ? await detectEvents(network, vectors, seconds) : null;
   const labels = is_known && model.conformal ? predictionSet(probabilities, model) : null;
   const answer: Answer = {
     file,
@@ -69,16 +68,6 @@ export async function classify(
     });
   }
   return { answer, log_mel: picture(log_mel, seconds, network), facts };
-}
-
-/** Of the sound as it is, first, and at other speeds. */
-async function embedViews(network: Network, waveform: Sound["waveform"], speeds: number[], progress: (done: number) => void) {
-  const views: Frames[] = [];
-  for (const speed of speeds) {
-    const levelled = setLevel(changeSpeed(waveform, speed), network.model.level);
-    views.push(await network.embed(levelled, (done) => progress((views.length + done) / speeds.length)));
-  }
-  return views;
 }
 
 /** The log-mel without the padding. */

@@ -40,12 +40,12 @@ export function maxima(vectors: Rows, counted: boolean[]): Float32Array<ArrayBuf
   return found;
 }
 
-/** Of a sound or a part of one; the maxima of the same sound at other speeds are averaged with its own. */
-export async function judge(network: Network, vectors: Rows, views: Rows[] = []): Promise<Judgement> {
+/** Of a sound or a part of one. */
+export async function judge(network: Network, vectors: Rows): Promise<Judgement> {
   const { model } = network;
-  const counted = countedFrames(vectors, model);
-  const own = maxima(vectors, counted);
-  const pooled = average([own, ...views.map((view) => maxima(view, countedFrames(view, model)))]);
+  const active = activeFrames(vectors, model);
+  const counted = active.includes(true) ? active : active.map(() => true);
+  const pooled = maxima(vectors, counted);
   const logits = (await network.logits(new Rows(pooled, pooled.length))).values;
   const probabilities = softmax(logits);
   const predicted = largest(probabilities, 1)[0];
@@ -62,23 +62,11 @@ export async function judge(network: Network, vectors: Rows, views: Rows[] = [])
     probabilities: temper(probabilities, model),
     is_known: score >= model.rejection.threshold,
     score,
-    audioset: scores(own, model),
+    audioset,
     parts: { ...parts, combined: score },
     nearest: model.reference_targets[largest(similarity, 1)[0]],
     other: parts.other,
   };
-}
-
-/** The active frames, or all where none is. */
-function countedFrames(vectors: Rows, model: Model): boolean[] {
-  const active = activeFrames(vectors, model);
-  return active.includes(true) ? active : active.map(() => true);
-}
-
-/** On the scale of the logarithms. */
-function average(views: Float32Array<ArrayBuffer>[]): Float32Array<ArrayBuffer> {
-  if (views.length === 1) return views[0];
-  return views[0].map((_, i) => Math.expm1(sum(views.map((view) => Math.log1p(view[i]))) / views.length));
 }
 
 /** The score in which a sound is most unlike the known ones, and the share of these that are above it. */

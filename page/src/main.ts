@@ -45,8 +45,9 @@ const opened = ask<Model>({ kind: "open" }).then((model) => {
 });
 opened.then(registerServiceWorker, (error) => fail(`The model could not be loaded (${error.message}): load the page again.`));
 
-/** Only now, so that nothing is loaded twice. */
-function registerServiceWorker(): void {
+/** Only when the model is kept, so that it is not loaded twice. */
+async function registerServiceWorker(): Promise<void> {
+  await ask({ kind: "settle" });
   navigator.serviceWorker?.register("./sw.js").catch(() => {}); // without it all works but offline
 }
 

@@ -6,7 +6,6 @@ export interface Model {
   with_article: string[];
   themes: Record<string, string>;
   vector: [output: string, first: number, end: number][];
-  speeds: number[]; // of the views of a short sound, its own first
   temperature: number;
   rejection: Rejection;
   conformal: { edges: number[]; coverage: number[]; min_probability: number[][] } | null;

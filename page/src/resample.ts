@@ -1,14 +1,18 @@
 /** Bring a stream of samples to another rate, by a polyphase filter as sharp as soxr's HQ, which Python takes. */
 
-const ATTENUATION_DECIBEL = 126; // 20 bits and one to spare
-const PASSBAND = 1385 / 1517; // of the lower Nyquist frequency, kept as it is
+// What soxr's HQ comes to: a Kaiser window for 126 dB, and half power in the middle between passband and Nyquist frequency.
+const CUTOFF = 1 - 0.0432; // of the lower Nyquist frequency
+const BETA = 13;
+const SPAN = 198; // in samples of the lower rate
 const MOST_PHASES = 1000;
+
+const tables = new Map<string, Float32Array[]>(); // filters by their ratio
 
 export class Resampler {
   private readonly up: number;
   private readonly down: number;
   private readonly taps: number;
-  private readonly phases: Float64Array[];
+  private readonly phases: Float32Array[];
   private waiting: Float32Array;
   private n_read = 0;
   private n_written = 0;
@@ -19,9 +23,10 @@ export class Resampler {
   ) {
     [this.up, this.down] = fraction(to / from);
     const cutoff = Math.min(1, to / from);
-    const width = cutoff * (1 - PASSBAND) * Math.PI; // of the transition, in radians a sample
-    this.taps = 2 * Math.ceil((ATTENUATION_DECIBEL - 8) / (2.285 * width) / 2);
-    this.phases = lowpass(this.up, this.taps, (cutoff * (1 + PASSBAND)) / 2);
+    this.taps = 4 * Math.round(SPAN / cutoff / 4);
+    const key = `${this.up}/${this.down}`;
+    this.phases = tables.get(key) ?? lowpass(this.up, this.taps, cutoff * CUTOFF);
+    tables.set(key, this.phases);
     this.waiting = new Float32Array(this.taps / 2 - 1);
   }
 
@@ -45,7 +50,7 @@ export class Resampler {
     let start = 0;
     const written = new Float32Array(Math.max(0, Math.ceil(((samples.length - taps + 1) * up - phase) / down)));
     for (let i = 0; i < written.length; i++) {
-      written[i] = product(phases[phase], samples, start, taps);
+      written[i] = product(phases[phase], samples, start);
       phase += down;
       start += Math.floor(phase / up);
       phase %= up;
@@ -57,16 +62,14 @@ export class Resampler {
 }
 
 /** Four sums at a time: each waits for nothing but its own last one. */
-function product(kernel: Float64Array, samples: Float32Array, start: number, taps: number): number {
+function product(kernel: Float32Array, samples: Float32Array, start: number): number {
   let [a, b, c, d] = [0, 0, 0, 0];
-  let i = 0;
-  for (; i + 3 < taps; i += 4) {
+  for (let i = 0; i < kernel.length; i += 4) {
     a += kernel[i] * samples[start + i];
     b += kernel[i + 1] * samples[start + i + 1];
     c += kernel[i + 2] * samples[start + i + 2];
     d += kernel[i + 3] * samples[start + i + 3];
   }
-  for (; i < taps; i++) a += kernel[i] * samples[start + i];
   return a + b + c + d;
 }
 
@@ -83,16 +86,15 @@ function fraction(ratio: number): [number, number] {
 }
 
 /** Windowed sinc, for each phase between two samples; each sums to one. */
-function lowpass(n_phases: number, taps: number, cutoff: number): Float64Array[] {
-  const beta = 0.1102 * (ATTENUATION_DECIBEL - 8.7);
+function lowpass(n_phases: number, taps: number, cutoff: number): Float32Array[] {
   return Array.from({ length: n_phases }, (_, phase) => {
     const kernel = Float64Array.from({ length: taps }, (_, tap) => {
       const x = tap - (taps / 2 - 1) - phase / n_phases;
-      const window = bessel(beta * Math.sqrt(Math.max(0, 1 - (x / (taps / 2)) ** 2)));
+      const window = bessel(BETA * Math.sqrt(Math.max(0, 1 - (x / (taps / 2)) ** 2)));
       return (x ? Math.sin(Math.PI * cutoff * x) / x : Math.PI * cutoff) * window;
     });
     const total = kernel.reduce((one, other) => one + other);
-    return kernel.map((value) => value / total);
+    return Float32Array.from(kernel, (value) => value / total);
   });
 }
 

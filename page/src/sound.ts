@@ -81,16 +81,6 @@ function variance(samples: Float32Array): number {
   return total / samples.length;
 }
 
-/** Played as a tape would be, of the same length as before: esc50/audio/effects.py. */
-export function changeSpeed(waveform: Float32Array<ArrayBuffer>, speed: number): Float32Array<ArrayBuffer> {
-  if (speed === 1) return waveform;
-  const resampler = new Resampler(speed, 1);
-  const played = join([resampler.push(waveform), resampler.end()]).subarray(0, waveform.length);
-  const changed = new Float32Array(waveform.length);
-  changed.set(played.map((sample) => Math.max(-1, Math.min(1, sample))));
-  return changed;
-}
-
 /** One level for every sound: its loudest second reaches the target. esc50/audio/loudness.py says how. */
 export function setLevel(waveform: Float32Array, settings: LevelSettings | null): Float32Array<ArrayBuffer> {
   if (!settings) return new Float32Array(waveform);
@@ -99,7 +89,7 @@ export function setLevel(waveform: Float32Array, settings: LevelSettings | null)
   const gains = Array.from({ length: loud.length + 1 }, (_, border) =>
     gain(loud.slice(Math.max(0, border - reach), border + reach), settings),
   );
-  return Float32Array.from(waveform, (sample, i) => {
+  return new Float32Array(waveform).map((sample, i) => {
     const border = Math.floor(i / hop);
     return sample * (gains[border] + (gains[border + 1] - gains[border]) * ((i % hop) / hop));
   });

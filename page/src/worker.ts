@@ -15,6 +15,7 @@ import { bringToRate } from "./sound";
 
 export type Request =
   | { kind: "open" }
+  | { kind: "settle" } // until all that was loaded is kept
   | { kind: "classify"; channels: Float32Array<ArrayBuffer>[]; rate: number; name: string }
   | { kind: "listen"; rate: number }
   | { kind: "hear"; block: Float32Array<ArrayBuffer> }
@@ -29,6 +30,8 @@ async function answer(request: Request): Promise<unknown> {
     case "open":
       network = await open();
       return network.model;
+    case "settle":
+      return Promise.allSettled(kept).then(() => null);
     case "classify":
       return classify(network, bringToRate(request.channels, request.rate, network.model.settings), request.name, report);
     case "listen":
@@ -53,6 +56,7 @@ async function open(): Promise<Network> {
 
 let n_loading = 0;
 const loaded: number[] = [];
+const kept: Promise<void>[] = [];
 
 /** Load and unzip, with the progress of all files together. */
 async function unpack(url: string): Promise<ArrayBuffer> {
@@ -78,7 +82,7 @@ async function load(url: string): Promise<Response & { body: ReadableStream<Uint
   const found = await cache?.match(url);
   const response = found ?? (await fetch(url));
   if (!response.ok || !response.body) throw new Error(`${url}: ${response.status}`);
-  if (!found) cache?.put(url, response.clone()).catch(() => {}); // where there is no room, it goes without
+  if (!found && cache) kept.push(cache.put(url, response.clone())); // where there is no room, it goes without
   return response as Response & { body: ReadableStream<Uint8Array<ArrayBuffer>> };
 }
 

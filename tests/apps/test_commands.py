@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import os
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Event
@@ -22,6 +25,7 @@ from esc50.audio import synthesis
 from esc50.audio.sound import load_sound
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.classifier.predict import SoundClassifier
+from esc50.config import PROJECT_DIR
 from esc50.yamnet.runtime import load_runtime
 
 RATE = 16_000
@@ -59,6 +63,62 @@ def test_csv_into_a_file(files, tmp_path):
     rows = list(csv.DictReader((tmp_path / "answers.csv").open()))
     assert [row["rank"] for row in rows] == list("12345")
     assert rows[0]["class_name"] == "siren"
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_folder_stands_for_the_sounds_in_it(files, tmp_path):
+    (tmp_path / "deep").mkdir()
+    Path(files[0]).rename(tmp_path / "deep" / "siren.WAV")
+    (tmp_path / "notes.txt").write_text("no sound")
+    (tmp_path / "._bells.flac").write_text("of a Mac")
+    result = run("predict", "--format", "json", tmp_path)
+    names = [Path(record["file"]).name for record in json.loads(result.stdout)]
+    assert names == ["bells.flac", "siren.WAV", "text.wav"]
+    (tmp_path / "empty").mkdir()
+    refused = run("predict", tmp_path / "empty")
+    assert refused.exit_code == 1 and "is a folder without sound files: name the sounds themselves" in refused.stderr
+
+
+def test_a_shell_completes_commands_and_files(monkeypatch):
+    for words, number, expected in (("esc50 pred", 1, "plain,predict"), ("esc50 predict so", 2, "file,so")):
+        variables = {"_ESC50_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(number)}
+        assert CliRunner().invoke(cli, env=variables, prog_name="esc50").stdout.strip() == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal")
+def test_a_terminal_of_80_columns_gets_one_bar_and_no_longer_line(files, tmp_path):
+    name = f"{'long name ' * 6}.wav"
+    soundfile.write(tmp_path / name, np.concatenate([synthesis.example("siren"), synthesis.example("rain")] * 2), RATE)
+    sounds = [path.name for path in tmp_path.glob("*.[wf]*")]
+    for command in (["embed", "--output", "e.npz"], ["predict", "--timeline"], ["predict"]):
+        shown = at_a_terminal([*command, *sounds], folder=tmp_path)
+        rows = shown.replace("\r", "\n").split("\n")
+        assert [row for row in rows if len(row) > 80 and not row.startswith("Error: ")] == []
+        assert not re.search(r"\x1b\[\d*m", shown)  # no colours, whatever NO_COLOR says
+        left = re.sub(r".*\r(?!\n)", "", shown)
+        assert "%|" not in left
+    assert "--timeline" in shown
+
+
+def at_a_terminal(arguments, *, folder):
+    """What a command shows on a terminal of 80 columns."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    process, terminal = pty.fork()
+    if process == 0:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        os.chdir(folder)
+        os.environ["PYTHONPATH"] = str(PROJECT_DIR)
+        os.execv(sys.executable, [sys.executable, "-m", "esc50", *arguments])
+    shown = b""
+    with suppress(OSError):  # the end
+        while part := os.read(terminal, 10_000):
+            shown += part
+    os.waitpid(process, 0)
+    return shown.decode()
 
 
 @pytest.mark.usefixtures("loaded")

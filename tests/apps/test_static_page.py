@@ -198,7 +198,7 @@ class TestInTheBrowser:
             soundfile.write(path, samples, RATE)
             answer, expected = ask(page, path), prediction_record(path.name, classifier.predict(path))
             assert {key: answer[key] for key in SAID} == {key: expected[key] for key in SAID}
-            heard = [(each["class_name"], pytest.approx(each["score"], abs=1e-3)) for each in expected["audioset_top"]]
+            heard = [(each["class_name"], pytest.approx(each["score"], abs=2e-3)) for each in expected["audioset_top"]]
             assert [tuple(each.values()) for each in answer["audioset_top"]] == heard
 
     def test_a_low_rate_is_noted(self, page, classifier, tmp_path):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 import soundfile
-from classifier.test_teaching import whistle
+from classifier.test_own_classes_taught import whistle
 from click.testing import CliRunner
 
 from esc50.apps.cli import cli
@@ -29,7 +29,7 @@ def test_a_class_is_taught_and_predicted_made_anew_and_added_to(whistles):
     assert "slide_whistle" in str(json.loads(found.output)[0]["top"][0])
     timeline = run("predict", "--timeline", "--classes", "my-sounds.esc50", whistles[3])
     assert "slide whistle" in timeline.output
-    assert run("teach", "--anew").output == "wrote my-sounds.esc50\n"
+    assert run("teach", "--anew").output.endswith("wrote my-sounds.esc50\n")
     assert run("teach", "siren of mine", "example:siren").exit_code == 0
     assert OwnClasses.load("my-sounds.esc50").names == ("slide_whistle", "siren_of_mine")
 

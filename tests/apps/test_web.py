@@ -1,6 +1,8 @@
 """The browser app: its parts called directly, and its HTTP interface."""
 
+import csv
 import html
+import json
 import re
 import socket
 import subprocess
@@ -8,6 +10,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Barrier
 
 import gradio as gr
@@ -188,11 +191,10 @@ def stored(page, path):
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-@pytest.mark.parametrize("none", [web.WELCOME, web.NO_SOUND])
-def test_a_microphone_that_sends_nothing_is_answered_kindly(classifier, nothing, none):
+def test_a_microphone_that_sends_nothing_is_answered_kindly(classifier, nothing):
     page = page_of(classifier)
-    shown = page.respond(none, nothing)
-    assert none in shown[page.verdict]
+    shown = page.respond(nothing)
+    assert web.WELCOME in shown[page.verdict]
     assert not shown[page.details].visible and not shown[page.timeline].visible
 
 
@@ -231,12 +233,12 @@ def test_an_unknown_sound_is_explained_and_its_bars_are_called_forced(classifier
     for threshold, is_known in ((-99.0, True), (99.0, False)):
         rule = {**classifier.metadata["rejection"], "threshold": threshold}
         page = page_of(replace(classifier, metadata={**classifier.metadata, "rejection": rule}))
-        shown = page.respond(web.WELCOME, stored(page, sounds["8 bit.wav"]))
-        assert ("<details><summary>Why?</summary>" in shown[page.verdict]) is not is_known
+        shown = page.respond(stored(page, sounds["8 bit.wav"]))
+        assert ("<details><summary>Why none of these?</summary>" in shown[page.verdict]) is not is_known
         assert (html.escape(rule["meaning"]) in shown[page.verdict]) is not is_known
         assert ("90 % sure" in shown[page.verdict]) is is_known
         heading = "Most probable of the 50 classes" if is_known else "If it had to be one of the 50"
-        assert shown[page.heading] == f"### {heading}"
+        assert shown[page.heading] == f"## {heading}"
 
 
 def test_the_slider_says_how_many_known_sounds_are_kept(classifier, tmp_path):
@@ -250,8 +252,8 @@ def test_the_slider_says_how_many_known_sounds_are_kept(classifier, tmp_path):
     keeps = float(np.interp(-score, -np.array(reached), shares))
     for keep, is_known in ((keeps - 0.02, False), (min(0.99, keeps + 0.02), True)):
         assert page.predict(path, keep)[0].is_known is is_known
-        assert ("None of the 50" in page.respond(web.WELCOME, path, keep)[page.verdict]) is not is_known
-    assert "nan of the known sounds cannot be kept" in page.respond(web.WELCOME, path, float("nan"))[page.verdict]
+        assert ("None of the 50" in page.respond(path, keep)[page.verdict]) is not is_known
+    assert "nan of the known sounds cannot be kept" in page.respond(path, float("nan"))[page.verdict]
     rule = {key: value for key, value in classifier.metadata["rejection"].items() if key != "by_share"}
     old = page_of(replace(classifier, metadata={**classifier.metadata, "rejection": rule}))
     assert not old.keep.visible and old.predict(stored(old, path), old.keep.value)[0]
@@ -271,16 +273,42 @@ def test_a_timeline_of_the_page_is_made_of_the_frames_that_the_answer_is_made_of
 
 def test_of_a_long_sound_the_page_tells_the_timeline_first_and_the_whole_second(classifier, sounds):
     page = page_of(classifier)
-    shown = page.respond(web.WELCOME, stored(page, sounds["long.wav"]))
+    shown = page.respond(stored(page, sounds["long.wav"]))
     assert "2 sounds in 0:15: siren 0:00 to 0:05, rain 0:10 to 0:15." in shown[page.verdict]
     assert "As one sound: " not in shown[page.verdict]
     second = shown[page.second]
     assert second.visible and "As one sound: " in second.value and "15.00 s" not in second.value
-    shown = page.respond(web.WELCOME, stored(page, sounds["8 bit.wav"]))
+    shown = page.respond(stored(page, sounds["8 bit.wav"]))
     assert not shown[page.second].visible and "This sounds like rain" in shown[page.verdict]
 
 
 def test_what_is_too_long_for_a_timeline_is_refused_in_words_for_the_page(classifier, bad_files):
     page = page_of(classifier, AppSettings(max_timeline_seconds=630))
-    shown = page.respond(web.WELCOME, stored(page, bad_files["eleven minutes.flac"]))
+    shown = page.respond(stored(page, bad_files["eleven minutes.flac"]))
     assert ">eleven minutes.flac lasts longer than 0.175 hours: cut it into parts<" in shown[page.verdict]
+
+
+def test_many_sounds_get_a_line_each_and_a_table_to_download(classifier, sounds, bad_files):
+    page = page_of(classifier)
+    paths = [stored(page, path) for path in (sounds["8 bit.wav"], bad_files["notes.wav"], sounds["long.wav"])]
+    *_, (shown, button) = page.respond_to_many(paths)
+    assert shown.count("<tr>") == 4 and "This sounds like rain" in shown and "notes.wav is not sound" in shown
+    rows = list(csv.DictReader(Path(button.value).read_text(encoding="utf-8").splitlines()))
+    assert [row["file"] for row in rows[::5]] == ["8 bit.wav", "long.wav"] and rows[0]["class_name"] == "rain"
+    assert [*page.respond_to_many(None)][-1][0] == ""
+
+
+def test_the_answer_to_a_short_sound_can_be_saved_too(classifier, sounds):
+    page = page_of(classifier)
+    shown = page.respond(stored(page, sounds["8 bit.wav"]))
+    table, record, labels = (shown[button] for button in page.downloads)
+    assert [Path(button.value).name for button in (table, record)] == ["8 bit_answer.csv", "8 bit_answer.json"]
+    assert len(Path(table.value).read_text().splitlines()) == 51 and not labels.visible
+    assert json.loads(Path(record.value).read_text())[0]["verdict"].startswith("This sounds like rain")
+
+
+def test_what_is_unlikely_is_not_called_impossible(classifier, sounds):
+    page = page_of(classifier)
+    shown = page.respond(stored(page, sounds["8 bit.wav"]))
+    assert "&lt; 1 %" in shown[page.top] or "< 1 %" in shown[page.top]
+    assert ">0 %" not in shown[page.top]

@@ -10,6 +10,7 @@ from esc50.classifier.describe import (
     describe_head,
     describe_sound,
     group_by_theme,
+    say_percent,
     say_second,
     say_set,
     say_timeline,
@@ -145,8 +146,14 @@ def test_the_facts_in_words(facts, words):
 
 
 def test_which_head_answers_in_words():
-    assert describe_head([14]) == "Answers come from the plain head, on YAMNet's embedding alone."
-    assert describe_head(range(1, 15)) == "Answers come from the head on 14 of YAMNet's layers."
+    assert describe_head([14]).startswith("Answers come from the plain head: ")
+    assert "on top of YAMNet, Google's" in describe_head(range(1, 15))
+
+
+def test_what_is_possible_has_no_share_of_nothing():
+    assert [say_percent(share) for share in (1.0, 0.996, 0.5, 0.01, 0.004, 1e-9)] == [
+        *("100 %", "100 %", "50 %", "1 %", "< 1 %", "< 1 %")
+    ]
 
 
 def test_every_class_that_goes_without_an_article_exists():

@@ -132,7 +132,8 @@ def test_events_as_html_are_escaped_and_doubts_are_told():
     events = [Event(0.72, 3661.5, "door_wood_knock", 0.512, is_known=False), Event(1, 2, "<b>", 0.9)]
     text = formats.html_table(events)
     assert "<td>0:00.7</td><td>1:01:01.5</td><td>none of these (door wood knock?)</td><td>51 %</td>" in text
-    assert "<td>&lt;b&gt;</td>" in text
+    assert "<td>&lt;b&gt;</td>" in text and "<button" not in text
+    assert 'data-end="2.000" aria-label="Play &lt;b&gt;, 0:01.0 to 0:02.0"' in formats.html_table(events, playable=True)
 
 
 def test_a_label_track_has_tabs():

@@ -103,12 +103,12 @@ def test_overlapping_windows_are_one_place(tmp_path, cluster, classifier):
     index([tmp_path], tmp_path / "store", scheduler=cluster)
     store = Store.open(tmp_path / "store", classifier=classifier)
     n = len(store.rows())
-    rows = np.array([0, n - 1, 1])
-    assert merge_windows(store, rows, np.array([0.9, 0.8, 0.7]), top=9) == [
+    places, values = store._loaded[0].take([0, n - 1, 1]), np.array([0.9, 0.8, 0.7])
+    assert merge_windows(places, values, top=9) == [
         Hit(str(tmp_path / "long.wav"), 0.0, store.rows()["end"][1], 0.9),
         Hit(str(tmp_path / "long.wav"), store.rows()["start"][-1], 20.0, 0.8),
     ]
-    assert len(merge_windows(store, rows, np.array([0.9, 0.8, 0.7]), top=1)) == 1
+    assert len(merge_windows(places, values, top=1)) == 1
 
 
 def test_formats_of_the_command(filled, tmp_path):

@@ -46,6 +46,28 @@ def test_sealing_keeps_what_counts_and_drops_the_rest(path):
     assert sorted(zip(parts["file"], parts["reason"], strict=True)) == [("a", "first"), ("b", "second"), ("c", "first")]
 
 
+def test_a_recording_that_was_written_in_pieces_is_sealed_whole(path):
+    store, zeros = Store.create(path), np.zeros
+    size, n_classes = store.settings["vector_size"], len(store.settings["class_names"])
+    for name in "ab":
+        pieces = [
+            {
+                "file": [name] * 2,
+                "start_seconds": [start, start + 1.0],
+                "end_seconds": [start + 2.0, start + 3.0],
+                "vector": list(zeros((2, size), np.float16)),
+                "probabilities": list(zeros((2, n_classes), np.float16)),
+                "audioset_top": [[label], [label, "Silence"]],
+            }
+            for start, label in ((0.0, "Siren"), (10.0, "Rain"))
+        ]
+        assert store.write_recording(name, pieces) == 4
+    store.seal(at_least=2)
+    assert Store.open(path).vectors().shape == (8, size)
+    tops = pd.read_parquet(path).sort_values(["file", "start_seconds"])["audioset_top"]
+    assert [list(each) for each in tops[:4]] == [["Siren"], ["Siren", "Silence"], ["Rain"], ["Rain", "Silence"]]
+
+
 def test_parts_that_were_sealed_and_not_yet_removed_count_once(path, monkeypatch):
     store = Store.create(path)
     for name in "abc":

@@ -69,7 +69,7 @@ def prediction():
     return SimpleNamespace(
         sound=sound, log_mel=log_mel, probabilities=probabilities, frame_probabilities=np.tile(probabilities, (4, 1)),
         frame_seconds=0.48 * np.arange(4), class_names=dataset.class_names(), verdict="This is a cow.", timeline=None,
-        is_known=True, warnings=("Too loud.",),
+        is_known=True, warnings=("Too loud.",), as_one_sound="This is a cow.", vectors=np.ones((4, 1024), np.float32),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ A module is imported when one of its names is first asked for: the app draws no 
 from importlib import import_module
 
 _NAMES = {
+    "audits": "plot_pareto plot_shortcuts",
     "events": "plot_events plot_timeline",
     "evaluation": "plot_evaluation",
     "explanation": "plot_explanation",
@@ -17,7 +18,7 @@ _NAMES = {
     "prediction": "plot_frame_probabilities plot_prediction plot_sound plot_top_classes",
     "robustness": "plot_robustness",
     "sound": "YAMNET_MEL plot_attention plot_embeddings plot_envelope plot_gallery plot_log_mel plot_waveform",
-    "style": "THEME_PALETTE blend_in class_label line_styles save_figure set_style smallest_text",
+    "style": "THEME_PALETTE as_html blend_in class_label line_styles save_figure set_style smallest_text",
     "tables": "plot_first_words plot_histogram plot_quartiles plot_shares plot_stacked plot_two_shares",
     "teaching": "plot_teaching",
     "trust": "plot_reliability plot_risk_coverage plot_score_histogram plot_set_coverage",

@@ -2,11 +2,14 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from esc50.config import YamnetSettings
 from esc50.reporting.plots.sound import YAMNET_MEL, plot_log_mel
 from esc50.reporting.plots.style import SOUND_BLUE, class_label
 
+SOUND_COLORS = LinearSegmentedColormap.from_list("sound", ["#80808000", "#808080"])  # on a light and on a dark page
 RELEVANCE_COLORS = "RdBu"  # against, nothing, for: told apart by the colour-blind too
 MIN_SCALE = 1.0  # halvings: below this, faint colours say that hardly anything mattered
 MAX_OPACITY = 0.75
@@ -32,15 +35,20 @@ def plot_explanation(prediction, explanation, *, ax=None):
     """
     ax = ax or plt.gca()
     plot_log_mel(prediction.log_mel, axes=YAMNET_MEL, ax=ax)
-    low, high = ax.images[-1].get_clim()
-    ax.images[-1].set(cmap="gray_r", clim=(low, 2 * high - low))  # no darker than mid-grey, so that colours show
+    ax.images[-1].set_cmap(SOUND_COLORS)
     mesh = _draw_relevance(ax, explanation)
     name = class_label(explanation.class_name)
-    ax.figure.colorbar(mesh, ax=ax, label=f"how often silencing it\nhalves the odds of “{name}”")
+    label = f"odds of “{name}”\nwithout this patch"
+    ax.figure.colorbar(mesh, ax=ax, label=label, ticks=MaxNLocator(7, integer=True), format=FuncFormatter(_say_odds))
     start, end = explanation.time_edges_seconds[[0, -1]]
     ax.set_xlim(start, end)
     _draw_frames(ax.inset_axes([0, 1.06, 1, 0.16], sharex=ax), explanation)
     return ax
+
+
+def _say_odds(halvings, _):
+    """What becomes of the odds: "/ 4" for two halvings, "× 2" for minus one."""
+    return f"/ {2**halvings:g}" if halvings > 0 else f"× {2**-halvings:g}" if halvings < 0 else "same"
 
 
 def _draw_relevance(ax, explanation):

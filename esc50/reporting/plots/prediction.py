@@ -11,6 +11,7 @@ from esc50.classifier.describe import describe_sound, say_second, top_heading
 from esc50.config import YamnetSettings
 from esc50.reporting.plots.sound import YAMNET_MEL, plot_envelope, plot_log_mel, plot_waveform
 from esc50.reporting.plots.style import SERIES, SOUND_BLUE, blend_in, class_label
+from esc50.yamnet.frames import active_frames
 
 ENVELOPE_HOPS = 1_000  # about one for each pixel
 VERDICT_COLORS = {True: "0.15", False: "#b03a2e"}  # known; none of the classes
@@ -44,7 +45,7 @@ def plot_top_classes(probabilities, names, *, top=5, ax=None):
         ax.text(value + 1, row, f"{value:.0f} %" if value >= 0.5 else "< 1 %", va="center")
     ax.set_yticks(rows, [class_label(names[i]) for i in best])
     ax.invert_yaxis()
-    ax.set(xlim=(0, 115), xticks=range(0, 101, 25), xlabel="probability (%)")
+    ax.set(xlim=(0, 125), xticks=range(0, 101, 25), xlabel="probability (%)")
     ax.grid(axis="y", visible=False)
     return ax
 
@@ -109,7 +110,9 @@ def plot_prediction(prediction, *, top=5):
     _draw_over_time(left.subplots(3, height_ratios=[1, 1.6, 1.3]), prediction, top)
     bars, facts = right.subplots(2, height_ratios=[3, 1.1])
     title = top_heading(len(prediction.class_names), is_known=prediction.is_known)
-    plot_top_classes(prediction.probabilities, prediction.class_names, top=top, ax=bars).set_title(title)
+    plot_top_classes(prediction.probabilities, prediction.class_names, top=top, ax=bars).set_title(
+        title, fontsize="medium"
+    )
     _write_facts(facts, prediction)
     return figure
 
@@ -127,7 +130,7 @@ def plot_sound(prediction):
     matplotlib.figure.Figure
         One time axis for both panels. It is not pyplot's: nothing is kept after it is let go.
     """
-    figure = Figure(figsize=(6.6, 3.6), layout="constrained", dpi=200)
+    figure = Figure(figsize=(5, 3.4), layout="constrained", dpi=200)
     wave, mel = figure.subplots(2, height_ratios=[1, 1.8])
     sound = prediction.sound
     hop = -(-len(sound.waveform) // ENVELOPE_HOPS)  # samples
@@ -148,7 +151,9 @@ def _draw_over_time(axes, prediction, top):
     sound, best = prediction.sound, np.argsort(-prediction.probabilities, kind="stable")[:top]
     plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(title="the sound", xlabel="")
     plot_log_mel(prediction.log_mel, axes=YAMNET_MEL, ax=mel).set(xlabel="")
-    about = prediction.frame_probabilities, prediction.frame_seconds, prediction.class_names
+    is_active = active_frames(prediction.vectors)[:, np.newaxis]  # silent frames have no class
+    shown = np.where(is_active, prediction.frame_probabilities, np.nan)
+    about = shown, prediction.frame_seconds, prediction.class_names
     plot_frame_probabilities(*about, labels=best, ax=frames)
     end = max(ax.get_xlim()[1] for ax in axes)
     for ax in axes:

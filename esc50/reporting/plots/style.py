@@ -1,5 +1,8 @@
 """The look of every figure, how it is saved and shown, and what is written on axes."""
 
+import base64
+import html
+import io
 import shutil
 
 import matplotlib.pyplot as plt
@@ -137,6 +140,14 @@ def _reduce_colors(path):
 
     picture = Image.open(path).convert("RGB").quantize(COLORS_OF_FILE, dither=Image.Dither.NONE)
     picture.save(path, format="PNG", optimize=True)
+
+
+def as_html(figure, alt, *, dpi):
+    """A figure as an HTML image; `alt` says what it shows to who cannot see it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def _look_alike(path, other):
