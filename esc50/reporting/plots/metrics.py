@@ -40,9 +40,10 @@ def plot_model_comparison(summary, *, references=None, ax=None):
     ax.errorbar(percent, rows, xerr=error, fmt="o", color=SERIES[0], markersize=7, capsize=3)
     for row, value, (_, high) in zip(rows, percent, error.T, strict=True):
         ax.text(value + high + 0.6, row, f"{value:.1f} %", va="center", fontweight="bold")
-    for name, value in (references or {}).items():
+    for place, (name, value) in enumerate(sorted((references or {}).items(), key=lambda item: item[1])):
         ax.axvline(value, color=MUTED, linestyle="--", linewidth=1)
-        ax.text(value, len(rows) - 0.35, f"{name} {value:.1f} ", ha="right", va="bottom", color=MUTED)
+        side = "left" if place else "right"  # the lowest has its name on the other side, so that two do not meet
+        ax.text(value, len(rows) - 0.35, f" {name} {value:.1f} ", ha=side, va="bottom", color=MUTED)
     ax.set_yticks(rows, summary.index)
     ax.set(xlabel="accuracy (%) on the official folds, with its 95 % interval", ylim=(-0.6, len(rows) - 0.4))
     ax.margins(x=0.12)
