@@ -34,9 +34,7 @@ N_FIRST = 10  # of the hits, whose share of right ones is the precision
 N_RESAMPLES, SEED = 2_000, 0
 SIZES = (64, 128, VECTOR_SIZE, 384)
 CLIP = WindowSettings(n_frames=10, hop_frames=10)
-FRAMES_AND_HOPS = ((1, 1), (3, 2), (5, 3), (7, 3), (7, 4))  # of windows
-    WindowSettings(*each) for each in ((1, 1), (3, 2), (5, 3), (7, 3), (7, 4))
-)  # frames, and from one to the next
+LENGTHS = (WindowSettings(1, 1), WindowSettings(3, 2), WindowSettings(5, 3), WindowSettings(7, 5))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +113,10 @@ def run_retrieval(labels=None):
 
 
 def save_projection():
-    """Write the projection that comes with the package, fitted on a window of each clip."""
+    """Write the projection that comes with the package, fitted on all clips."""
     activations = load_features("levelled")["activations"]
-    windows = take_middle(*window_means(list(activations), ALL_LAYERS, WindowSettings()))
-    mean, matrix = fit_projection(windows)
+    found, _ = window_means(list(activations), ALL_LAYERS, CLIP)
+    mean, matrix = fit_projection(found)
     np.savez_compressed(PROJECTION_FILE, mean=mean.astype(np.float16), matrix=matrix.astype(np.float16))
     load_projection.cache_clear()
 
@@ -137,12 +135,6 @@ def window_means(frames, layers, settings):
     return np.concatenate(means), np.array(owners)
 
 
-def take_middle(windows, owners):
-    """The middle one of each sound's windows, (n_sounds, size)."""
-    _, first, counts = np.unique(owners, return_index=True, return_counts=True)
-    return windows[first + counts // 2]
-
-
 def _candidates(sounds):
     """Name, the sounds of all windows, and a function from a group of classes to vectors that were fitted without."""
     mfcc = np.concatenate([mfcc_statistics(each[np.newaxis]) for each in sounds.log_mels])
@@ -150,14 +142,13 @@ def _candidates(sounds):
     for name, layers in {"embedding": [LAST], "all layers": ALL_LAYERS}.items():
         clips, owners = window_means(sounds.frames, layers, CLIP)
         yield name, owners, lambda _, clips=clips: clips
-        whitening = Whitening(clips[:N_CLIPS], sounds.targets)
+        whitening = Whitening(clips, sounds.targets)
         for size in SIZES:
             yield f"{name}, whitened, {size}", owners, whitening.of(clips, size)
-    for settings in (WindowSettings(*each) for each in FRAMES_AND_HOPS):
+    for settings in LENGTHS:
         windows, owners = window_means(sounds.frames, ALL_LAYERS, settings)
-        whitening = Whitening(take_middle(windows, owners)[:N_CLIPS], sounds.targets)
-        of = f"windows of {settings.seconds:.2f} s every {settings.hop_seconds:.2f} s"
-        yield f"all layers, whitened, {VECTOR_SIZE}, {of}", owners, whitening.of(windows, VECTOR_SIZE)
+        name = f"all layers, whitened, {VECTOR_SIZE}, windows of {settings.seconds:.2f} s"
+        yield name, owners, whitening.of(windows, VECTOR_SIZE)
 
 
 class Whitening:
@@ -165,7 +156,7 @@ class Whitening:
 
     def __init__(self, clips, targets):
         self.groups = targets[:N_CLIPS] % N_GROUPS
-        logs = np.log1p(clips)
+        logs = np.log1p(clips[:N_CLIPS])
         self.mean = logs.mean(axis=0)  # near that of any fit: keeps the products small
         self.logs = logs - self.mean
         self.products = self.logs.astype(np.float64) @ self.logs.T  # (n_clips, n_clips)

@@ -50,7 +50,7 @@ def find(store, query, *, start, end, positives, negatives, top):
     examples += [_vector_of(store, each) for each in positives]
     vector = combine(examples, [_vector_of(store, each) for each in negatives])
     rows, values = search(vectors, store._codes, vector, n=n)
-    return merge_windows(places.take(rows[:n]), values[:n], top=top)
+    return merge_windows(places.take(rows), values, top=top)
 
 
 def combine(positives, negatives=()):
@@ -64,22 +64,21 @@ def combine(positives, negatives=()):
 def search(vectors, codes, vector, *, n):
     """Rows of the most similar among vectors (n_rows, size), and their cosines, the highest first.
 
-    The signs of the numbers choose about `n` candidates, by Hamming distance, which is quick; these are compared in
-    full.
+    The signs of the numbers choose `n` candidates, by Hamming distance, which is quick; these are compared in full.
     """
-    distances = np.zeros(len(vectors), np.uint16)
-    for column, part in zip(codes, sign_codes(vector[np.newaxis]), strict=True):
-        distances += np.bitwise_count(column ^ part)
-    within = np.bincount(distances).cumsum()  # rows up to each distance
-    rows = np.flatnonzero(distances <= np.searchsorted(within, min(n, len(vectors))))
+    if n < len(codes):
+        distances = np.bitwise_count(codes ^ sign_codes(vector[np.newaxis])).sum(axis=1, dtype=np.uint16)
+        rows = np.argpartition(distances, n)[:n]
+    else:
+        rows = np.arange(len(codes))
     values = vectors[rows].astype(np.float32) @ vector
     order = np.argsort(-values, kind="stable")
     return rows[order], values[order]
 
 
 def sign_codes(vectors):
-    """Signs of vectors (n, size), 64 in a number: (size / 64, n)."""
-    return np.ascontiguousarray(np.packbits(vectors > 0, axis=1).view(np.uint64).T)
+    """Signs of vectors (n, size), 64 in a number: (n, size / 64)."""
+    return np.packbits(vectors > 0, axis=1).view(np.uint64)
 
 
 def merge_windows(places, values, *, top):
