@@ -16,10 +16,10 @@ def test_every_candidate_is_validated_for_every_fold(kind):
     table = nested_cv.load_validation(kind)
     for choice, label, name, _ in CANDIDATES[kind]:
         rows = table[(table["experiment"] == choice) & (table["candidate"] == label)]
-        models = find_experiments()[name].models if choice == name else [name]
+        models = find_experiments()[name].models if choice in (name, "pooled") else [name]
         assert set(rows["model"]) == set(models)
         assert len(rows) == 20 * len(models)
-    assert len(table.drop_duplicates(["experiment", "candidate"])) == len(CANDIDATES[kind])
+    assert set(zip(table["experiment"], table["candidate"], strict=True)) == {each[:2] for each in CANDIDATES[kind]}
     assert (table["test_fold"] != table["validation_fold"]).all()
     assert (table["n_clips"] == 400).all()
 
