@@ -210,12 +210,11 @@ def decode_pipe(file, *, raw_sample_rate_hz=None, raw_channels=1):
     With a header, which may state any length, in any of the containers that can be read from front to back; or, where a
     rate is given, samples alone: 16 bit, little-endian.
     """
-    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"} | PIPE_OPTIONS
-    form: dict[str, Any] = {"container_options": options}
+    form, options = None, {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"} | PIPE_OPTIONS
     if raw_sample_rate_hz:
-        raw = {"sample_rate": f"{raw_sample_rate_hz:g}", "ch_layout": f"{raw_channels} channels"}
-        form = {"format": "s16le", "container_options": raw}
-    with av.open(_Pipe(file), mode="r", buffer_size=PIPE_BYTES, **form) as container:
+        form = "s16le"
+        options = {"sample_rate": f"{raw_sample_rate_hz:g}", "ch_layout": f"{raw_channels} channels"}
+    with av.open(_Pipe(file), mode="r", format=form, container_options=options, buffer_size=PIPE_BYTES) as container:
         for packet in container.demux(audio=0):
             for frame in _decode_packet(packet, packet.stream, b"") or ():
                 yield frame.sample_rate, _samples(frame)

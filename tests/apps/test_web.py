@@ -293,7 +293,7 @@ def test_many_sounds_get_a_line_each_and_a_table_to_download(classifier, sounds,
     paths = [stored(page, path) for path in (sounds["8 bit.wav"], bad_files["notes.wav"], sounds["long.wav"])]
     *_, (shown, button) = page.respond_to_many(paths)
     assert shown.count("<tr>") == 4 and "This sounds like rain" in shown and "notes.wav is not sound" in shown
-    rows = list(csv.DictReader(Path(button.value).read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader(Path(button.value["path"]).read_text(encoding="utf-8").splitlines()))
     assert [row["file"] for row in rows[::5]] == ["8 bit.wav", "long.wav"] and rows[0]["class_name"] == "rain"
     assert [*page.respond_to_many(None)][-1][0] == ""
 
@@ -302,9 +302,9 @@ def test_the_answer_to_a_short_sound_can_be_saved_too(classifier, sounds):
     page = page_of(classifier)
     shown = page.respond(stored(page, sounds["8 bit.wav"]))
     table, record, labels = (shown[button] for button in page.downloads)
-    assert [Path(button.value).name for button in (table, record)] == ["8 bit_answer.csv", "8 bit_answer.json"]
-    assert len(Path(table.value).read_text().splitlines()) == 51 and not labels.visible
-    assert json.loads(Path(record.value).read_text())[0]["verdict"].startswith("This sounds like rain")
+    assert [Path(button.value["path"]).name for button in (table, record)] == ["8 bit_answer.csv", "8 bit_answer.json"]
+    assert len(Path(table.value["path"]).read_text().splitlines()) == 51 and not labels.visible
+    assert json.loads(Path(record.value["path"]).read_text())[0]["verdict"].startswith("This sounds like rain")
 
 
 def test_what_is_unlikely_is_not_called_impossible(classifier, sounds):
