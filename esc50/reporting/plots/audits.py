@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from esc50.reporting.plots.style import MUTED, SERIES, class_label
 
@@ -37,10 +38,9 @@ def plot_pareto(ours, published, *, labels=(), ax=None):
     ax = ax or plt.gca()
     parts = {"this study": ours, "published": published}
     table = pd.concat([part.assign(kind=kind) for kind, part in parts.items()], ignore_index=True)
-    for (kind, rows), color, marker in zip(
-        table.groupby("kind", sort=False), (SERIES[0], SERIES[3]), "ox", strict=True
-    ):
-        ax.scatter(rows["parameters"], rows["accuracy"], s=45, color=color, marker=marker, label=kind)
+    sns.scatterplot(
+        table, x="parameters", y="accuracy", hue="kind", style="kind", palette=[SERIES[0], SERIES[3]], s=45, ax=ax
+    )
     for row in table[(table["kind"] == "published") | table["name"].isin(labels)].itertuples():
         below = -9 if row.name == "AST" else 3  # so close to another that the names would run into each other
         place = {"xytext": (5, below), "textcoords": "offset points"}
