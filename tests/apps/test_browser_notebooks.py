@@ -175,7 +175,7 @@ def test_jupyterlab_runs_the_notebook_and_its_widget_answers(browser, folder, sc
         page.get_by_text("Python 3 (ipykernel) | Idle").first.wait_for(state="attached")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        page.locator(".jp-RenderedMarkdown").filter(has_text="on other recordings, less").last.wait_for()
+        page.locator(".jp-RenderedMarkdown").filter(has_text="on other recordings, fewer").last.wait_for()
         assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
         use_the_widget(page, folder, screenshots / "widget_jupyterlab.png")
 
