@@ -111,7 +111,7 @@ lab: env ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 voila: env ## serve the widget as a page of its own
-	$(BIN)/voila esc50/apps/widget.ipynb
+	$(BIN)/python -m esc50.apps.widget_page
 
 pictures: env browser ## take README's pictures of the app and the widget (needs the recordings)
 	$(BIN)/python tests/make_pictures.py

@@ -62,7 +62,7 @@ def main(clips):
     classifier, folder = SoundClassifier.load(), Path(tempfile.mkdtemp())
     build_page(folder / "page")
     found = {}
-    with _serve(folder / "page") as server, sync_playwright() as playwright:
+    with serve(folder / "page") as server, sync_playwright() as playwright:
         address = f"http://127.0.0.1:{server.server_port}/"
         with playwright.chromium.launch(executable_path=_find_chromium(), args=["--no-sandbox"]) as browser:
             page = browser.new_page()
@@ -90,7 +90,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-def _serve(folder):
+def serve(folder):
+    """Serve a folder on a free port of this machine, in a thread."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

@@ -14,8 +14,9 @@ from conftest import find_browser
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from esc50.apps.widget_page import write_page
 from esc50.audio.sound import load_sound
-from esc50.config import FIGURES_DIR, PROJECT_DIR, atomic_write
+from esc50.config import FIGURES_DIR, atomic_write
 from esc50.dataset.clips import clip_path, find_dataset
 
 BABY, SCENE = "1-187207-A-20.wav", ("1-17367-A-10.wav", "1-187207-A-20.wav", "1-31482-A-42.wav", "1-13571-A-46.wav")
@@ -52,8 +53,8 @@ def take_app(browser, folder):
 def take_widget(browser, folder):
     """A crying baby, and what spoke for it."""
     clip = clip_path(BABY, find_dataset())
-    for file in (clip, PROJECT_DIR / "esc50" / "apps" / "widget.ipynb"):
-        shutil.copy(file, folder)
+    shutil.copy(clip, folder)
+    write_page(folder)
     with (
         serving("voila", "widget.ipynb", "--Voila.ip=127.0.0.1", folder=folder, health="/healthcheck") as url,
         page_of(browser, url) as page,

@@ -48,7 +48,7 @@ COLORS = {  # of Gradio's theme those that have too little contrast
     "button_secondary_background_fill_hover_dark": "*primary_700",
 }
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
-CSS = Path(__file__).with_name("web.css")
+CSS = [Path(__file__).with_name(name) for name in ("web.css", "labelling.css")]
 DPI = 160
 SPECTROGRAM = "Waveform and log-mel spectrogram"
 CONFIDENCE = "Of events with a confidence of 80 %, about 80 % were right in a test on soundscapes."

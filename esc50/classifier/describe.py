@@ -17,7 +17,7 @@ NO_ARTICLE = (
 
 SENTENCES = {  # with fields to fill in; the page in the browser fills in the same
     "silent": "Nothing to hear: the recording is silent.",
-    "none": "None of the {n_classes} classes{joint} YAMNet itself hears: {heard}.",
+    "none": "None of the {n_classes} classes{joint} YAMNet itself hears: {audioset_top}.",
     "known": "This sounds like {best}.",
     "guess": "This may be {best} or {second}.",
     "others": "{share} of 100 sounds that the model knows",
@@ -91,7 +91,7 @@ def say_verdict(names, probabilities, *, is_known, is_silent, audioset_top, is_c
     if is_silent:
         return SENTENCES["silent"]
     if not is_known:
-        facts = {"joint": ", though" if is_class else ".", "heard": audioset_label(*audioset_top)}
+        facts = {"joint": ", though" if is_class else ".", "audioset_top": audioset_label(*audioset_top)}
         return SENTENCES["none"].format(n_classes=len(names), **facts)
     best = f"{with_article(names[first])} ({100 * probabilities[first]:.0f} %)"
     if probabilities[first] >= GUESS_BELOW:

@@ -26,7 +26,6 @@ class TeachingSettings:
     decay: float = 1e-4  # of the weights, beside the mean loss
     class_weight: float = 3.0  # of a class's examples together, and of what is not of it: so many known classes
     known_passing: float = 0.01  # share of the known clips, not learnt from, that reach a class's threshold
-    n_folds: int = 5
     max_steps: int = 50
 
 

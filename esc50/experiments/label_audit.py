@@ -24,7 +24,7 @@ def measure(*, progress=True):
     """The clips whose labels are the least probable, then those that another fold has too; at least 40 rows.
 
     Confident learning (Northcutt et al. 2021, arXiv 1911.00068) by cleanlab, on probabilities from heads that did not
-    train on the clip's fold. Columns: filename, fold, category; ``heard``, the class that the head hears, and its
+    train on the clip's fold. Columns: filename, fold, category; ``predicted``, the head's class, and its
     ``confidence``; ``label_quality``, the probability of the label; ``audioset`` and ``audioset_score``, what YAMNet
     itself scores highest, the mean over the clip; ``witness``, which of the two that sides with; ``doubted``, by
     confident learning; ``duplicate_of`` and ``correlation`` of the waveforms.
@@ -49,7 +49,7 @@ def witnesses():
     matrix, loudest = audioset_matrix(class_names(), labels.tolist()), scores.argmax(axis=1)
     sides = [matrix[loudest, label] > 0 for label in (targets, found.argmax(axis=1))]
     return clips.drop(columns="target").assign(
-        heard=names[found.argmax(axis=1)],
+        predicted=names[found.argmax(axis=1)],
         confidence=found.max(axis=1),
         label_quality=get_label_quality_scores(targets, found, method="self_confidence"),
         audioset=labels[loudest],
@@ -88,7 +88,7 @@ def correlation(one, other):
 def accuracy_without(table, *, models=("kernel_ridge_speeds", "distilled", WITNESS)):
     """Accuracy of some models on all clips, without the doubted ones, and without duplicates.
 
-    Index: model; columns: what is left out, and how many clips that are.
+    Index: model; columns: which clips are removed, and how many.
     """
     doubted, twice = (set(table.loc[chosen, "filename"]) for chosen in (table["doubted"], table["duplicate_of"] != ""))
     parts = {"all clips": set(), "without the doubted": doubted, "without duplicates": twice}

@@ -127,10 +127,10 @@ def window_means(frames, layers, settings):
     for number, of_sound in enumerate(frames):
         for _, windows in cut_windows([of_sound.astype(np.float32)], settings=settings):
             active = active_frames(windows)
-            heard = active.any(axis=1)
-            heard = heard if heard.any() else ~heard  # a silent sound must be found, too
-            counted = np.where(active.any(axis=1, keepdims=True), active, True)[heard, :, np.newaxis]
-            means.append(windows[heard][..., columns].mean(axis=1, where=counted))
+            has_sound = active.any(axis=1)
+            has_sound = has_sound if has_sound.any() else ~has_sound  # a silent sound must be found, too
+            mask = np.where(active.any(axis=1, keepdims=True), active, True)[has_sound, :, np.newaxis]
+            means.append(windows[has_sound][..., columns].mean(axis=1, where=mask))
             owners += [number] * len(means[-1])
     return np.concatenate(means), np.array(owners)
 

@@ -13,7 +13,6 @@ N_CANDIDATES = 2_000  # at least: chosen by signs alone, then compared in full
 WINDOWS_PER_HIT = 50  # and of many hits so many for each
 NEGATIVE_WEIGHT = 0.5  # of counter-examples against examples
 COLUMNS = ("file", "start_seconds", "end_seconds")
-LONGEST_QUERY_SECONDS = 600.0
 
 
 @dataclass(frozen=True)

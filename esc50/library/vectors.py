@@ -37,7 +37,7 @@ class WindowSettings:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Some windows of a recording, in order; silent ones are left out.
+    """Some windows of a recording, in order; without the silent ones.
 
     Attributes
     ----------
@@ -65,12 +65,12 @@ def embed_windows(
     blocks = embed_stream(classifier.embed_levelled, stream, level=classifier.is_levelled, settings=ANY_LENGTH)
     for first, frames in cut_windows(blocks, settings=settings):
         active = active_frames(frames)  # (n, n_frames)
-        heard = active.any(axis=1)
-        if heard.any():
-            starts = (first + settings.hop_frames * np.flatnonzero(heard)) * HOP_SECONDS
+        has_sound = active.any(axis=1)
+        if has_sound.any():
+            starts = (first + settings.hop_frames * np.flatnonzero(has_sound)) * HOP_SECONDS
             ends = starts + (frames.shape[1] - 1) * HOP_SECONDS + FRAME_SECONDS
             ends = np.minimum(ends, stream.facts.duration_seconds)  # the stream is read further than this
-            yield Windows(starts, ends, *_describe(classifier, frames[heard], active[heard]))
+            yield Windows(starts, ends, *_describe(classifier, frames[has_sound], active[has_sound]))
 
 
 def cut_windows(blocks, *, settings=WindowSettings()):
@@ -116,16 +116,16 @@ def load_projection():
 
 def _describe(classifier, frames, active):
     pooled = pool_clips(classifier.apply_head, frames, active, pooling=classifier.metadata["pooling"])
-    counted = frame_mask(active)[..., np.newaxis]  # (n, n_frames, 1)
-    layers = _columns(classifier, frames, [*ALL_LAYERS]).mean(axis=1, where=counted)  # (n, 5984)
+    mask = frame_mask(active)[..., np.newaxis]  # (n, n_frames, 1)
+    layers = _columns(classifier, frames, [*ALL_LAYERS]).mean(axis=1, where=mask)  # (n, 5984)
     probabilities = temper(pooled, classifier.metadata["temperature"])
-    return project(layers), probabilities, _top_classes(classifier, frames, counted)
+    return project(layers), probabilities, _top_classes(classifier, frames, mask)
 
 
-def _top_classes(classifier, frames, counted):
+def _top_classes(classifier, frames, mask):
     if not classifier.takes_scores:
         return np.zeros((len(frames), 0), int)
-    scores = _columns(classifier, frames, [SCORES]).max(axis=1, where=counted, initial=0)  # (n, 521)
+    scores = _columns(classifier, frames, [SCORES]).max(axis=1, where=mask, initial=0)  # (n, 521)
     return np.argsort(-scores, axis=1)[:, :N_TOP]
 
 

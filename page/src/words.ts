@@ -14,11 +14,11 @@ export class Words {
     return fill(this.model.sentences[name], { n_classes: this.model.class_names.length, ...facts });
   }
 
-  verdict(probabilities: ArrayLike<number>, is_known: boolean, is_silent: boolean, heard: number, score: number) {
+  verdict(probabilities: ArrayLike<number>, is_known: boolean, is_silent: boolean, audioset_top: number, score: number) {
     if (is_silent) return this.say("silent");
     if (!is_known) {
-      const joint = this.model.audioset_of_class.some((rows) => rows.includes(heard)) ? ", though" : ".";
-      return this.say("none", { joint, heard: this.audioset(heard, score) });
+      const joint = this.model.audioset_of_class.some((rows) => rows.includes(audioset_top)) ? ", though" : ".";
+      return this.say("none", { joint, audioset_top: this.audioset(audioset_top, score) });
     }
     const [first, second] = largest(Array.from(probabilities), 2);
     const told = (label: number) => `${this.model.with_article[label]} (${percent(probabilities[label])})`;
@@ -26,8 +26,8 @@ export class Words {
     return this.say(is_sure ? "known" : "guess", { best: told(first), second: told(second) });
   }
 
-  audioset(heard: number, score: number): string {
-    return `${this.model.audioset_labels[heard]} (${score.toFixed(2)})`;
+  audioset(audioset_top: number, score: number): string {
+    return `${this.model.audioset_labels[audioset_top]} (${score.toFixed(2)})`;
   }
 
   why(score: string, share: number, facts: Record<string, string | number>): string {

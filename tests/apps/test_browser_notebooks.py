@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from esc50.apps.widget_page import write_page
 from esc50.audio import synthesis
-from esc50.config import PROJECT_DIR
 from esc50.reporting import notebooks
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -181,8 +180,7 @@ def test_jupyterlab_runs_the_notebook_and_its_widget_answers(browser, folder, sc
 
 
 def test_voila_shows_the_widget_alone(browser, folder, screenshots):
-    shutil.copy(PROJECT_DIR / "esc50" / "apps" / "widget.ipynb", folder)
-    options = ["widget.ipynb", "--Voila.ip=127.0.0.1"]
+    options = [write_page(folder).name, "--Voila.ip=127.0.0.1"]
     with serving("voila", *options, folder=folder, health="/healthcheck") as url, page_at(browser, url) as page:
         use_the_widget(page, folder, screenshots / "widget_voila.png")
         teach_a_class(page, folder, screenshots / "widget_teach.png")

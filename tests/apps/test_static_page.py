@@ -1,12 +1,9 @@
 """The static page in a real browser, beside the answers from Python."""
 
 import csv
-import functools
-import http.server
 import json
 import shutil
 import sys
-import threading
 from urllib.parse import unquote
 
 import numpy as np
@@ -14,6 +11,7 @@ import pytest
 import soundfile
 import soxr
 
+from benchmarks.page import Handler, serve
 from esc50.apps import page as builder
 from esc50.audio import synthesis
 from esc50.classifier.describe import class_label
@@ -70,20 +68,6 @@ def test_nothing_but_this_page_is_let_in():
 # --- in the browser
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files as any plain server does, and counts their bytes."""
-
-    n_bytes = 0
-
-    def copyfile(self, source, outputfile):
-        content = source.read()
-        Handler.n_bytes += len(content)
-        outputfile.write(content)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Address of the page, built and served."""
@@ -92,8 +76,7 @@ def site(tmp_path_factory):
     except ResultsError as error:
         pytest.skip(f"the page cannot be built here: {error}")
     folder = builder.build_page(tmp_path_factory.mktemp("built") / "page")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serve(folder) as server:
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
 

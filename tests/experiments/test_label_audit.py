@@ -28,7 +28,7 @@ def test_leaving_clips_out_changes_only_what_is_left():
 def test_what_is_committed_is_what_the_witnesses_say():
     found, every = label_audit.load(), label_audit.witnesses().set_index("filename")
     rows = every.loc[found["filename"]]
-    assert found["heard"].tolist() == rows["heard"].tolist()
+    assert found["predicted"].tolist() == rows["predicted"].tolist()
     assert found["witness"].tolist() == rows["witness"].tolist()
     np.testing.assert_allclose(found["label_quality"], rows["label_quality"], atol=1e-4)
     assert set(every.index[every["doubted"]]) <= set(found["filename"])
