@@ -104,6 +104,7 @@ EXPERIMENTS = [
                 len(FILES),
             ),
         },
+        by_split=CHOSEN,
     ),
     _experiment(
         "pooled_head",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from esc50.config import POOLED_LAYERS
-from esc50.experiments import pooled
+from esc50.experiments import nested_cv, pooled
 from esc50.experiments.base import find_experiments
 from esc50.experiments.kernel_ridge import KernelRidge, KernelRidgeSettings
 from esc50.yamnet.architecture import layer_sizes
@@ -48,3 +48,12 @@ def test_experiments_read_the_views_that_they_average():
     for name in ("pooled", "pooled_views", "pooled_head"):
         assert experiments[name].features == pooled.FILES[: len(experiments[name].features)]
         assert max(model.n_views for model in experiments[name].models.values()) <= len(experiments[name].features)
+
+
+@pytest.mark.results
+def test_the_settings_of_each_fold_are_those_that_were_chosen_without_it():
+    experiment = find_experiments()["pooled_views"]
+    for choice in nested_cv.choices(nested_cv.load_validation("pooled")).itertuples():
+        own = experiment.settings_by_split.get(f"fold {choice.test_fold}", experiment.settings)
+        assert choice.candidate == nested_cv.kernel_ridge_label("pooled_views", own)
+        assert choice.model == "pooled_views_all"
