@@ -268,17 +268,15 @@ def _embeddings(files):
 
 
 def _walk(names):
-    """The same names; instead of a folder the sounds in it."""
+    """The same names; instead of a folder the sounds in it, if there are any: else it is told as what is no sound."""
     for name in names:
         if not Path(name).is_dir():
             yield name
             continue
-        from esc50.classifier.formats import SOUND_ENDINGS, printable
+        from esc50.classifier.formats import SOUND_ENDINGS
 
         found = (path for path in Path(name).rglob("[!.]*") if path.suffix.lower() in SOUND_ENDINGS and path.is_file())
-        if not (sounds := sorted(map(str, found))):
-            raise click.ClickException(f"{printable(name)} is a folder without sound files: name the sounds themselves")
-        yield from sounds
+        yield from sorted(map(str, found)) or [name]
 
 
 def _source(name):
