@@ -270,7 +270,7 @@ def _embeddings(files):
 def _walk(names):
     """The same names; instead of a folder the sounds in it, if there are any: else it is told as what is no sound."""
     for name in names:
-        if not Path(name).is_dir():
+        if not os.path.isdir(name):  # noqa: PTH112 - where a name is too long, Path raises
             yield name
             continue
         from esc50.classifier.formats import SOUND_ENDINGS
