@@ -319,7 +319,14 @@ def _say(line):
 @contextmanager
 def _notice(text):
     """Write a line on stderr when the work takes long; the timer that is given can be cancelled."""
-    timer = Timer(NOTICE_SECONDS, _say, [text])
+
+    def announce():
+        import tqdm  # noqa: F401  (takes a while, in which the timer may be cancelled)
+
+        if not timer.finished.is_set():
+            _say(text)
+
+    timer = Timer(NOTICE_SECONDS, announce)
     timer.daemon = True
     timer.start()
     try:

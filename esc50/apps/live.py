@@ -1,4 +1,4 @@
-"""``esc50 live``: tell what sounds while it sounds, from the microphone or through a pipe."""
+"""``esc50 live``: report sound events as they happen, from the microphone or through a pipe."""
 
 import json
 import signal
@@ -26,25 +26,32 @@ NO_HEADER = "the standard input has no header of a sound ({}): pipe wav, or give
 NO_PORTAUDIO = "the microphone needs the library PortAudio: install it (Debian: apt install libportaudio2)"
 NO_MICROPHONE = "no microphone can be opened ({}): plug one in, name one by --device, or pipe sound to `esc50 live -`"
 UNPLUGGED = "the microphone gives no more sound: plug it in and start again"
+NO_FILE = "`esc50 live` takes the microphone, or - for a pipe; for a file: `esc50 predict --timeline {}`"
 
 
-@click.command(cls=Esc50Command, extra="live", short_help="Tell what sounds while it sounds.")
-@click.argument("source", required=False, type=click.Choice([STANDARD]), metavar="[-]")
-@click.option("--only", metavar="CLASS,…", help="Tell of these classes alone, such as siren,dog.")
-@click.option("--rate", type=click.IntRange(1_000, 384_000), help="Of raw 16-bit samples on the standard input, in Hz.")
-@click.option("--channels", type=click.IntRange(1, 32), default=1, help="Of raw samples.")
+def _check_source(ctx, parameter, source):
+    if source not in (None, STANDARD):
+        raise click.UsageError(NO_FILE.format(source))
+    return source
+
+
+@click.command(cls=Esc50Command, extra="live", short_help="Report sound events as they happen.")
+@click.argument("source", required=False, metavar="[-]", callback=_check_source)
+@click.option("--only", metavar="CLASS,…", help="Report these classes alone, such as siren,dog.")
+@click.option("--rate", type=click.IntRange(1_000, 384_000), help="Sample rate of raw 16-bit samples on a pipe, in Hz.")
+@click.option("--channels", type=click.IntRange(1, 32), default=1, help="Channels of raw samples.")
 @click.option("--device", help="Name of the microphone, or a part of it, where there are several.")
 @MODEL
 @KEEP
 @click.pass_context
 def live(ctx, source, only, rate, channels, device, model, keep):
-    """Tell what sounds while it sounds: each event when it begins, and again when it is over.
+    """Report sound events as they happen: each when it begins, and again when it is over.
 
-    It listens to the microphone, or with "-" to the standard input: wav, mp3, ogg and others, or raw samples. The end
-    of an event is told as `esc50 predict --timeline` tells it, some ten seconds later: only then nothing can change it
-    any more. What was taken for an event and turns out to be none is withdrawn.
+    Sound comes from the microphone, or with "-" from the standard input: wav, mp3, ogg and others, or raw samples. The
+    end of an event is reported some ten seconds late, when no later sound can change it; it is then the same as in
+    `esc50 predict --timeline`. An event that turns out to be none is withdrawn.
 
-    On a terminal there are lines to read, elsewhere a line of JSON for each change: "event" is begin, end or withdrawn.
+    On a terminal you get lines to read, elsewhere a line of JSON for each change: "event" is begin, end or withdrawn.
 
     \b
     Examples:
@@ -56,7 +63,7 @@ def live(ctx, source, only, rate, channels, device, model, keep):
     from esc50.classifier.predict import SoundClassifier
 
     if rate and source is None:
-        raise click.UsageError("--rate is of raw samples on the standard input: add -")
+        raise click.UsageError("--rate describes raw samples on the standard input: add -")
     classifier = SoundClassifier.load(model, keep=keep)
     wanted = _class_names(only, classifier.class_names)
     with _read_pipe(rate, channels) if source else _record(device) as feed, _ending_by_signal(feed):
@@ -166,17 +173,19 @@ def _ending_by_signal(feed):
 
 
 def _class_names(only, known):
-    """The classes to tell of, None for all."""
+    """The classes to report, None for all."""
     if only is None:
         return None
-    names = {name.strip().replace(" ", "_") for name in only.split(",")}
+    names = {name.strip().lower().replace(" ", "_") for name in only.split(",")} - {""}
+    if not names:
+        raise click.UsageError("--only names no class: give one, as in --only siren,dog")
     if unknown := sorted(names - {*known}):
         raise click.UsageError(f"no class named {', '.join(unknown)}: `esc50 classes` lists them")
     return names
 
 
 class _Filter:
-    """Passes on changes of some classes: what is known to be one of them, from its beginning or once it is over."""
+    """Passes on changes of events that are known to be one of some classes, when they begin or once they are over."""
 
     def __init__(self, tell, names):
         self.tell, self.names, self.told = tell, names, set()
@@ -221,13 +230,13 @@ def _screen(started):
 
 
 class _Screen:
-    """Lines of events, and below them one that changes: the time, the level, what sounds now."""
+    """Lines of events, and below them one that changes: the time, the level, the events that go on."""
 
     def __init__(self, bar, started):
         self.bar, self.started, self.open = bar, started, {}
 
     def watch(self, blocks):
-        """The same blocks; what is heard in them shows on the last line."""
+        """The same blocks; the last line shows their level and the events that go on."""
         n_samples = 0
         for block in blocks:
             n_samples += len(block)

@@ -1,4 +1,4 @@
-"""Events of a sound while it comes in: told when they begin, and when they are over as its timeline will have them."""
+"""Sound events as they happen: reported when they begin, and again, as in the timeline, when they are over."""
 
 from array import array
 from collections import deque
@@ -25,21 +25,21 @@ from esc50.classifier.timeline import (
 from esc50.config import AudioSettings
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames
 
-DOUBT_FRAMES = 4  # what is like none of the classes at first is told these frames, two seconds, later
+DOUBT_FRAMES = 4  # an event that is none of the classes at first is reported these frames, two seconds, later
 BEGIN, END, WITHDRAWN = "begin", "end", "withdrawn"
 
 
 class Change(NamedTuple):
-    """Something to tell of the events.
+    """Something new about an event.
 
     Attributes
     ----------
     kind : str
-        "begin"; "end", of an event as `detect_events` gives it; or "withdrawn", of what turned out to be none.
+        "begin"; "end", with the event as `detect_events` gives it; or "withdrawn", where it turned out to be none.
     number : int
         The same for the beginning and the end of an event.
     event : esc50.classifier.timeline.Event
-        Up to now, where it has only begun.
+        As far as it is known, where it has only begun.
     """
 
     kind: str
@@ -48,11 +48,11 @@ class Change(NamedTuple):
 
 
 def stream_events(classifier, blocks: Iterable[np.ndarray], tell: Callable[[Change], Any], *, settings=None) -> None:
-    """Tell the events of a sound while it comes in, in bounded memory.
+    """Report the events of a sound as it comes in, in bounded memory.
 
-    An event is judged twice. Its beginning is told as if the sound ended now, about a second after it: the level of
-    the latest frames follows what was loud before them. Once a frame's final level is known, after five seconds, it is
-    judged anew; the events that are told to have ended are those of `detect_events`.
+    An event is judged twice. Its beginning is reported about a second late, as if the sound ended now: the latest
+    frames are levelled by what came before them alone. Five seconds later a frame's final level is known, and it is
+    judged anew: the events that are reported to be over are those of `detect_events`.
 
     Parameters
     ----------
@@ -65,16 +65,16 @@ def stream_events(classifier, blocks: Iterable[np.ndarray], tell: Callable[[Chan
     settings : TimelineSettings, optional
         By default `settings_for` the classifier's head.
     """
-    _Listener(classifier, tell, settings or settings_for(classifier.metadata["pooling"])).run(blocks)
+    _EventStream(classifier, tell, settings or settings_for(classifier.metadata["pooling"])).run(blocks)
 
 
 @dataclass(eq=False)
 class _Run:
-    """Frames in which a class sounds, and the gaps between them."""
+    """Frames in which a class is present, and the gaps between them."""
 
     label: int
     first: int
-    last: int  # in which it sounded
+    last: int  # in which it was present
     values: array = field(default_factory=lambda: array("f"))  # its probability in each frame from the first on
     vectors: list = field(default_factory=list)  # of the first frames, as many as are judged
 
@@ -135,7 +135,7 @@ class _Tracker:
 
 @dataclass(eq=False)
 class _Begun:
-    """An event that has begun: its run so far, and its number once it was told."""
+    """An event that has begun: its run so far, and its number once it is reported."""
 
     run: _Run
     n_doubts: int = 0
@@ -143,7 +143,7 @@ class _Begun:
     event: Event | None = None
 
 
-class _Listener:
+class _EventStream:
     """What `stream_events` knows: vectors of the latest frames, the runs that are open, the events that have begun."""
 
     def __init__(self, classifier, tell, settings):
@@ -167,7 +167,7 @@ class _Listener:
         self._match([])
 
     def _look_at(self, blocks):
-        """The same blocks; before each goes on, what it makes of the latest frames is told."""
+        """The same blocks; before each goes on, what it changes is reported."""
         patches = _Patches(self.classifier)
         for block in blocks:
             self.n_samples += len(block)

@@ -2,14 +2,14 @@
 
 import { judge, mostUnlike, predictionSet } from "./judge";
 import type { Answer, LogMel } from "./model";
-import type { Network } from "./network";
+import type { Network, Rows } from "./network";
 import { largest } from "./numbers";
 import { setLevel, type Sound } from "./sound";
 import { detectEvents } from "./timeline";
 import { isSilent, Words } from "./words";
 
 const N_TOP = 5;
-const N_HEARD = 3;
+const N_AUDIOSET = 3;
 
 export interface Classified {
   answer: Answer;
@@ -32,8 +32,8 @@ export async function classify(
   const is_silent = isSilent(facts, model);
   const is_known = found.is_known && !is_silent;
   const seconds = facts.duration_seconds;
-  const [heard] = largest(audioset, 1);
-  const single = words.verdict(probabilities, is_known, is_silent, heard, audioset[heard]);
+  const [audioset_top] = largest(audioset, 1);
+  const single = words.verdict(probabilities, is_known, is_silent, audioset_top, audioset[audioset_top]);
   const top = largest(probabilities, N_TOP).map((label) => ({
     class_name: model.class_names[label],
     probability: probabilities[label],
@@ -55,7 +55,7 @@ export async function classify(
       class_names: labels.map((label) => model.class_names[label]),
       sentence: words.set(labels, settings.coverage),
     },
-    audioset_top: largest(audioset, N_HEARD).map((row) => ({ class_name: model.audioset[row], score: audioset[row] })),
+    audioset_top: largest(audioset, N_AUDIOSET).map((row) => ({ class_name: model.audioset[row], score: audioset[row] })),
     warnings: words.faults(facts),
   };
   if (!is_known && !is_silent) {
@@ -67,11 +67,11 @@ export async function classify(
       other: words.audioset(found.other, audioset[found.other]),
     });
   }
-  return { answer, log_mel: picture(log_mel, seconds, network), facts };
+  return { answer, log_mel: cutPadding(log_mel, seconds, network), facts };
 }
 
-/** The log-mel without the padding. */
-function picture(log_mel: { values: Float32Array; width: number }, seconds: number, { model }: Network): LogMel {
+/** Keep the windows of the sound itself. */
+function cutPadding(log_mel: Rows, seconds: number, { model }: Network): LogMel {
   const { hop_seconds, mel_windows_per_hop } = model.settings;
   const n_windows = Math.max(2 * mel_windows_per_hop, Math.ceil((seconds / hop_seconds) * mel_windows_per_hop));
   const values = log_mel.values.slice(0, n_windows * log_mel.width);

@@ -1,8 +1,9 @@
-/** Decode a file at its own sample rate, for browsers resample worse than we do. */
+/** Decode a file at its own sample rate: browsers resample less well than this page. */
 
 import { UserError } from "./model";
 
 const USUAL_RATE = 48_000;
+const PROBED_BYTES = 2_000_000; // of a file as large, the length is asked for before it is decoded
 const MPEG_RATES = [44_100, 48_000, 32_000];
 
 export interface Decoded {
@@ -12,13 +13,13 @@ export interface Decoded {
 
 export async function decode(file: Blob, name: string, max_seconds: number): Promise<Decoded> {
   if (!file.size) throw new UserError(`${name} is empty (0 bytes): record or copy it again.`);
-  if ((await duration(file)) > max_seconds) {
-    throw new UserError(`${name} is longer than ${max_seconds / 60} minutes: cut it, or use "esc50 predict --timeline".`);
-  }
+  const too_long = `${name} is longer than ${max_seconds / 60} minutes: cut it, or use "esc50 predict --timeline".`;
+  if (file.size >= PROBED_BYTES && (await duration(file)) > max_seconds) throw new UserError(too_long);
   const content = await file.arrayBuffer();
   const buffer = await decodeAt(findRate(new Uint8Array(content)), content).catch(() => {
-    throw new UserError(`${name} is not sound, or of a kind that this browser cannot decode: try wav, mp3 or m4a.`);
+    throw new UserError(`${name} holds no sound that this browser can decode: try wav, mp3 or m4a.`);
   });
+  if (buffer.duration > max_seconds) throw new UserError(too_long);
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i));
   return { channels, rate: buffer.sampleRate };
 }

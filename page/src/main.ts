@@ -4,7 +4,7 @@ import "./style.css";
 import { decode } from "./decode";
 import { downloads, wav } from "./formats";
 import type { Classified } from "./classify";
-import type { Heard } from "./listener";
+import type { Update } from "./live";
 import { Microphone } from "./microphone";
 import type { Event, Model } from "./model";
 import { Growing, join } from "./numbers";
@@ -13,7 +13,7 @@ import { Words } from "./words";
 import type { Request } from "./worker";
 
 const LIVE_SECONDS = 20; // that are shown
-const ONGOING_SECONDS = 1; // an event that ends no earlier than this before now is still heard
+const ONGOING_SECONDS = 1; // an event that ended no longer ago still goes on
 const EXAMPLES = import.meta.glob("@assets/*.mp3", { query: "?url", import: "default", eager: true }) as Record<string, string>;
 
 const byId = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind;
@@ -72,15 +72,16 @@ function fail(message: string): void {
 let turn = 0;
 
 /** Do what a user asked for last; what is overtaken is not shown. */
-async function answerTo(work: () => Promise<() => void>): Promise<void> {
+async function answerTo(work: (isCurrent: () => boolean) => Promise<() => void>): Promise<void> {
   const mine = ++turn;
+  const isCurrent = () => mine === turn;
   try {
     answerBox.hidden = true;
     say("One moment …");
-    const show = await work();
-    if (mine === turn) show();
+    const show = await work(isCurrent);
+    if (isCurrent()) show();
   } catch (error) {
-    if (mine === turn) fail(error instanceof Error ? error.message : String(error));
+    if (isCurrent()) fail(error instanceof Error ? error.message : String(error));
   }
 }
 
@@ -155,47 +156,49 @@ interface Session {
 let session: Session | null = null;
 
 function listen(): Promise<void> {
-  return answerTo(async () => {
+  return answerTo(async (isCurrent) => {
     const { model, words } = await opened;
     const blocks: Session["blocks"] = [];
     const started: Session = { blocks, log_mel: new Growing(), busy: true, microphone: await Microphone.open((block) => {
       blocks.push(block);
-      void hear(started, model, words);
+      push(started, model, words).catch((error) => fail(error.message));
     }) };
-    await ask({ kind: "listen", rate: started.microphone.context.sampleRate });
+    await ask({ kind: "live", rate: started.microphone.context.sampleRate });
     started.busy = false;
+    if (!isCurrent()) await started.microphone.close();
     return () => {
       session = started;
+      started.microphone.track.onended = () => void finish(); // unplugged
       liveBox.hidden = false;
       byId("now").textContent = "Listening …";
       listenButton.textContent = "Stop";
-      say("Listening. Stop to get the whole as a recording.");
+      say("Press Stop to have the whole classified as one recording.");
     };
   });
 }
 
 /** One block after the other: those that come meanwhile wait and go together. */
-async function hear(of: Session, model: Model, words: Words): Promise<void> {
+async function push(of: Session, model: Model, words: Words): Promise<void> {
   if (of.busy || of !== session || !of.blocks.length) return;
   of.busy = true;
   const block = join(of.blocks.splice(0));
-  const heard = await ask<Heard>({ kind: "hear", block }, [block.buffer]);
+  const update = await ask<Update>({ kind: "push", block }, [block.buffer]);
   of.busy = false;
   if (of !== session) return;
-  if (heard.events) showHeard(of, heard, heard.events, model, words);
-  if (heard.is_full) await finish();
+  if (update.events) showLive(of, update, update.events, model, words);
+  if (update.is_full) await finish();
 }
 
-function showHeard(of: Session, heard: Heard, events: Event[], model: Model, words: Words): void {
-  of.log_mel.push(heard.log_mel);
+function showLive(of: Session, update: Update, events: Event[], model: Model, words: Words): void {
+  of.log_mel.push(update.log_mel);
   const { hop_seconds, mel_windows_per_hop, mel_bands } = model.settings;
   const n_windows = Math.round((LIVE_SECONDS / hop_seconds) * mel_windows_per_hop);
   const values = of.log_mel.subarray(Math.max(0, of.log_mel.length - n_windows * mel_bands));
-  const from = Math.max(0, heard.seconds - LIVE_SECONDS);
+  const from = Math.max(0, update.seconds - LIVE_SECONDS);
   drawLogMel(byId("live-picture"), { values, seconds: LIVE_SECONDS }, model, n_windows);
   byId("live-axis").replaceChildren(...timeAxis(from, from + LIVE_SECONDS));
   byId("live-tracks").replaceChildren(...tracks(events, from, from + LIVE_SECONDS, words));
-  const now = events.filter((event) => event.end_seconds > heard.seconds - ONGOING_SECONDS).map((event) => words.event(event));
+  const now = events.filter((event) => event.end_seconds > update.seconds - ONGOING_SECONDS).map((event) => words.event(event));
   const text = now.length ? now.join(", ") : "Nothing recognised now";
   if (byId("now").textContent !== text) byId("now").textContent = text; // or it would be read out again and again
 }
@@ -208,7 +211,7 @@ async function stopListening(): Promise<boolean> {
   liveBox.hidden = true;
   listenButton.textContent = "Listen";
   await was.microphone.close();
-  if (was.blocks.length) await ask({ kind: "hear", block: join(was.blocks) });
+  if (was.blocks.length) await ask({ kind: "push", block: join(was.blocks) });
   return true;
 }
 
@@ -216,7 +219,7 @@ function finish(): Promise<void> {
   return answerTo(async () => {
     const { model, words } = await opened;
     await stopListening();
-    const found = await ask<Classified & { samples: Float32Array }>({ kind: "stop" });
+    const found = await ask<Classified & { samples: Float32Array }>({ kind: "end" });
     return () => show(found, wav(found.samples, model.settings.sample_rate_hz), model, words);
   });
 }

@@ -8,23 +8,23 @@ const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl:
 export class Microphone {
   private constructor(
     readonly context: AudioContext,
-    private readonly stream: MediaStream,
+    readonly track: MediaStreamTrack,
   ) {}
 
   static async open(take: (block: Float32Array<ArrayBuffer>) => void): Promise<Microphone> {
     const stream = await ask();
-    const { sampleRate } = stream.getAudioTracks()[0].getSettings();
-    const context = openContext(sampleRate);
+    const [track] = stream.getAudioTracks();
+    const context = openContext(track.getSettings().sampleRate);
     await context.audioWorklet.addModule(captureUrl);
     const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => take(data);
     context.createMediaStreamSource(stream).connect(node);
     await context.resume();
-    return new Microphone(context, stream);
+    return new Microphone(context, track);
   }
 
   async close(): Promise<void> {
-    this.stream.getTracks().forEach((track) => track.stop());
+    this.track.stop();
     await this.context.close();
   }
 }
@@ -36,11 +36,11 @@ async function ask(): Promise<MediaStream> {
   } catch (error) {
     const denied = error instanceof DOMException && error.name === "NotAllowedError";
     const advice = denied ? "allow it in the browser's settings for this page" : "check that one is connected";
-    throw new UserError(`There is no microphone to listen to: ${advice}.`);
+    throw new UserError(`The microphone cannot be used: ${advice}.`);
   }
 }
 
-/** At the rate of the microphone where the browser takes it, so that only we resample. */
+/** At the rate of the microphone where the browser takes it, so that nothing but this page resamples. */
 function openContext(sampleRate?: number): AudioContext {
   try {
     return new AudioContext({ sampleRate });

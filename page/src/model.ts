@@ -14,7 +14,6 @@ export interface Model {
   audioset_of_class: number[][];
   silence: number[];
   reference_targets: number[];
-  examples: Record<string, string>;
   sentences: Record<string, string>;
   reasons: Record<string, string>;
   faults: string[];
@@ -60,7 +59,7 @@ type Names =
   | "unmapped" | "typical" | "cut" | "guess_below" | "most_named" | "most_listed" | "cancelling" | "audible_power"
   | "fade_samples" | "full_scale" | "clipped_fraction" | "overshoot_peak" | "quiet_peak" | "block_samples";
 
-export type Settings = Record<Names, number> & { mel_hz: [number, number] };
+export type Settings = Record<Names, number>;
 
 /** Something that a user can mend; its message is shown. */
 export class UserError extends Error {}

@@ -4,6 +4,7 @@ import type { Answer, Event, LogMel, Model } from "./model";
 import { minutes, percent, type Words } from "./words";
 
 const MOST_COLUMNS = 1200;
+const ROOM = 0.86; // of the width: a time further to the right would be cut off on a phone
 const COLOURS = [[0, 0, 4], [60, 15, 110], [150, 45, 128], [222, 73, 104], [254, 159, 109], [252, 253, 191]];
 
 type Child = Node | string;
@@ -66,7 +67,7 @@ export function timeAxis(from: number, to: number): HTMLElement[] {
   const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300];
   const step = steps.find((each) => (to - from) / each <= 6) ?? 600;
   const times: HTMLElement[] = [];
-  for (let time = Math.ceil(Math.max(0, from) / step) * step; time <= to - step / 4; time += step) {
+  for (let time = Math.ceil(Math.max(0, from) / step) * step; time <= from + ROOM * (to - from); time += step) {
     const mark = element("span", {}, minutes(time));
     mark.style.left = `${(100 * (time - from)) / (to - from)}%`;
     times.push(mark);

@@ -7,8 +7,8 @@ import referenceUrl from "@assets/reference.bin?url";
 import runtimeUrl from "@assets/runtime.bin?url";
 import yamnetUrl from "@assets/yamnet.bin?url";
 import * as ort from "onnxruntime-web/wasm";
-import { Listener } from "./listener";
 import { classify } from "./classify";
+import { LiveStream } from "./live";
 import type { Model } from "./model";
 import { Network } from "./network";
 import { bringToRate } from "./sound";
@@ -17,13 +17,13 @@ export type Request =
   | { kind: "open" }
   | { kind: "settle" } // until all that was loaded is kept
   | { kind: "classify"; channels: Float32Array<ArrayBuffer>[]; rate: number; name: string }
-  | { kind: "listen"; rate: number }
-  | { kind: "hear"; block: Float32Array<ArrayBuffer> }
-  | { kind: "stop" };
+  | { kind: "live"; rate: number }
+  | { kind: "push"; block: Float32Array<ArrayBuffer> }
+  | { kind: "end" };
 
 const MOST_THREADS = 4;
 let network: Network;
-let listener: Listener;
+let live: LiveStream;
 
 async function answer(request: Request): Promise<unknown> {
   switch (request.kind) {
@@ -34,13 +34,13 @@ async function answer(request: Request): Promise<unknown> {
       return Promise.allSettled(kept).then(() => null);
     case "classify":
       return classify(network, bringToRate(request.channels, request.rate, network.model.settings), request.name, report);
-    case "listen":
-      listener = new Listener(network, request.rate);
+    case "live":
+      live = new LiveStream(network, request.rate);
       return null;
-    case "hear":
-      return listener.hear(request.block);
-    case "stop":
-      return listener.stop(report);
+    case "push":
+      return live.push(request.block);
+    case "end":
+      return live.end(report);
   }
 }
 

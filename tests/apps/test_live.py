@@ -49,10 +49,16 @@ def test_json_lines_tell_the_events_of_the_timeline(classifier, scene):
 
 
 def test_some_classes_alone(scene):
-    lines = lines_of(live("-", "--only", "rain,sea waves", sound=scene.read_bytes()))
+    lines = lines_of(live("-", "--only", "Rain, sea waves,", sound=scene.read_bytes()))
     assert [(line["event"], line["class_name"]) for line in lines] == [("begin", "rain"), ("end", "rain")]
     refused = live("-", "--only", "rain,ghost")
     assert refused.exit_code == 2 and "no class named ghost: `esc50 classes` lists them" in refused.stderr
+    assert "--only names no class: give one" in live("-", "--only", "").stderr
+
+
+def test_a_file_is_for_predict():
+    refused = live("dog.wav")
+    assert refused.exit_code == 2 and "for a file: `esc50 predict --timeline dog.wav`" in refused.stderr
 
 
 def test_raw_samples_need_their_rate(scene):

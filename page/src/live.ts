@@ -1,4 +1,4 @@
-/** Listens block by block: each frame is embedded when it is complete, and events are found among all so far. */
+/** Sound as it comes: each frame is embedded once it is complete, and events are detected among all so far. */
 
 import { classify, type Classified } from "./classify";
 import type { Event } from "./model";
@@ -8,14 +8,14 @@ import { Resampler } from "./resample";
 import { bringToRate, gain, loudness } from "./sound";
 import { detectEvents, frameProbabilities } from "./timeline";
 
-export interface Heard {
-  seconds: number;
+export interface Update {
+  seconds: number; // of all sound so far
   log_mel: Float32Array; // the new windows
   events: Event[] | null; // null where there is no new frame
   is_full: boolean; // no more sound is taken
 }
 
-export class Listener {
+export class LiveStream {
   private readonly resampler: Resampler | null;
   private readonly samples = new Growing();
   private readonly vectors = new Growing();
@@ -31,26 +31,26 @@ export class Listener {
     this.resampler = rate === to ? null : new Resampler(rate, to);
   }
 
-  async hear(block: Float32Array): Promise<Heard> {
+  async push(block: Float32Array): Promise<Update> {
     const { model } = this.network;
     const { hop_samples, patch_samples, mel_windows_per_hop, sample_rate_hz, max_seconds } = model.settings;
     this.samples.push(this.resampler ? this.resampler.push(block) : block);
     const first = this.n_frames;
     const n_new = Math.floor((this.samples.length - patch_samples) / hop_samples) + 1 - first;
     const seconds = this.samples.length / sample_rate_hz;
-    const heard: Heard = { seconds, log_mel: new Float32Array(0), events: null, is_full: seconds >= max_seconds };
-    if (n_new < 1) return heard;
+    const update: Update = { seconds, log_mel: new Float32Array(0), events: null, is_full: seconds >= max_seconds };
+    if (n_new < 1) return update;
     const end = (first + n_new - 1) * hop_samples + patch_samples;
     const { vectors, log_mel } = await this.network.embed(this.levelled(first * hop_samples, end));
     this.vectors.push(vectors.values);
     this.n_frames += vectors.length;
-    heard.log_mel = log_mel.slice(first ? mel_windows_per_hop : 0, log_mel.length).values;
-    heard.events = await this.detect(first, seconds, vectors.width);
-    return heard;
+    update.log_mel = log_mel.slice(first ? mel_windows_per_hop : 0, log_mel.length).values;
+    update.events = await this.detect(first, seconds, vectors.width);
+    return update;
   }
 
-  /** All that was heard as one recording, as if it came from a file. */
-  async stop(progress: (done: number) => void): Promise<Classified & { samples: Float32Array }> {
+  /** Classify all of it as one recording, as if it came from a file. */
+  async end(progress: (done: number) => void): Promise<Classified & { samples: Float32Array }> {
     const { settings } = this.network.model;
     if (this.resampler) this.samples.push(this.resampler.end());
     const samples = this.samples.subarray().slice();
@@ -60,7 +60,7 @@ export class Listener {
     return { ...(await classify(this.network, sound, "recording.wav", progress)), samples };
   }
 
-  /** By the loudest of the last seconds: what comes next is not known yet. */
+  /** Level by the loudest of the last seconds: what comes next is not known yet. */
   private levelled(start: number, end: number): Float32Array {
     const { level } = this.network.model;
     const part = this.samples.subarray(start, end);
