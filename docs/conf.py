@@ -28,6 +28,7 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True  # attributes of a docstring are no second entry
 html_theme = "furo"
+html_static_path, html_css_files = ["_static"], ["notebooks.css"]
 html_title = "esc50"
 html_theme_options = {"top_of_page_buttons": ["view"]}
 html_copy_source = html_show_copyright = False

@@ -4,6 +4,7 @@ import base64
 import io
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import soundfile
 from IPython.display import HTML, Image, Markdown, display
 
@@ -41,11 +42,11 @@ def figure(figure, name, *, alt, folder=FIGURES_DIR):
 
 
 def table(frame, *, first=10):
-    """Show a table's first rows; the others unfold."""
-    display(HTML(frame.head(first).to_html()))
+    """Show a table's first rows, every cell in full and without mere row numbers; the others unfold."""
+    display(HTML(_as_html(frame.head(first))))
     if len(frame) > first:
         rest = frame.iloc[first:]
-        display(HTML(f"<details><summary>the other {len(rest)} rows</summary>{rest.to_html()}</details>"))
+        display(HTML(f"<details><summary>the other {len(rest)} rows</summary>{_as_html(rest)}</details>"))
 
 
 def sound(waveform, title, *, sample_rate_hz=AudioSettings.sample_rate_hz):
@@ -59,3 +60,8 @@ def sound(waveform, title, *, sample_rate_hz=AudioSettings.sample_rate_hz):
 def text(markdown):
     """Show Markdown."""
     display(Markdown(markdown))
+
+
+def _as_html(frame):
+    with pd.option_context("display.max_colwidth", None):
+        return frame.to_html(border=0, na_rep="–", index=not isinstance(frame.index, pd.RangeIndex))

@@ -94,8 +94,11 @@ def plot_protocols(table, *, claim=None, printed=None, ax=None):
     return ax
 
 
-def plot_confusion(counts, names, *, unit="percent", ax=None):
-    """Draw a confusion matrix (row: true class) as shares of each true class; in the cells ``percent`` or ``clips``."""
+def plot_confusion(counts, names, *, of="class", unit="percent", ax=None):
+    """Draw a confusion matrix (row: true class) as shares of each true class; in the cells ``percent`` or ``clips``.
+
+    `of` says what a row is, where it is no class.
+    """
     ax, rows = ax or plt.gca(), np.arange(len(names))
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     written = {"percent": share, "clips": counts}[unit]
@@ -105,10 +108,10 @@ def plot_confusion(counts, names, *, unit="percent", ax=None):
         color = "white" if share[row, column] > 60 else "0.15"
         place = {"ha": "center", "va": "center", "color": color}
         ax.text(column + 0.5, row + 0.5, f"{written[row, column]:.0f}", **place)
-    ax.figure.colorbar(mesh, ax=ax, label="share of the true class (%)", shrink=0.7, pad=0.02)
+    ax.figure.colorbar(mesh, ax=ax, label=f"share of the true {of} (%)", shrink=0.7, pad=0.02)
     ax.set_xticks(rows + 0.5, names, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_yticks(rows + 0.5, names)
-    ax.set(xlabel="predicted class", ylabel="true class", aspect="equal", ylim=(len(names), 0))
+    ax.set(xlabel=f"predicted {of}", ylabel=f"true {of}", aspect="equal", ylim=(len(names), 0))
     ax.grid(False)
     return ax
 

@@ -5,11 +5,18 @@ import pandas as pd
 
 from esc50.reporting.plots.style import SERIES, WIDTH_INCHES
 
+AXES = {  # kind -> what is measured, with its unit
+    "level": "change of level (dB)",
+    "white noise": "signal-to-noise ratio (dB)",
+    "reverberation": "time to fall by 60 dB (s)",
+    "clipping": "peak above full scale (dB)",
+}
+
 
 def plot_robustness(table, *, figure=None):
     """Draw accuracy over how bad a fault is: a panel for each kind that has several amounts, and one for the others.
 
-    `table` has columns kind, amount, unit and accuracy, and may have a row for each fold; its first row is of the clips
+    `table` has columns kind, amount and accuracy, and may have a row for each fold; its first row is of the clips
     as they are.
     """
     amounts = table.groupby("kind", sort=False)["amount"].nunique()
@@ -20,7 +27,7 @@ def plot_robustness(table, *, figure=None):
         rows = table[table["kind"] == kind]
         mean = 100 * rows.groupby("amount")["accuracy"].mean()
         ax.plot(mean.index, mean, marker="o", color=SERIES[0])
-        ax.set(title=kind, xlabel=rows["unit"].iloc[0], xticks=mean.index, ylim=(0, 100))
+        ax.set(title=kind, xlabel=AXES[kind], xticks=mean.index, ylim=(0, 100))
     _plot_single_faults(table, curves, axes[len(curves)])
     for ax in axes:
         ax.set_ylabel("accuracy (%)" if ax.get_subplotspec().is_first_col() else "")

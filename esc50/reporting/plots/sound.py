@@ -1,7 +1,7 @@
 """One sound or many, drawn: waveform, envelope, log-mel, embeddings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,6 +37,7 @@ _log_mel = LogMelSettings()
 STUDY_MEL = MelAxes(
     _log_mel.hop_seconds, (_log_mel.mel_min_hz, _log_mel.mel_max_hz), (125, 500, 2000, 8000), slaney_mel
 )
+SMALL_MEL = replace(STUDY_MEL, tick_hz=(500, 2000, 8000))  # where there is no room for more
 YAMNET_MEL = MelAxes(SETTINGS.stft_hop_seconds, (125, 7500), (125, 500, 1000, 2000, 4000, 7500), htk_mel)
 
 
@@ -125,7 +126,7 @@ def plot_gallery(envelopes, log_mels, titles, *, colors=None):
         row, column = divmod(i, columns)
         upper, lower = axes[2 * row, column], axes[2 * row + 1, column]
         plot_envelope(envelopes[i], color=colors and colors[i], ax=upper).set_title(title, fontsize=9)
-        plot_log_mel(log_mels[i], ax=lower)
+        plot_log_mel(log_mels[i], axes=SMALL_MEL, ax=lower)
         upper.set(xlabel="")
         lower.set(xlabel="time (s)" if row == rows - 1 else "")
         for ax in (upper, lower) if column else ():
