@@ -9,7 +9,7 @@ from importlib import import_module
 
 __version__ = "0.2.0"
 
-# name -> where it is defined; imported when first asked for, so that nobody waits for what is not used
+# public name -> module or package that defines it; imported on first access
 _PUBLIC = {
     "Prediction": "esc50.classifier.predict",
     "Recording": "esc50.classifier.teaching",

@@ -1,4 +1,4 @@
-"""Paths and shared settings, and the small things that every room needs: errors, atomic_write."""
+"""Paths, shared settings, exceptions and atomic file writing."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class Esc50Error(Exception):
-    """Base of every error that a user can mend; shells show its message without a traceback."""
+    """Base class of errors that a user can fix; the apps print the message without a traceback."""
 
 
 class DatasetError(Esc50Error):
@@ -20,88 +20,88 @@ class DatasetError(Esc50Error):
 
 
 class AudioError(Esc50Error, ValueError):
-    """A file or an array is not sound that can be classified."""
+    """A file or an array cannot be read as sound."""
 
 
 class TooLongError(AudioError):
-    """A sound is longer than what is taken; a timeline takes longer ones."""
+    """A sound exceeds the length limit; timelines accept longer ones."""
 
 
 class LabelsError(Esc50Error, ValueError):
-    """A table or a folder of labelled recordings cannot be used."""
+    """A table or a folder of labelled recordings is invalid."""
 
 
 class LeakError(Esc50Error, ValueError):
-    """A split would put takes of one recording on both sides."""
+    """A split puts clips of one recording in both training and test."""
 
 
 class FeatureError(Esc50Error):
-    """A feature file is missing or was made with other parameters."""
+    """A feature file is missing or was computed with other parameters."""
 
 
 class YamnetError(Esc50Error):
-    """YAMNet cannot be loaded, or what was loaded is not YAMNet."""
+    """YAMNet cannot be loaded, or the loaded model is not YAMNet."""
 
 
 class ResultsError(Esc50Error):
-    """A results file or a saved model is missing, partial or made with other parameters."""
+    """A results file or a saved model is missing, incomplete or made with other parameters."""
 
 
 class NotebookError(Esc50Error):
-    """No notebook, or more than one, has the name that was given."""
+    """The given name matches no notebook, or more than one."""
 
 
 class OutputError(Esc50Error, ValueError):
-    """What is there must not be overwritten, or cannot be."""
+    """An output file must not or cannot be overwritten."""
 
 
 class StoreError(Esc50Error):
-    """A store of recordings is missing, of another version or model, or cannot be written."""
+    """A store of recordings is missing, incompatible or not writable."""
 
 
 class TeachingError(Esc50Error, ValueError):
-    """A new class cannot be taught from what was given."""
+    """A new class cannot be learned from the given examples."""
 
 
 PROJECT_DIR = Path(__file__).resolve().parents[1]
 DATA_DIR = PROJECT_DIR / "data"
 RAW_DIR = DATA_DIR / "raw"
 META_DIR = DATA_DIR / "meta"
-PACKAGED_MODELS = files("esc50") / "models"  # what answers: part of the package
+PACKAGED_MODELS = files("esc50") / "models"  # used for inference
 FEATURES_DIR = DATA_DIR / "features"
-MODELS_DIR = DATA_DIR / "models"  # what training writes
+MODELS_DIR = DATA_DIR / "models"  # written by training
 RESULTS_DIR = DATA_DIR / "results"
 FIGURES_DIR = PROJECT_DIR / "figures"
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
 BUILD_DIR = PROJECT_DIR / "build"
-OUTPUT_VARIABLE = "ESC50_OUTPUT"  # `esc50 run` sets it: what notebooks train then changes no committed file
+OUTPUT_VARIABLE = "ESC50_OUTPUT"  # set by `esc50 run`, so that notebooks leave committed files unchanged
 N_CLASSES = 50
 N_CLIPS = 2_000
 FOLDS = (1, 2, 3, 4, 5)
-SEEDS = (0, 1, 2)  # of every network that is reported
-ALL_LAYERS = tuple(range(1, 15))  # of YAMNet; the last is the embedding
+SEEDS = (0, 1, 2)  # of every reported network
+ALL_LAYERS = tuple(range(1, 15))  # of YAMNet; layer 14 is the embedding
 UPPER_LAYERS = tuple(range(7, 15))
-LAYERS_AND_SCORES = (15, *ALL_LAYERS)  # with the scores of AudioSet's classes in front
-POOLED_LAYERS = (16, 17)  # maxima and two bands of all layers
-OPEN_FILES = ("/dev/fd", "/proc/self/fd")  # names of the files that this process has open, by their numbers
-MAX_LINKS = 40  # of a chain, as Linux has it
+LAYERS_AND_SCORES = (15, *ALL_LAYERS)  # 15: the AudioSet scores, placed first
+POOLED_LAYERS = (16, 17)  # maxima and two-band means of all layers
+OPEN_FILES = ("/dev/fd", "/proc/self/fd")  # folders that list this process's file descriptors
+MAX_LINKS = 40  # symbolic links followed in a row, as on Linux
 
 
 @dataclass(frozen=True)
 class AudioSettings:
-    """How any sound is brought to one form."""
+    """The format to which every sound is converted."""
 
     sample_rate_hz: int = 16_000
     clip_seconds: float = 5.0
     min_sample_rate_hz: int = 1_000
     max_sample_rate_hz: int = 768_000
-    max_loaded_seconds: float = 600.0  # longest sound held in memory at once; longer ones get a timeline
+    max_loaded_seconds: float = 600.0  # longest sound held in memory at once; a timeline has no such limit
     silence_peak: float = 10 ** (-80 / 20)  # a peak below -80 dB of full scale counts as silence
 
 
 @dataclass(frozen=True)
 class LogMelSettings:
-    """The log-mel spectrogram that the CNNs and the MFCC baselines see."""
+    """The log-mel spectrogram for the CNNs and the MFCC baselines."""
 
     sample_rate_hz: int = 16_000
     window_seconds: float = 0.064
@@ -109,13 +109,13 @@ class LogMelSettings:
     mel_bands: int = 64
     mel_min_hz: float = 50.0
     mel_max_hz: float = 8_000.0
-    decibel_min: float = -70.0  # stored as uint8 0; digital silence lands here
-    decibel_step: float = 0.5  # one step of the stored uint8
+    decibel_min: float = -70.0  # stored as 0; also the level of digital silence
+    decibel_step: float = 0.5  # per step of the stored uint8
 
 
 @dataclass(frozen=True)
 class StatisticsSettings:
-    """What the clip-statistics table and the drawn envelopes measure."""
+    """Frames, silence level and coefficients of the clip statistics and envelopes."""
 
     sample_rate_hz: int = 16_000
     window_seconds: float = 0.064
@@ -155,50 +155,50 @@ class YamnetSettings:
 
 @dataclass(frozen=True)
 class LevelSettings:
-    """The level to which a sound is set before YAMNet takes it."""
+    """Level normalisation before YAMNet."""
 
-    target_rms: float = 0.1  # of the loudest 0.96 s: -20 dB of full scale
-    max_gain: float = 1_000.0  # 60 dB: what is fainter is left faint, so that no noise floor is blown up
+    target_rms: float = 0.1  # of the loudest 0.96 s: -20 dBFS
+    max_gain: float = 1_000.0  # 60 dB: limits the amplification of background noise
     hop_samples: int = YamnetSettings().hop_samples  # 0.48 s
-    reach_hops: int = 11  # how far the gain looks, before and after: 5.28 s, more than one clip
+    reach_hops: int = 11  # window of the gain before and after: 5.28 s, more than one clip
 
 
 @dataclass(frozen=True)
 class BackboneSettings(YamnetSettings):
-    """What our own copy of YAMNet must know beside: features.py and params.py of the same folder."""
+    """Further constants for the Keras copy of YAMNet (features.py and params.py of the same folder)."""
 
-    mel_min_hz: float = 125.0  # YAMNet hears nothing outside
+    mel_min_hz: float = 125.0
     mel_max_hz: float = 7_500.0
     log_offset: float = 0.001
 
 
 @dataclass(frozen=True)
 class LayerSettings(BackboneSettings):
-    """Activations inside YAMNet, averaged over each patch: of which layers, how often, at which speed of the sound."""
+    """Which layers of YAMNet to average over each patch, and the playback speed of the sound."""
 
-    layers: tuple[int, ...] = ALL_LAYERS  # 15 stands for the scores of AudioSet's classes, as they are
-    speed: float = 1.0  # 1.18 plays 18 % faster and higher; cut or padded to the clip's length
+    layers: tuple[int, ...] = ALL_LAYERS  # 15: the AudioSet scores
+    speed: float = 1.0  # 1.18 is 18 % faster and higher; the result is cut or padded to the clip's length
 
 
 @dataclass(frozen=True)
 class LevelledLayerSettings(LayerSettings):
-    """The same of sounds that were set to one level, with the scores of AudioSet's classes in front."""
+    """Layers of level-normalised sounds, with the AudioSet scores placed first."""
 
     layers: tuple[int, ...] = LAYERS_AND_SCORES
     level: LevelSettings = LevelSettings()
-    degradation: object = None  # a `esc50.dataset.degradation.DegradationSettings` for copies that are degraded
+    degradation: object = None  # an `esc50.dataset.degradation.DegradationSettings`, for degraded copies
 
 
 @dataclass(frozen=True)
 class ViewSettings(LevelledLayerSettings):
-    """One view of each clip, the maxima over its active frames: as it is, at another speed or level, or looped."""
+    """One view of each clip: maxima over its active frames, unchanged, at another speed or level, or looped."""
 
     layers: tuple[int, ...] = POOLED_LAYERS
-    looped: bool = False  # the sound is repeated where digital silence was put behind it
+    looped: bool = False  # whether the sound is repeated in place of padding
 
 
 def lazy_modules(package):
-    """Make a package's `__getattr__`: its modules are imported when they are first asked for."""
+    """Return a `__getattr__` for a package that imports its modules on first access."""
 
     def getter(name):
         try:
@@ -212,27 +212,27 @@ def lazy_modules(package):
 
 
 def output_path(committed):
-    """Where to write: the committed path itself or, where $ESC50_OUTPUT names a folder, its counterpart in there."""
+    """Return the committed path, or its counterpart in the folder that ``ESC50_OUTPUT`` names."""
     output = os.environ.get(OUTPUT_VARIABLE)
     return Path(output) / committed.relative_to(PROJECT_DIR) if output else committed
 
 
 @contextmanager
 def atomic_write(path):
-    """Write a file beside its place and rename it when all is well; otherwise the old one stays.
+    """Write to a temporary file and rename it on success; on failure the existing file stays.
 
-    An old file's permissions are kept. Where the path is a link, what it points to is replaced. A device, a pipe or
-    ``/dev/stdout`` cannot be replaced: it is written to when all is well.
+    Permissions of an existing file are kept. If the path is a symbolic link, its target is replaced. A device, a pipe
+    or ``/dev/stdout`` cannot be replaced: the finished content is copied to it.
 
     Parameters
     ----------
     path : Path
-        The file to make or replace; its folder is made where it is missing.
+        The file to create or replace; a missing folder is created.
 
-    Returns
-    -------
-    context manager
-        Gives the path to write to.
+    Yields
+    ------
+    Path
+        The temporary file to write to.
     """
     path = Path(path)
     with _beside(path) if find_stream(path) is None else _before(path) as beside:
@@ -240,9 +240,9 @@ def atomic_write(path):
 
 
 def find_stream(path):
-    """Find what cannot be replaced, only written to, as `open` takes it; None for plain files.
+    """Return a device, pipe or open file descriptor in a form that `open` accepts; None for a plain file.
 
-    A device, a pipe, or the number of a file that is open already: ``/dev/stdout``, what bash makes of ``>(program)``.
+    Such a target can be written to but not replaced. ``/dev/stdout`` and bash's ``>(program)`` are descriptors.
     """
     link = Path(path).absolute()
     for _ in range(MAX_LINKS):
@@ -258,7 +258,7 @@ def find_stream(path):
 
 
 def open_stream(stream, mode, **how):
-    """Open what `find_stream` has found; a file that was open before stays open."""
+    """Open the result of `find_stream`; a descriptor that was already open stays open."""
     return open(stream, mode, closefd=not isinstance(stream, int), **how)
 
 
@@ -267,9 +267,9 @@ def _beside(path):
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
-        beside = Path(folder) / path.name  # which some formats hold
+        beside = Path(folder) / path.name  # some formats store the name
         if target.exists():
-            target.open("ab").close()  # refuses what this user may not write
+            target.open("ab").close()  # raises an error without write permission
             _create(beside, like=target)
         yield beside
         _sync(beside)
@@ -286,7 +286,7 @@ def _before(path):
 
 
 def _create(beside, *, like):
-    """Make an empty file with the owner, the permissions and the attributes of another."""
+    """Create an empty file with the owner, permissions and attributes of another."""
     beside.touch()
     if hasattr(os, "chown"):
         with suppress(PermissionError):
@@ -295,6 +295,6 @@ def _create(beside, *, like):
 
 
 def _sync(path):
-    """Wait until the disk holds a file, which is when the last of its errors come."""
+    """Flush a file to disk, so that late write errors are raised."""
     with path.open("ab") as file:
         os.fsync(file.fileno())

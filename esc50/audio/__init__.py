@@ -1,4 +1,4 @@
-"""Any file or array becomes mono float32 in [-1, 1] at 16 kHz."""
+"""Convert any file or array to mono float32 in [-1, 1] at 16 kHz."""
 
 from esc50.audio.sound import load_sound, open_sound
 from esc50.audio.streams import Sound, SoundFacts, SoundStream

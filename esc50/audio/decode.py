@@ -1,4 +1,4 @@
-"""Decode sound files: by FFmpeg's libraries, which PyAV brings, and by libsndfile what those lack."""
+"""Decode sound files with FFmpeg (through PyAV), and formats that it lacks with libsndfile."""
 
 import os
 from collections.abc import Iterator
@@ -22,26 +22,26 @@ from esc50.audio.headers import compare_with_header, compare_with_last_page, men
 from esc50.audio.streams import BLOCK_SAMPLES, Findings, SoundStream, check_sample_rate
 from esc50.config import AudioError
 
-HEADERLESS = (  # endings of names
+HEADERLESS = (  # file name endings
     *(".raw", ".pcm", ".al", ".alaw", ".la", ".ul", ".ulaw", ".mulaw", ".lu", ".sb", ".s8", ".ub", ".u8", ".sw"),
     *(".s16", ".s16le", ".s16be", ".uw", ".u16", ".s24", ".s24le", ".u24", ".sl", ".s32", ".s32le", ".u32", ".f32"),
     *(".f32le", ".f64", ".f64le", ".sln", ".gsm", ".vox", ".lpc", ".cvs", ".vms", ".g722", ".g723", ".g726", ".g729"),
 )
-MPEG_STARTS = (b"\xff", b"ID3")  # FFmpeg knows them all, and libsndfile complains of bad ones on the terminal
+MPEG_STARTS = (b"\xff", b"ID3")  # not given to libsndfile, which prints errors to the terminal
 KNOWN = "give wav, flac, ogg, mp3, m4a, webm or aiff"
 NOT_SOUND = "{name} is not sound, or damaged: " + KNOWN
-OTHER_CONTENT = "{name} is no sound file (a playlist, a picture, a text?), or damaged: " + KNOWN
-NO_HEADER = "{name} has no header: read it with numpy.fromfile and give the array and its rate"
-NO_INDEX = "{name} has no index: its recording was not finished, or not copied whole: record or copy it again"
-NO_TRACK = "{name} has no audio track: it is {kind} with {content}: give a file with sound"
-NO_DECODER = "{name} holds sound of a kind that cannot be decoded: export it again as wav, flac or mp3"
-DAMAGED = "{name} is damaged: nothing in it can be decoded: copy or export it again"
+OTHER_CONTENT = "{name} is not a sound file (perhaps a playlist, picture or text), or damaged: " + KNOWN
+NO_HEADER = "{name} has no header: read it with numpy.fromfile, and give the array and its sample rate"
+NO_INDEX = "{name} has no index, so it was not finished or not fully copied: record or copy it again"
+NO_TRACK = "{name} has no audio track ({kind} with {content}): give a file with sound"
+NO_DECODER = "{name} uses a codec that cannot be decoded: export it as wav, flac or mp3"
+DAMAGED = "{name} is damaged and nothing in it can be decoded: copy or export it again"
 NO_SAMPLES = "{name} holds no samples (0 s), or is cut off: record or copy it again"
 
 
 @contextmanager
 def open_source(source: Any) -> Iterator[tuple[IO[bytes], str]]:
-    """Yield a path or bytes as a binary file, and its name for messages."""
+    """Yield a binary file for a path or bytes, and its name for messages."""
     if not isinstance(source, str | os.PathLike):
         yield BytesIO(_read_bytes(source)), "the given recording"
         return
@@ -55,12 +55,12 @@ def _read_bytes(source):
     if isinstance(data, str):
         raise AudioError("the file was opened as text: open it in binary mode, open(path, 'rb')")
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise AudioError(f"no sound in a {type(data).__name__}: give a path, the bytes of a file or a numpy array")
+        raise AudioError(f"cannot read sound from {type(data).__name__}: give a path, a file's bytes or a numpy array")
     return data
 
 
 def _printable(path):
-    """On one line, whatever characters a name is made of."""
+    """Return a path as one printable line."""
     return str(path) if str(path).isprintable() else repr(str(path))
 
 
@@ -73,7 +73,7 @@ def _check_file(path):
     except FileNotFoundError as error:
         raise AudioError(f"no such file: {name}; check its name and folder (now in {Path.cwd()})") from error
     except PermissionError as error:
-        raise AudioError(f"{name} may not be read by this user: change its permissions") from error
+        raise AudioError(f"no permission to read {name}: change its permissions") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error  # an OSError's text would repeat the path
         raise AudioError(f"{str(path)!r} cannot be opened ({reason}): check the path") from error
@@ -83,7 +83,7 @@ def _check_file(path):
 
 @contextmanager
 def open_file(file: IO[bytes], name: str) -> Iterator[SoundStream]:
-    """Yield a `SoundStream` of a binary file; `name` stands in messages."""
+    """Yield a `SoundStream` of a binary file; messages call it `name`."""
     if not file.seek(0, os.SEEK_END):
         raise AudioError(f"{name} is empty (0 bytes): record or copy it again")
     findings = Findings()
@@ -94,7 +94,7 @@ def open_file(file: IO[bytes], name: str) -> Iterator[SoundStream]:
 
 
 def _decode(file, name, findings):
-    """Yield (sample rate, samples of (n_samples, n_channels)), as they come."""
+    """Yield the sample rate and samples (n_samples, n_channels), part by part."""
     refusal = yield from _decode_by_ffmpeg(NamelessFile(file), name, findings)
     if not findings.seconds and (mended := mend_sizes(file)):
         yield from _decode_by_ffmpeg(mended, name, findings)
@@ -106,7 +106,7 @@ def _decode(file, name, findings):
 
 
 def _decode_by_ffmpeg(file, name, findings):
-    """Yield what FFmpeg decodes; return why it may be nothing."""
+    """Yield what FFmpeg decodes; return the message to raise if that is nothing."""
     try:
         container = open_container(file)
     except FFmpegError as error:
@@ -122,7 +122,7 @@ def _decode_by_ffmpeg(file, name, findings):
 
 
 def _finish(file, container, track, findings):
-    """Yield the links of chained Ogg that are left, and compare the end with what the file says of it."""
+    """Yield the remaining links of chained Ogg, and compare the decoded length with the stated one."""
     seconds = findings.seconds
     if container.format.name == "ogg":
         yield from decode_links(file, findings)
@@ -134,7 +134,7 @@ def _finish(file, container, track, findings):
 
 
 def _explain(error, file, name):
-    """Say why FFmpeg did not open a file, as far as the kinds of its errors tell."""
+    """Return the message for a file that FFmpeg cannot open."""
     if Path(name.rstrip("'")).suffix.lower() in HEADERLESS:
         return NO_HEADER
     if isinstance(error, NOT_AMONG_THEM):
@@ -143,7 +143,7 @@ def _explain(error, file, name):
 
 
 def _choose_track(container, name):
-    """Take the first audio track that can be decoded."""
+    """Return the first audio track that can be decoded."""
     tracks = [stream for stream in container.streams if stream.type == "audio"]
     if not tracks:
         n_videos = sum(stream.type == "video" for stream in container.streams)
@@ -154,7 +154,7 @@ def _choose_track(container, name):
 
 
 def _decode_by_soundfile(file, findings):
-    """Yield what libsndfile makes of forms that FFmpeg does not know (MATLAB, HTK, SDS ...)."""
+    """Yield what libsndfile decodes, for formats that FFmpeg lacks (MATLAB, HTK, SDS ...)."""
     import soundfile
 
     is_mpeg = file.read(3).startswith(MPEG_STARTS)

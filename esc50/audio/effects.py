@@ -1,4 +1,4 @@
-"""Changes to waveforms."""
+"""Effects on waveforms."""
 
 from math import ceil
 
@@ -7,19 +7,19 @@ import soxr
 
 
 def change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
-    """Play a waveform faster and higher, or slower and lower, as a tape would; of the same length as before.
+    """Change the playback speed, and with it the pitch, and keep the length.
 
     Parameters
     ----------
     waveform : np.ndarray, shape (n_samples,)
         Mono float32 in [-1, 1].
     speed : float
-        Above 1 is faster.
+        Values above 1 are faster and higher.
 
     Returns
     -------
     np.ndarray, shape (n_samples,)
-        The end is cut off, or zeros are put behind it.
+        Float32 in [-1, 1], truncated or padded with zeros at the end.
     """
     if speed == 1:
         return waveform

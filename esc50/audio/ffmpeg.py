@@ -1,4 +1,4 @@
-"""Open and decode sound files with FFmpeg's libraries, which PyAV brings along."""
+"""Open and decode sound files with FFmpeg's libraries, as bundled in PyAV."""
 
 import os
 from contextlib import suppress
@@ -11,27 +11,27 @@ from av.codec.context import Flags2
 from av.error import ArgumentError, FFmpegError
 from av.stream import Discard
 
-# FFmpeg's names of the containers that may be opened. Not among them: what names other files or addresses (hls, dash,
-# concat, sdp ...), what is a picture or a text, and what has no header (s16le, alaw, gsm ...).
+# Formats that FFmpeg may open. Excluded: formats that reference other files or URLs (hls, dash, concat, sdp ...),
+# images, text, and formats without a header (s16le, alaw, gsm ...).
 CONTAINERS = """
     aac ac3 aiff amr ape asf au avi avr caf dsf dss dts dtshd eac3 epaf flac flv hcom iff ircam loas matroska mlp
     mov mp3 mpc mpc8 mpeg mpegts mxf nistsphere nut ogg oma pvf qcp qoa rm shn sox tak truehd tta voc vqf w64 wav
     wsd wtv wv wve xwma
 """.split()  # noqa: SIM905  (a list would be one name a line)
-NOT_AMONG_THEM = ArgumentError  # FFmpeg's answer to content of another kind that it knows
-MISSING_SECONDS = 0.1  # a shorter gap, or a shorter end that is missing, is not worth a word
-MAX_BAD_START = 1_000  # packets in vain before the first that decodes
-TAGS = (b"ID3", b"TAG", b"APETAGEX", b"Xing", b"Info")  # between MP3s that were joined: no sound, and no damage either
-LOSSLESS_FLOATS = ("pcm_", "wavpack")  # codecs whose samples may have any scale
-LOSSY_PEAK = 1.5  # of the others: a sound at full scale overshoots less
-OGG_START = b"OggS\0\2"  # of the first page of a link (RFC 3533)
-PIPE_BYTES = 2_048  # that are read at once: 0.06 s of 16 kHz
-PIPE_OPTIONS = {"probesize": "4096", "analyzeduration": "0", "ignore_length": "1"}  # to begin at once, and not to end
+NOT_AMONG_THEM = ArgumentError  # raised for a format that FFmpeg knows but `CONTAINERS` excludes
+MISSING_SECONDS = 0.1  # shorter gaps and shorter missing ends are not reported
+MAX_BAD_START = 1_000  # packets that may fail before the first that decodes
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"Xing", b"Info")  # tags between concatenated MP3s: neither sound nor damage
+LOSSLESS_FLOATS = ("pcm_", "wavpack")  # codecs whose float samples may have any scale
+LOSSY_PEAK = 1.5  # limit for other codecs: sound at full scale overshoots less
+OGG_START = b"OggS\0\2"  # first page of a logical bitstream (RFC 3533)
+PIPE_BYTES = 2_048  # read at once: 0.06 s at 16 kHz
+PIPE_OPTIONS = {"probesize": "4096", "analyzeduration": "0", "ignore_length": "1"}  # start at once, read to the end
 SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
 class NamelessFile:
-    """A binary file without its name, which decoders take for a hint, and with what is claimed of it."""
+    """A binary file without its name, which decoders use as a hint; its size and first bytes can be overridden."""
 
     def __init__(self, file, *, start=0, claimed_bytes=None, head=b""):
         self.file, self.start, self.head = file, start, head
@@ -40,31 +40,31 @@ class NamelessFile:
         file.seek(start)
 
     def read(self, n_bytes):
-        """The next bytes, with `head` in place of the first of the file."""
+        """Read the next bytes; `head` replaces the first bytes of the file."""
         place = self.tell()
         data = self.file.read(n_bytes)
         head = self.head[place : place + len(data)]
         return head + data[len(head) :] if head else data
 
     def tell(self):
-        """Where the next byte is."""
+        """Return the position of the next byte."""
         return self.file.tell() - self.start
 
     def seek(self, offset, whence=os.SEEK_SET):
-        """Go to a byte, counted from the start or the claimed end; a negative answer says that this is unknown."""
+        """Move to a byte relative to the start, the position or the claimed end; a negative result means unknown."""
         place = offset + (0, self.tell(), self.claimed_bytes)[whence]
         self.file.seek(self.start + min(max(0, place), self.n_bytes))
         return place
 
 
 def open_container(file, *, names=CONTAINERS):
-    """Open a `NamelessFile` as one of some containers; FFmpeg opens no other file and no address."""
+    """Open a `NamelessFile` in one of the given formats; FFmpeg may open no other file and no URL."""
     options = {"format_whitelist": ",".join(names), "protocol_whitelist": "none", "max_probe_packets": "1"}
     return av.open(file, metadata_errors="replace", container_options=options)
 
 
 def is_container(file, name):
-    """Whether a file that FFmpeg cannot open is a container of that name all the same."""
+    """Return whether a file that FFmpeg cannot open nevertheless has this container format."""
     try:
         open_container(NamelessFile(file), names=[other for other in CONTAINERS if other != name]).close()
     except NOT_AMONG_THEM:
@@ -75,7 +75,7 @@ def is_container(file, name):
 
 
 def length_of(container, track):
-    """Seconds of a track that its container states, or FFmpeg's estimate; None where there is neither."""
+    """Return the length of a track in seconds, stated or estimated by FFmpeg; None if there is neither."""
     if track.duration is not None:
         return float(track.duration * track.time_base)
     is_alone = sum(stream.type in ("audio", "video") for stream in container.streams) == 1
@@ -85,13 +85,13 @@ def length_of(container, track):
 
 
 def decode_track(container, track, findings, *, start=0):
-    """Yield (sample rate, samples of (n_samples, n_channels)), packet by packet, to where the packets end.
+    """Decode a track packet by packet; yield the sample rate and samples (n_samples, n_channels).
 
-    What does not decode is skipped and counted, and so is a gap in time.
+    Packets that fail to decode and gaps in time are skipped and counted in `findings`.
     """
-    if container.format.name == "caf":  # the last frame knows its length: FFmpeg takes the padding off once more
+    if container.format.name == "caf":  # the last frame already has its true length: FFmpeg would trim it twice
         track.codec_context.flags2 |= Flags2.skip_manual
-    n_failed, end, before = 0, None, b""  # packets since the last that decoded, when it ended, bytes of the one before
+    n_failed, end, before = 0, None, b""  # failures in a row, end time of the last frame, bytes of the last packet
     for packet in _demux(container, track):
         frames = _decode_packet(packet, track, before)
         before = bytes(packet or b"")
@@ -105,20 +105,20 @@ def decode_track(container, track, findings, *, start=0):
             _count_damage(n_failed, 0.0 if end is None else begin - end, findings)
             n_failed, end = 0, None if begin is None else begin + sum(map(_seconds, frames))
             yield from _read_frames(frames, track, findings)
-    findings.ends_in_damage = n_failed > 1  # a single one was cut off
+    findings.ends_in_damage = n_failed > 1  # a single failure is a truncated packet
     with suppress(FFmpegError):
-        yield from _read_frames(track.codec_context.decode(None), track, findings)  # what the decoder has kept
+        yield from _read_frames(track.codec_context.decode(None), track, findings)  # flush the decoder
 
 
 def _count_damage(n_failed, gap_seconds, findings):
     gap_seconds = gap_seconds if gap_seconds > MISSING_SECONDS else 0.0
     findings.missing_seconds += gap_seconds
-    n_allowed = 0 if findings.seconds else 1  # the first packet may need one that went before
+    n_allowed = 0 if findings.seconds else 1  # the first packet may depend on a missing one
     findings.n_damaged += gap_seconds > 0 or n_failed > n_allowed
 
 
 def _demux(container, track):
-    """Yield the packets of a track, and None where the container itself is damaged, as long as it goes on."""
+    """Yield the packets of a track, and None for each place where the container is damaged."""
     for other in container.streams:
         other.discard = Discard.default if other is track else Discard.all
     is_going_on = True
@@ -126,23 +126,23 @@ def _demux(container, track):
         is_going_on = False
         try:
             for packet in container.demux():
-                if packet.stream is track and packet.size:  # the last has nothing in it, and would close the decoder
+                if packet.stream is track and packet.size:  # the empty last packet would close the decoder
                     is_going_on = True
                     yield packet
             return
-        except (FFmpegError, IndexError):  # PyAV's own, where a stream comes in late
+        except (FFmpegError, IndexError):  # PyAV raises IndexError for a stream that starts late
             if is_going_on:
                 yield None
 
 
 def _decode_packet(packet, track, before):
-    """Frames of a packet; None where it is damaged."""
+    """Return the frames of a packet, or None if it is damaged."""
     if packet is None:
         return None
     try:
         return track.codec_context.decode(packet)
     except FFmpegError:
-        is_tag = any(tag in before + bytes(packet) for tag in TAGS)  # the parser may have cut it
+        is_tag = any(tag in before + bytes(packet) for tag in TAGS)  # a tag may span two packets
         return [] if is_tag else None
 
 
@@ -156,7 +156,7 @@ def _read_frames(frames, track, findings):
 
 
 def _limit(samples):
-    """Keep what a lossy codec makes of damaged data from drowning everything else; sound overshoots less."""
+    """Limit the extreme values that a lossy codec decodes from damaged data."""
     if np.abs(samples).max(initial=0) <= LOSSY_PEAK:  # False for NaN
         return samples
     return np.clip(np.nan_to_num(samples), -LOSSY_PEAK, LOSSY_PEAK)
@@ -167,12 +167,10 @@ def _seconds(frame):
 
 
 def _samples(frame):
-    """Samples of a frame, (n_samples, n_channels), in its own numbers."""
+    """Return the samples of a frame, (n_samples, n_channels), in their own type; int64 becomes int32."""
     n_channels, dtype = frame.layout.nb_channels, SAMPLE_TYPES[frame.format.name.removesuffix("p")]
     n_planes, n_values = (n_channels, frame.samples) if frame.format.is_planar else (1, n_channels * frame.samples)
-    planes = [
-        _plane(frame, index, dtype, n_values) for index in range(n_planes)
-    ]  # `frame.planes` may run past the last
+    planes = [_plane(frame, index, dtype, n_values) for index in range(n_planes)]  # `frame.planes` may be too long
     samples = np.stack(planes, axis=1) if n_planes > 1 else planes[0].reshape(-1, n_channels)
     return (samples >> 32).astype(np.int32) if dtype == "i8" else samples
 
@@ -182,7 +180,7 @@ def _plane(frame, index, dtype, n_values) -> Any:
 
 
 def decode_links(file, findings):
-    """Yield, as `decode_track`, the links of chained Ogg at which FFmpeg stops: of another rate, layout or codec."""
+    """Decode, like `decode_track`, the links of chained Ogg that FFmpeg skips: those with another rate or codec."""
     while (start := _find(file, OGG_START, findings.position + 1)) is not None:
         try:
             with open_container(NamelessFile(file, start=start)) as link:
@@ -194,7 +192,7 @@ def decode_links(file, findings):
 
 
 def _find(file, pattern, start):
-    """Place of a pattern in a file, from `start` on; None where it is not there."""
+    """Return the position of a pattern in a file at or after `start`, or None."""
     file.seek(start)
     tail = b""
     while block := file.read(1 << 20):
@@ -205,10 +203,10 @@ def _find(file, pattern, start):
 
 
 def decode_pipe(file, *, raw_sample_rate_hz=None, raw_channels=1):
-    """Yield (sample rate, samples of (n_samples, n_channels)) of sound that comes in through a pipe, as it comes.
+    """Decode sound from a pipe as it arrives; yield the sample rate and samples (n_samples, n_channels).
 
-    With a header, which may state any length, in any of the containers that can be read from front to back; or, where a
-    rate is given, samples alone: 16 bit, little-endian.
+    Without `raw_sample_rate_hz` the pipe carries one of `CONTAINERS` that can be read sequentially; its stated length
+    is ignored. With it the pipe carries raw 16-bit little-endian samples.
     """
     form, options = None, {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"} | PIPE_OPTIONS
     if raw_sample_rate_hz:
@@ -221,7 +219,7 @@ def decode_pipe(file, *, raw_sample_rate_hz=None, raw_channels=1):
 
 
 class _Pipe:
-    """A file of which only what has come in is read, instead of waiting for as much as FFmpeg asks for."""
+    """A file whose `read` returns the bytes that have arrived, without waiting for the full request."""
 
     def __init__(self, file: Any):
-        self.read = getattr(file, "raw", file).read  # whose lock no thread holds when Python ends
+        self.read = getattr(file, "raw", file).read  # unbuffered: holds no lock when Python exits

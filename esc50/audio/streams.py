@@ -1,4 +1,4 @@
-"""Sounds and streams of sound: mono float32 in [-1, 1] at 16 kHz, and what is known of the source."""
+"""Sounds and streams of sound as mono float32 in [-1, 1] at 16 kHz, with facts about the source."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,17 +16,17 @@ from esc50.config import AudioError, AudioSettings, YamnetSettings
 AUDIO = AudioSettings()
 YAMNET = YamnetSettings()
 FULL_SCALE = 32767 / 32768  # the highest 16-bit sample
-CLIPPED_FRACTION = 0.01  # a slow sine at full scale has 0.5 % of its samples in flat tops, a clipped one far more
-OVERSHOOT_PEAK = 2.0  # lossy codecs overshoot 1 a little; +6 dB and more is another scale, not overshoot
-QUIET_PEAK = 10 ** (-40 / 20)  # a peak below -40 dB of full scale is very quiet
-MAX_PEAK = 1e30  # float32 ends at 3e38, and sums need room
+CLIPPED_FRACTION = 0.01  # an unclipped sine at full scale has up to 0.5 % of its samples in flat tops
+OVERSHOOT_PEAK = 2.0  # lossy codecs overshoot 1 slightly; above +6 dB the samples have another scale
+QUIET_PEAK = 10 ** (-40 / 20)  # -40 dB of full scale
+MAX_PEAK = 1e30  # float32 ends at 3e38; leaves headroom for sums
 BLOCK_SAMPLES = 1 << 17  # of all channels together
-INTEGERS = ("uint8", "int8", "int16", "int32")  # as in a WAV file, where 128 is the silence of uint8
+INTEGERS = ("uint8", "int8", "int16", "int32")  # as in WAV; 128 is silence in uint8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SoundFacts:
-    """What is known of a sound beside its samples.
+    """Facts about a sound and its source.
 
     Attributes
     ----------
@@ -37,17 +37,17 @@ class SoundFacts:
     duration_seconds : float
         Length of the source.
     peak : float
-        Largest absolute sample of the 16 kHz mono mix; above 1 where the gain was lowered to keep it within [-1, 1].
+        Largest absolute sample of the 16 kHz mono mix. Above 1, the waveform was scaled down to [-1, 1].
     clipped_fraction : float
-        Share of the source's samples, mixed to mono, in flat tops: at full scale, and so is the next one.
+        Share of the source's mono samples that are at full scale together with the next or the previous one.
     declared_seconds : float or None
-        Length that the header states, where the file ends before it: a recording cut off.
+        Length that the header states, if the file ends before it (truncated); else None.
     states_no_length : bool
-        Whether the header, which should state the length, states none or one that cannot be.
+        Whether the header should state the length but states none, or an impossible one.
     n_damaged : int
-        Places at which sound is missing or could not be decoded: they are left out.
+        Number of places where sound is missing or could not be decoded; these are skipped.
     is_opposite_phase : bool
-        Whether somewhere the channels cancelled in their mean, so that the loudest was taken.
+        Whether the channels cancelled in their mean anywhere, so that the loudest was used.
     """
 
     source_sample_rate_hz: float
@@ -59,37 +59,37 @@ class SoundFacts:
     states_no_length: bool = False
     n_damaged: int = 0
     is_opposite_phase: bool = False
-    sample_rate_hz: ClassVar[int] = AUDIO.sample_rate_hz  # of every waveform here: 16,000 Hz
+    sample_rate_hz: ClassVar[int] = AUDIO.sample_rate_hz  # of the waveform: 16,000 Hz
 
     @property
     def is_silent(self) -> bool:
-        """Whether the peak stays under -80 dB of full scale, so that no class can be heard."""
+        """Whether the peak is below -80 dB of full scale."""
         return self.peak < AUDIO.silence_peak
 
     @property
     def is_short(self) -> bool:
-        """Whether the sound is shorter than one YAMNet patch (0.975 s) and must be padded."""
+        """Whether the sound is shorter than one YAMNet patch (0.975 s), which needs padding."""
         return round(self.duration_seconds * AUDIO.sample_rate_hz) < YAMNET.patch_samples
 
     @property
     def is_clipped(self) -> bool:
-        """Whether over 1 % of the samples are in flat tops: the recording was too loud."""
+        """Whether more than 1 % of the samples are clipped."""
         return self.clipped_fraction > CLIPPED_FRACTION
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the peak stays under -40 dB of full scale, with something to hear all the same."""
+        """Whether the peak is below -40 dB of full scale but not silent."""
         return self.peak < QUIET_PEAK and not self.is_silent
 
     @property
     def is_beyond_scale(self) -> bool:
-        """Whether the peak is above 2: no codec's overshoot, but samples of another scale."""
+        """Whether the peak is above 2, too high for codec overshoot: the samples have another scale."""
         return self.peak > OVERSHOOT_PEAK
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sound(SoundFacts):
-    """One sound in the form that YAMNet takes, and what is known of it.
+    """A waveform in the format of YAMNet, with facts about its source.
 
     Attributes
     ----------
@@ -102,25 +102,25 @@ class Sound(SoundFacts):
 
 @dataclass(eq=False)
 class Findings:
-    """What decoding brings to light, bit by bit: see `SoundFacts` and `SoundStream`."""
+    """Running results of decoding: see `SoundFacts` and `SoundStream`."""
 
     seconds: float = 0.0  # decoded so far
-    missing_seconds: float = 0.0  # between what was decoded
-    bytes_per_second: int = 0  # of what was decoded last
+    missing_seconds: float = 0.0  # total of the gaps
+    bytes_per_second: int = 0  # of the last decoded frame
     position: int = 0  # of the last packet, in bytes
     expected_seconds: float | None = None
     declared_seconds: float | None = None
     states_no_length: bool = False
     n_damaged: int = 0
-    ends_in_damage: bool = False  # which is not counted: it may be where the file was cut off
+    ends_in_damage: bool = False  # not in n_damaged: it may be where the file was truncated
 
 
 @dataclass(eq=False)
 class SoundStream:
-    """A sound that is read block by block, so that an hour takes no more memory than a minute.
+    """A sound that is read block by block, in bounded memory.
 
-    Iterate once: each block is mono float32 (n_samples,) in [-1, 1] at 16 kHz, and all blocks joined are the
-    waveform of `load_sound`. Any but the last may be empty.
+    Iterate over it once. Each block is mono float32 (n_samples,) in [-1, 1] at 16 kHz, possibly empty; the blocks
+    joined are the waveform of `load_sound`.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class SoundStream:
     source_channels : int
         Number of channels before mixing.
     name : str
-        Of the source, for messages.
+        Name of the source in messages.
     """
 
     source_sample_rate_hz: float
@@ -137,7 +137,7 @@ class SoundStream:
     chunks: Iterable[tuple[float, np.ndarray]] = field(repr=False)  # (sample rate, samples (n_samples, n_channels))
     findings: Findings = field(default_factory=Findings, repr=False)
     name: str = "the array"
-    block_samples: int = 0  # read at once, of all channels, if not BLOCK_SAMPLES: few where sound is waited for
+    block_samples: int = 0  # read at once, of all channels; 0 is BLOCK_SAMPLES, live sound needs fewer
     _mixer: Mixer = field(default_factory=Mixer, init=False, repr=False)
     _peak: float = field(default=0.0, init=False, repr=False)
     _seconds: float = field(default=0.0, init=False, repr=False)
@@ -146,13 +146,13 @@ class SoundStream:
 
     @property
     def expected_seconds(self) -> float | None:
-        """Length of the source where its header states it or its size tells; either may be wrong."""
+        """Length of the source from its header or size, which may be wrong; None if unknown."""
         return self.findings.expected_seconds
 
     @property
     def facts(self) -> SoundFacts:
-        """What is known from the blocks read so far: of the whole sound after the last."""
-        is_beyond_scale = self._peak > OVERSHOOT_PEAK  # full scale is no limit there
+        """Facts from the blocks read so far; complete after the last block."""
+        is_beyond_scale = self._peak > OVERSHOOT_PEAK  # then full scale is no limit
         return SoundFacts(
             source_sample_rate_hz=float(self.source_sample_rate_hz),
             source_channels=self.source_channels,
@@ -166,12 +166,12 @@ class SoundStream:
         )
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield the blocks, (n_samples,) each, and count what they hold."""
+        """Yield the blocks, (n_samples,) each, and update the facts."""
         n_out = 0
         for waveform in self._bring_to_rate():
             self._peak = max(self._peak, float(np.abs(waveform).max(initial=0)))
             n_out += len(waveform)
-            yield waveform / np.float32(max(1.0, self._peak))  # the gain follows the highest peak so far
+            yield waveform / np.float32(max(1.0, self._peak))
         if not self._n_read:
             raise AudioError(f"{self.name} holds no samples (0 s), or is cut off: record or copy it again")
         if not n_out:
@@ -179,9 +179,9 @@ class SoundStream:
             raise AudioError(f"{self.name} lasts {seconds:.6f} s, less than one sample at 16 kHz: record a longer one")
 
     def _bring_to_rate(self):
-        """Yield mono blocks at 16 kHz; joined files may change their rate, channels or numbers on the way."""
+        """Yield mono blocks at 16 kHz; concatenated files may change rate, channels or dtype."""
         for (rate, n_channels, _), part in groupby(self.chunks, key=_describe_form):
-            if not AUDIO.min_sample_rate_hz <= rate <= AUDIO.max_sample_rate_hz:  # no join, but damage
+            if not AUDIO.min_sample_rate_hz <= rate <= AUDIO.max_sample_rate_hz:  # damage
                 self.findings.n_damaged += 1
                 continue
             n_samples = max(1, (self.block_samples or BLOCK_SAMPLES) // n_channels)
@@ -206,7 +206,7 @@ def _describe_form(chunk):
 
 
 def _regroup(chunks, n_rows):
-    """Join and cut arrays to `n_rows` each, the last as long as it comes: what is decided by block is then the same."""
+    """Join and cut arrays to `n_rows` each, so that decisions per block do not depend on the chunks."""
     held, n_held = [], 0
     for chunk in chunks:
         while n_held + len(chunk) >= n_rows:
@@ -218,7 +218,25 @@ def _regroup(chunks, n_rows):
 
 
 def to_float32(samples: np.ndarray, name: str) -> np.ndarray:
-    """Divide integers by their full scale, which is exact but for the last bits of 32; leave floats as they are."""
+    """Convert samples to float32: integers are divided by their full scale, floats are unchanged.
+
+    Parameters
+    ----------
+    samples : np.ndarray, any shape
+        Floats, or one of `INTEGERS`. The conversion is exact up to 24 bits.
+    name : str
+        Name of the source in messages.
+
+    Returns
+    -------
+    np.ndarray, same shape
+        Float32.
+
+    Raises
+    ------
+    AudioError
+        If the dtype has no known scale, or a sample is NaN, infinite or above `MAX_PEAK`.
+    """
     if samples.dtype.kind == "f":
         _check_values(samples, name)
         return samples.astype(np.float32, copy=False)
@@ -230,30 +248,32 @@ def to_float32(samples: np.ndarray, name: str) -> np.ndarray:
 
 
 def _check_values(samples, name):
-    peak = np.maximum(samples.max(initial=0), -samples.min(initial=0))  # NaN wins
+    peak = np.maximum(samples.max(initial=0), -samples.min(initial=0))  # propagates NaN
     if not np.isfinite(peak):
         value = samples[~np.isfinite(samples)][0]
-        raise AudioError(f"{name} has samples that are {value}: repair or remove them first")
+        raise AudioError(f"{name} has samples that are {value}: repair or remove them")
     if float(peak) > MAX_PEAK:
-        raise AudioError(f"{name} reaches {peak:g}, which is no sound: divide it by its full scale, or repair it")
+        raise AudioError(
+            f"{name} has a peak of {peak:g}, too high for sound: divide it by its full scale, or repair it"
+        )
 
 
 def check_sample_rate(rate: Any, name: str) -> float:
-    """Give back a sample rate that a recording can have; `name` says in the message whose it is."""
+    """Return a valid sample rate in Hz, or raise an `AudioError`; messages call its source `name`."""
     if rate is None:
-        raise AudioError(f"{name} has no sample rate: pass sample_rate_hz, the rate at which it was recorded")
+        raise AudioError(f"{name} has no sample rate: pass the rate of the recording as sample_rate_hz")
     if isinstance(rate, bool) or not isinstance(rate, Real) or not isfinite(rate):
         raise AudioError(f"the sample rate of {name} is {rate!r}: give a number of samples per second")
     if not AUDIO.min_sample_rate_hz <= float(rate) <= AUDIO.max_sample_rate_hz:
         raise AudioError(
-            f"{name} has a sample rate of {rate} Hz: sound has "
-            f"{AUDIO.min_sample_rate_hz} to {AUDIO.max_sample_rate_hz} Hz (give hertz, not kilohertz)"
+            f"{name} has a sample rate of {rate} Hz: give {AUDIO.min_sample_rate_hz} to {AUDIO.max_sample_rate_hz} Hz "
+            "(in hertz, not kilohertz)"
         )
     return float(rate)
 
 
 def _resample(blocks, rate):
-    """Bring mono blocks to 16 kHz; the resampler keeps its state from block to block, so no seam is heard."""
+    """Resample mono blocks to 16 kHz; the resampler keeps its state between blocks."""
     if rate == AUDIO.sample_rate_hz:
         yield from blocks
         return

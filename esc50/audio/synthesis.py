@@ -1,4 +1,4 @@
-"""Sounds made by code: known ones for tests, and examples to ship, which the clips of ESC-50 may not be."""
+"""Synthesised sounds: test signals, and examples that ship in place of ESC-50's clips (not free to redistribute)."""
 
 import numpy as np
 
@@ -9,25 +9,91 @@ EXAMPLE_PEAK = 0.8
 
 
 def silence(*, seconds: float = AUDIO.clip_seconds) -> np.ndarray:
-    """Digital silence: zeros, float32 (n_samples,) at 16 kHz."""
+    """Return digital silence.
+
+    Parameters
+    ----------
+    seconds : float
+        Length.
+
+    Returns
+    -------
+    np.ndarray, shape (n_samples,)
+        Zeros, float32 at 16 kHz.
+    """
     return np.zeros_like(_times(seconds), dtype=np.float32)
 
 
 def sine(frequency_hz: float, *, seconds: float = AUDIO.clip_seconds, amplitude: float = 0.5) -> np.ndarray:
-    """Pure tone, float32 (n_samples,) at 16 kHz; starts at zero, rising."""
+    """Return a pure tone with phase zero at the start.
+
+    Parameters
+    ----------
+    frequency_hz : float
+        Above 0, at most 8,000 Hz.
+    seconds : float
+        Length.
+    amplitude : float
+        Peak.
+
+    Returns
+    -------
+    np.ndarray, shape (n_samples,)
+        Float32 at 16 kHz.
+
+    Raises
+    ------
+    AudioError
+        If the frequency is out of range.
+    """
     if not 0 < frequency_hz <= AUDIO.sample_rate_hz / 2:
         raise AudioError(f"no tone of {frequency_hz} Hz at 16 kHz: choose a frequency up to 8000 Hz")
     return (amplitude * np.sin(2 * np.pi * frequency_hz * _times(seconds))).astype(np.float32)
 
 
 def white_noise(*, seconds: float = AUDIO.clip_seconds, amplitude: float = 0.5, seed: int = 0) -> np.ndarray:
-    """Noise with equal power at all frequencies, uniform between plus and minus `amplitude`, (n_samples,) at 16 kHz."""
+    """Return white noise, uniform in [-amplitude, amplitude].
+
+    Parameters
+    ----------
+    seconds : float
+        Length.
+    amplitude : float
+        Largest absolute sample.
+    seed : int
+        Of the random generator.
+
+    Returns
+    -------
+    np.ndarray, shape (n_samples,)
+        Float32 at 16 kHz.
+    """
     samples = np.random.default_rng(seed).uniform(-amplitude, amplitude, len(_times(seconds)))
     return samples.astype(np.float32)
 
 
 def impulse(*, seconds: float = AUDIO.clip_seconds, at_seconds: float = 0.0, amplitude: float = 1.0) -> np.ndarray:
-    """One sample in silence, float32 (n_samples,) at 16 kHz."""
+    """Return silence with one sample at `amplitude`.
+
+    Parameters
+    ----------
+    seconds : float
+        Length.
+    at_seconds : float
+        Time of the impulse.
+    amplitude : float
+        Value of the sample.
+
+    Returns
+    -------
+    np.ndarray, shape (n_samples,)
+        Float32 at 16 kHz.
+
+    Raises
+    ------
+    AudioError
+        If the time is outside the sound.
+    """
     if not 0 <= at_seconds < seconds:
         raise AudioError(f"no impulse at {at_seconds} s in a sound of {seconds} s: choose a time inside it")
     waveform = silence(seconds=seconds)
@@ -38,13 +104,28 @@ def impulse(*, seconds: float = AUDIO.clip_seconds, at_seconds: float = 0.0, amp
 def chirp(
     *, start_hz: float = 100.0, end_hz: float = 7_000.0, seconds: float = AUDIO.clip_seconds, amplitude: float = 0.5
 ) -> np.ndarray:
-    """Tone whose frequency moves evenly from one end to the other, float32 (n_samples,) at 16 kHz."""
+    """Return a linear chirp.
+
+    Parameters
+    ----------
+    start_hz, end_hz : float
+        Frequency at the start and at the end.
+    seconds : float
+        Length.
+    amplitude : float
+        Peak.
+
+    Returns
+    -------
+    np.ndarray, shape (n_samples,)
+        Float32 at 16 kHz.
+    """
     frequency_hz = start_hz + (end_hz - start_hz) * _times(seconds) / seconds  # (n_samples,)
     return (amplitude * np.sin(_phase(frequency_hz))).astype(np.float32)
 
 
 def example(name: str, *, seconds: float = AUDIO.clip_seconds, seed: int = 0) -> np.ndarray:
-    """Imitate an ESC-50 class well enough for YAMNet to name it.
+    """Synthesise a sound of an ESC-50 class that YAMNet classifies correctly.
 
     Parameters
     ----------
@@ -53,17 +134,17 @@ def example(name: str, *, seconds: float = AUDIO.clip_seconds, seed: int = 0) ->
     seconds : float
         Length.
     seed : int
-        The same seed gives the same sound, another a variation of it.
+        Of the random variation.
 
     Returns
     -------
     np.ndarray, shape (n_samples,)
-        Float32 in [-1, 1] at 16 kHz, peak 0.8.
+        Float32 at 16 kHz, peak 0.8.
 
     Raises
     ------
     AudioError
-        If there is no example of that name.
+        If the name is not in `EXAMPLES`.
     """
     if name not in EXAMPLES:
         raise AudioError(f"no example named {name!r}: choose from {', '.join(sorted(EXAMPLES))}")
@@ -74,22 +155,22 @@ def example(name: str, *, seconds: float = AUDIO.clip_seconds, seed: int = 0) ->
 def _times(seconds):
     n_samples = round(seconds * AUDIO.sample_rate_hz)
     if n_samples < 1:
-        raise AudioError(f"no sound lasts {seconds} s: choose a length above zero")
+        raise AudioError(f"a sound cannot last {seconds} s: choose a length above zero")
     return np.arange(n_samples) / AUDIO.sample_rate_hz  # (n_samples,)
 
 
 def _phase(frequency_hz):
-    """Phase in radians of a tone of changing frequency (n_samples,)."""
+    """Return the phase in radians of a tone with frequencies (n_samples,)."""
     return 2 * np.pi * np.cumsum(frequency_hz) / AUDIO.sample_rate_hz
 
 
 def _harmonics(phase, n_harmonics, tilt):
-    """Tone with overtones: the k-th has the amplitude k ** -tilt."""
+    """Return a sum of harmonics; the k-th has amplitude k ** -tilt."""
     return sum(np.sin(k * phase) * k**-tilt for k in range(1, n_harmonics + 1))
 
 
 def _noise(rng, seconds, low_hz=50, high_hz=7_000, slope=4.0):
-    """Noise of unit power between two frequencies, falling by `slope` decibels an octave."""
+    """Return band-limited noise of unit power that falls by `slope` dB per octave."""
     n_samples = len(_times(seconds))
     frequency_hz = np.fft.rfftfreq(n_samples, 1 / AUDIO.sample_rate_hz)
     gain = (frequency_hz >= low_hz) & (frequency_hz <= high_hz)
@@ -99,19 +180,19 @@ def _noise(rng, seconds, low_hz=50, high_hz=7_000, slope=4.0):
 
 
 def _ringing(seconds, partials):
-    """Sum of decaying tones, each given as (frequency in Hz, decay in seconds, amplitude)."""
+    """Return a sum of decaying tones, each given as (frequency in Hz, decay in seconds, amplitude)."""
     times = _times(seconds)
     tones = [level * np.exp(-times / decay) * np.sin(2 * np.pi * hz * times) for hz, decay, level in partials]
     return np.sum(tones, axis=0)
 
 
 def _burst(rng, seconds, decay, low_hz, high_hz, slope):
-    """Noise that dies away: the sound of something struck."""
+    """Return exponentially decaying noise, as of an impact."""
     return _noise(rng, seconds, low_hz, high_hz, slope) * np.exp(-_times(seconds) / decay)
 
 
 def _at(seconds, onset, hit):
-    """Silence with one hit (n_hit,) at its onset, cut off at the end."""
+    """Return silence with `hit` (n_hit,) at an onset, truncated at the end."""
     waveform = np.zeros(len(_times(seconds)) + len(hit))
     start = min(round(onset * AUDIO.sample_rate_hz), len(waveform) - len(hit))
     waveform[start : start + len(hit)] = hit
@@ -119,7 +200,7 @@ def _at(seconds, onset, hit):
 
 
 def _in_room(rng, waveform, decay, wet):
-    """Add the echo of a room: noise that dies away within `decay` seconds, as strong as the sound times `wet`."""
+    """Add reverberation: noise with decay time `decay` in seconds and level `wet` relative to the sound."""
     echo = rng.standard_normal(round(3 * decay * AUDIO.sample_rate_hz))
     echo *= np.exp(-np.arange(len(echo)) / (decay * AUDIO.sample_rate_hz))
     echo *= wet / np.linalg.norm(echo)
@@ -146,7 +227,7 @@ def _chirping_birds(seconds, rng):
     return waveform
 
 
-CHURCH_BELL = (  # frequency over the strike note, decay and amplitude of each partial
+CHURCH_BELL = (  # frequency relative to the strike note, decay and amplitude of each partial
     *((0.5, 1.5, 0.4), (1, 1, 1), (1.183, 0.7, 0.44), (1.506, 0.5, 0.26), (2, 0.5, 0.6), (2.01, 0.45, 0.9)),
     *((2.514, 0.3, 0.4), (2.662, 0.3, 0.7), (3.011, 0.25, 0.75), (4.166, 0.18, 0.9), (5.433, 0.12, 0.65)),
 )

@@ -1,1 +1,1 @@
-"""The runtime: waveform to vectors, probabilities, verdict, events, explanation."""
+"""Inference: from a waveform to vectors, probabilities, a verdict, events and an explanation."""

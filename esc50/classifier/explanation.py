@@ -1,4 +1,4 @@
-"""Why a sound gets a class: how much less likely the class is once a part of the sound is silenced."""
+"""Explain a prediction: how much less likely a class becomes when a part of the sound is silenced."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from esc50.classifier.pooling import pool_clips, temper
 from esc50.config import BackboneSettings, YamnetSettings
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames, pad_waveform
 
-CELLS_PER_FRAME = -(-PATCH_SAMPLES // HOP_SAMPLES)  # cells are one hop long: a frame spans three of them
+CELLS_PER_FRAME = -(-PATCH_SAMPLES // HOP_SAMPLES)  # a cell is one hop long; a frame spans three cells
 MIN_PROBABILITY = 1e-9  # keeps odds finite
 
 
 @dataclass(frozen=True)
 class ExplanationSettings:
-    """How finely a sound is silenced, part by part, to find what spoke for its class."""
+    """Resolution of the explanation."""
 
-    max_frames: int = 10  # longer sounds are explained around their most telling frame
-    mel_bands: int = 8  # over the frequencies that YAMNet takes
-    fade_seconds: float = 0.010  # into and out of each silenced cell, so that there is no click
+    max_frames: int = 10  # longer sounds are explained around their most probable frame
+    mel_bands: int = 8  # over YAMNet's frequency range
+    fade_seconds: float = 0.010  # at both ends of a silenced cell, to avoid clicks
 
 
 SETTINGS = ExplanationSettings()
@@ -26,24 +26,24 @@ SETTINGS = ExplanationSettings()
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What in a sound speaks for a class.
+    """Which parts of a sound support a class.
 
     Attributes
     ----------
     class_name : str
-        The class that is explained.
+        The explained class.
     relevance : np.ndarray, shape (n_cells, n_bands)
-        How often the odds of the class are halved when this cell of time and frequency is silenced: 1 means
-        half the odds, 0 no change, below 0 that the cell spoke against the class.
+        Drop of the class's log2 odds when this time-frequency cell is silenced: 1 means that the odds halve, 0 no
+        change, below 0 that the cell is evidence against the class.
     time_edges_seconds : np.ndarray, shape (n_cells + 1,)
-        Borders of the cells. Of a sound longer than about five seconds they cover only the part around its most
-        telling frame.
+        Borders of the cells. For a sound longer than about five seconds they cover only the part around its most
+        probable frame.
     frequency_edges_hz : np.ndarray, shape (n_bands + 1,)
         Borders of the bands, evenly spaced on the mel scale.
     frame_relevance : np.ndarray, shape (n_frames,)
-        Probability of the class in each frame of 0.96 s of the whole sound.
+        Probability of the class in each 0.96 s frame of the whole sound.
     frame_seconds : np.ndarray, shape (n_frames,)
-        Where each frame starts.
+        Start of each frame.
     """
 
     class_name: str
@@ -55,21 +55,21 @@ class Explanation:
 
 
 def explain(classifier, prediction, *, label=None, settings=SETTINGS):
-    """Show what in a sound speaks for a class, by silencing one cell of time and frequency after another.
+    """Explain a prediction by silencing one time-frequency cell after another.
 
-    Occlusion sensitivity (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.2), in the sound itself: the
-    classifier takes the rest of it as any sound. Nothing in it is random.
+    This is occlusion sensitivity (Zeiler and Fergus 2014, arXiv 1311.2901, section 4.2), applied to the waveform. It
+    is deterministic.
 
     Parameters
     ----------
     classifier : esc50.classifier.predict.SoundClassifier
-        What made the prediction.
+        The classifier that made the prediction.
     prediction : esc50.classifier.predict.Prediction
-        What is to be explained.
+        The prediction to explain.
     label : int, optional
         Index of the class in ``prediction.class_names``; the most probable by default.
     settings : ExplanationSettings
-        How finely the sound is cut.
+        Resolution.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def explain(classifier, prediction, *, label=None, settings=SETTINGS):
     """
     label = int(prediction.probabilities.argmax()) if label is None else label
     frame_relevance = prediction.frame_probabilities[:, label]  # (n_frames,)
-    first = most_telling_run(frame_relevance, max_frames=settings.max_frames)
+    first = first_explained_frame(frame_relevance, max_frames=settings.max_frames)
     part, time_edges = _cut_out(prediction.sound, first, settings)
     frequency_edges, n_cells = mel_edges(settings), len(time_edges) - 1
     bands = split_bands(part, frequency_edges, sample_rate_hz=prediction.sound.sample_rate_hz)
@@ -95,29 +95,29 @@ def explain(classifier, prediction, *, label=None, settings=SETTINGS):
     )
 
 
-def most_telling_run(frame_relevance, *, max_frames):
-    """First frame of the run of `max_frames` around the most probable frame, as far as the ends allow."""
+def first_explained_frame(frame_relevance, *, max_frames):
+    """Return the first frame of a window of `max_frames` that is centred, if possible, on the most probable frame."""
     centred = int(frame_relevance.argmax()) - max_frames // 2
     return max(0, min(centred, len(frame_relevance) - max_frames))
 
 
 def mel_edges(settings=SETTINGS):
-    """Borders of the bands in Hz, (mel_bands + 1,), evenly spaced on the mel scale (HTK's formula, as YAMNet's)."""
+    """Return the borders of the bands in Hz, (mel_bands + 1,), evenly spaced on the mel scale (HTK, as in YAMNet)."""
     low, high = (2595 * np.log10(1 + hz / 700) for hz in (BackboneSettings.mel_min_hz, BackboneSettings.mel_max_hz))
     return 700 * (10 ** (np.linspace(low, high, settings.mel_bands + 1) / 2595) - 1)
 
 
 def split_bands(waveform, edges_hz, *, sample_rate_hz):
-    """Take a waveform apart into bands (n_bands, n_samples) that add up to what lies between the outer edges."""
+    """Split a waveform into bands (n_bands, n_samples) that sum to its content between the outer edges."""
     n_samples = len(waveform)
-    spectrum = np.fft.rfft(waveform, 2 * n_samples)  # zeros behind, so that nothing comes around to the start
+    spectrum = np.fft.rfft(waveform, 2 * n_samples)  # zero-padded against circular wrap-around
     band = np.digitize(np.fft.rfftfreq(2 * n_samples, 1 / sample_rate_hz), edges_hz)  # (n_bins,)
     parts = np.where(band == np.arange(1, len(edges_hz))[:, np.newaxis], spectrum, 0)  # (n_bands, n_bins)
     return np.fft.irfft(parts, 2 * n_samples)[:, :n_samples]
 
 
 def _cut_out(sound, first, settings):
-    """The waveform of a run of frames, padded to whole frames, and the borders of its cells in the sound's seconds."""
+    """Return the waveform from frame `first` on, padded to whole frames, and the borders of its cells in seconds."""
     start = first * HOP_SAMPLES
     part = sound.waveform[start : start + PATCH_SAMPLES + (settings.max_frames - 1) * HOP_SAMPLES]
     edges = start + np.append(np.arange(0, len(part), HOP_SAMPLES), len(part))  # (n_cells + 1,)
@@ -125,9 +125,9 @@ def _cut_out(sound, first, settings):
 
 
 def _silence_cells(waveform, bands, settings):
-    """Take one band out of every third cell: (3, n_bands, n_samples) by the first of those cells and the band.
+    """Return waveforms (3, n_bands, n_samples) with one band removed from every third cell, by first cell and band.
 
-    No frame spans two cells that are three apart, so each frame sounds as it would with one cell silenced.
+    No frame spans two cells that are three apart, so each frame is the same as with a single cell silenced.
     """
     n_fade = round(settings.fade_seconds * YamnetSettings.sample_rate_hz)
     rise = 0.5 - 0.5 * np.cos(np.pi * np.arange(n_fade) / n_fade)
@@ -136,30 +136,30 @@ def _silence_cells(waveform, bands, settings):
     cells = samples // HOP_SAMPLES % CELLS_PER_FRAME == np.arange(CELLS_PER_FRAME)[:, np.newaxis]  # (3, n_samples)
     weights = cells * fade[samples % HOP_SAMPLES]  # (3, n_samples)
     rest = waveform - weights[:, np.newaxis] * bands  # (3, n_bands, n_samples)
-    return np.clip(rest, -1, 1).astype(np.float32)  # a sound at full scale may overshoot without one of its bands
+    return np.clip(rest, -1, 1).astype(np.float32)  # removing a band from a sound at full scale may overshoot
 
 
 def _embed_all(classifier, waveform, silenced):
-    """Frame vectors of the whole and of what was silenced, (…, n_frames, size); which frames count."""
+    """Return the frame vectors of the whole and of the silenced waveforms, (…, n_frames, size), and active frames."""
     every = np.concatenate([waveform[np.newaxis], silenced.reshape(-1, len(waveform))])
     whole, *rest = classifier.embed_batch(every)  # each (n_frames, size)
     return whole, np.reshape(rest, (*silenced.shape[:2], *whole.shape)), active_frames(whole)
 
 
 def _one_cell_each(whole, silenced, n_cells):
-    """Frame vectors with each cell silenced alone: (n_cells, n_bands, n_frames, size)."""
+    """Return the frame vectors with each cell silenced alone, (n_cells, n_bands, n_frames, size)."""
     cells = np.arange(n_cells)
     spans = np.isin(cells[:, np.newaxis] - np.arange(len(whole)), range(CELLS_PER_FRAME))  # (n_cells, n_frames)
     return np.where(spans[:, np.newaxis, :, np.newaxis], silenced[cells % CELLS_PER_FRAME], whole)
 
 
 def _log_odds(classifier, vectors, active, label):
-    """Logarithm to base 2 of the odds of a class: (…) from (…, n_frames, size), pooled as for a prediction."""
+    """Return the log2 odds of a class, (…) from (…, n_frames, size), pooled as for a prediction."""
     *shape, n_frames, size = vectors.shape
     sounds = vectors.reshape(-1, n_frames, size)
     counts = np.broadcast_to(active, sounds.shape[:2])
     pooled = pool_clips(classifier.apply_head, sounds, counts, pooling=classifier.metadata["pooling"])
     calibrated = temper(pooled.astype(np.float64), classifier.metadata["temperature"])  # (-1, n_classes)
-    others = np.delete(calibrated, label, axis=1).sum(axis=1)  # more exact than 1 - p where p is nearly 1
+    others = np.delete(calibrated, label, axis=1).sum(axis=1)  # more precise than 1 - p for p near 1
     odds = np.maximum(calibrated[:, label], MIN_PROBABILITY) / np.maximum(others, MIN_PROBABILITY)
     return np.log2(odds).reshape(shape)

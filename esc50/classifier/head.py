@@ -1,4 +1,4 @@
-"""Dense heads: from vectors to class probabilities, by ONNX Runtime."""
+"""Dense heads in ONNX Runtime: from vectors to class probabilities."""
 
 from dataclasses import dataclass
 
@@ -10,23 +10,28 @@ from esc50.classifier.whitening import Whitening
 from esc50.config import ResultsError
 from esc50.yamnet.runtime import open_session, read_metadata
 
-VECTORS_PER_CALL = 256  # what a head computes on the way is as large as the vectors that it takes
+VECTORS_PER_CALL = 256  # bounds the memory of intermediate results, which are as large as the input
 
 
 class Head:
-    """A head from an ONNX file that `esc50 export` wrote.
+    """A head from an ONNX file written by `esc50 export`.
 
     Parameters
     ----------
     content : bytes
-        The file.
+        Content of the file.
 
     Attributes
     ----------
     metadata : dict
-        What the file says of itself.
+        Metadata stored in the file; empty if there are none.
     input_size, n_classes : int
-        Lengths of a vector and of what comes of it.
+        Size of an input vector, and number of classes.
+
+    Raises
+    ------
+    ResultsError
+        If the content is not an ONNX model with the input ``vectors`` and the output ``logits``.
     """
 
     def __init__(self, content: bytes):
@@ -34,19 +39,19 @@ class Head:
         self.metadata = read_metadata(self._session)
         sizes = {each.name: each.shape[-1] for each in (*self._session.get_inputs(), *self._session.get_outputs())}
         if not {"vectors", "logits"} <= set(sizes):
-            raise ResultsError("this ONNX model is no head: give one that `esc50 export` wrote, or a name of a model")
+            raise ResultsError("this ONNX model is not a head: give a file written by `esc50 export`, or a model name")
         self.input_size, self.n_classes = sizes["vectors"], sizes["logits"]
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """Probabilities of vectors (n, input_size), float32 (n, n_classes)."""
+        """Return probabilities, float32 (n, n_classes), of vectors (n, input_size)."""
         return softmax(self.logits(vectors))
 
     def logits(self, vectors: np.ndarray) -> np.ndarray:
-        """What the head computes before its softmax, (n, n_classes)."""
+        """Return the logits (n, n_classes) of vectors (n, input_size)."""
         return self._run("logits", vectors)
 
     def activations(self, vectors: np.ndarray) -> np.ndarray:
-        """What its last hidden layer makes of vectors, (n, n_units)."""
+        """Return the activations of the last hidden layer, (n, n_units), for vectors (n, input_size)."""
         return self._run("activations", vectors)
 
     def _run(self, output, vectors):
@@ -58,22 +63,22 @@ class Head:
 
 @dataclass(frozen=True, eq=False)
 class ExtendedHead:
-    """A head with classes of the user's own behind those that it was trained on, whose odds stay as they are."""
+    """A head with user-defined classes appended; the odds among the trained classes do not change."""
 
     base: Head
     whitening: Whitening
     own: OwnClasses
 
     def __call__(self, vectors):
-        """Probabilities, (n, n_classes)."""
+        """Return probabilities, (n, n_classes)."""
         return softmax(self.logits(vectors))
 
     def logits(self, vectors):
-        """Before the softmax, (n, n_classes): an own class's odds are those to all of the base together."""
+        """Return the logits (n, n_classes); the odds of a user-defined class are against all trained classes."""
         base = self.base.logits(vectors)
         together = np.logaddexp.reduce(base, axis=1, keepdims=True)  # (n, 1)
         return np.concatenate([base, together + self.log_odds(vectors)], axis=1).astype(np.float32)
 
     def log_odds(self, vectors):
-        """Of each own class, (n, n_own)."""
+        """Return the log-odds of each user-defined class, (n, n_own)."""
         return self.own.log_odds(self.whitening(vectors))

@@ -1,4 +1,4 @@
-"""Is it any of the known classes at all? Scores that are higher for known sounds, and the nearest reference clips."""
+"""Out-of-distribution detection: scores that are higher for known sounds, and the nearest reference clips."""
 
 import io
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ from esc50.yamnet.frames import active_frames
 from esc50.yamnet.runtime import read_packaged
 
 REFERENCE_FILE = "reference.npz"
-SCORE_OFFSET = 0.001  # of AudioSet's scores, before the logarithm
-UNMAPPED = 0.1  # in place of a score that AudioSet does not have
-TYPICAL = 4.0  # times the mean of a score over ESC-50's clips: what says nothing against a known class
-CUT = 4.0  # deviations
-NEIGHBOURS = 5  # by the mean over validation folds, one for all folds: see notebook 07
+SCORE_OFFSET = 0.001  # added to AudioSet scores before the logarithm
+UNMAPPED = 0.1  # score of a class that has no counterpart in AudioSet
+TYPICAL = 4.0  # multiple of a score's mean over ESC-50 that is no evidence against a known class
+CUT = 4.0  # standard deviations
+NEIGHBOURS = 5  # chosen by the mean over validation folds: see notebook 07
 
 
 class Neighbour(NamedTuple):
@@ -28,9 +28,9 @@ class Neighbour(NamedTuple):
     filename : str
         As in the clip table.
     category : str
-        Its class.
+        Class of the clip.
     similarity : float
-        Cosine between the mean embeddings of the two, at most 1.
+        Cosine between the mean embeddings, at most 1.
     """
 
     filename: str
@@ -40,7 +40,7 @@ class Neighbour(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ReferenceClips:
-    """One vector for each clip that the model was trained on."""
+    """One vector for each training clip."""
 
     vectors: np.ndarray  # (n_clips, 1024) float32 of unit length: `clip_vectors`
     targets: np.ndarray  # (n_clips,) labels
@@ -49,16 +49,16 @@ class ReferenceClips:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known of some sounds when it must be decided whether they are any of the classes."""
+    """Inputs of the out-of-distribution scores, for one or more sounds."""
 
-    frame_logits: np.ndarray | None  # (n_sounds, n_frames, n_classes) of the head; only `energy` needs them
+    frame_logits: np.ndarray | None  # (n_sounds, n_frames, n_classes) of the head; only for `energy`
     active: np.ndarray  # (n_sounds, n_frames)
     probabilities: np.ndarray  # (n_sounds, n_classes) pooled, not calibrated
     similarity: np.ndarray  # (n_sounds, n_reference) cosine to the reference clips
-    reference_targets: np.ndarray  # (n_reference,) labels of these
-    audioset: np.ndarray | None = None  # (n_sounds, 521) YAMNet's scores, the largest of the frames
-    matrix: np.ndarray | None = None  # (521, n_classes): which of AudioSet's classes mean which class
-    rule: dict = field(default_factory=dict)  # the metadata's rejection
+    reference_targets: np.ndarray  # (n_reference,) labels of the reference clips
+    audioset: np.ndarray | None = None  # (n_sounds, 521) YAMNet's scores, maximum over frames
+    matrix: np.ndarray | None = None  # (521, n_classes): see `esc50.classifier.audioset.audioset_matrix`
+    rule: dict = field(default_factory=dict)  # the metadata's ``rejection``
 
     @property
     def predicted(self):
@@ -67,47 +67,47 @@ class Evidence:
 
 
 def head_vectors(vectors, active, *, pooling):
-    """What a head takes of sounds (n_sounds, n_frames, size), (n_sounds, n_frames or 1, size), and which are active."""
+    """Return the inputs of a head, (n_sounds, n_frames or 1, size), and which are active, for frame vectors."""
     if pooling != MAXIMUM_OF_VECTORS:
         return vectors, active
     return maximum_of_vectors(vectors, active)[:, np.newaxis], np.ones((len(vectors), 1), bool)
 
 
 def max_probability(evidence, *, k=NEIGHBOURS):
-    """Probability of the most probable class (Hendrycks and Gimpel 2017, arXiv 1610.02136)."""
+    """Return the highest probability (Hendrycks and Gimpel 2017, arXiv 1610.02136)."""
     return evidence.probabilities.max(axis=1)
 
 
 def energy(evidence, *, k=NEIGHBOURS):
-    """Negative free energy, the log-sum-exp of the logits (Liu et al. 2020, arXiv 2010.03759), averaged over frames."""
+    """Return the log-sum-exp of the logits (Liu et al. 2020, arXiv 2010.03759), averaged over active frames."""
     energies = np.logaddexp.reduce(evidence.frame_logits, axis=2)  # (n_sounds, n_frames)
     return np.average(energies, axis=1, weights=frame_mask(evidence.active))
 
 
 def neighbours(evidence, *, k=NEIGHBOURS):
-    """Mean cosine to the k nearest reference clips (after Sun et al. 2022, arXiv 2204.06507)."""
+    """Return the mean cosine to the k nearest reference clips (after Sun et al. 2022, arXiv 2204.06507)."""
     return _mean_of_largest(evidence.similarity, k)
 
 
 def class_neighbours(evidence, *, k=NEIGHBOURS):
-    """Mean cosine to the k nearest reference clips of the predicted class."""
+    """Return the mean cosine to the k nearest reference clips of the predicted class."""
     of_class = evidence.reference_targets[np.newaxis] == evidence.predicted[:, np.newaxis]  # (n_sounds, n_reference)
     return _mean_of_largest(np.where(of_class, evidence.similarity, -np.inf), k)
 
 
 def class_score(evidence, *, k=NEIGHBOURS):
-    """Logarithm of YAMNet's own scores of the predicted class; where AudioSet has no such class, of one in ten."""
+    """Return log10 of YAMNet's summed scores for the predicted class; `UNMAPPED` stands in where there is none."""
     sums = evidence.audioset @ evidence.matrix + UNMAPPED * ~evidence.matrix.any(axis=0)  # (n_sounds, n_classes)
     return np.log10(sums[np.arange(len(sums)), evidence.predicted] + SCORE_OFFSET)
 
 
 def other_score(evidence, *, k=NEIGHBOURS):
-    """Minus the logarithm of YAMNet's largest score of a class that is none of these, above what is typical of it."""
+    """Return minus log10 of YAMNet's highest score above typical among AudioSet classes without a counterpart."""
     return -np.log10(np.maximum(above_typical(evidence), 0).max(axis=1) + SCORE_OFFSET)
 
 
 def above_typical(evidence):
-    """YAMNet's scores of classes that are none of these, less what is typical, (n_sounds, 521); -1 of the others."""
+    """Return YAMNet's scores minus typical ones, (n_sounds, 521); -1 for classes with a counterpart in ESC-50."""
     above = evidence.audioset - TYPICAL * np.asarray(evidence.rule["typical_scores"])
     return np.where(evidence.matrix.any(axis=1), -1, above)
 
@@ -116,19 +116,19 @@ COMBINED = (neighbours, energy, class_score, other_score)
 
 
 def features(evidence, *, k=NEIGHBOURS):
-    """What `combined` weighs, (n_sounds, 4)."""
+    """Return the scores that `combined` uses, (n_sounds, 4)."""
     return np.column_stack([score(evidence, k=k) for score in COMBINED])
 
 
 def expand(values, mean, deviation):
-    """Standardised values (n, 4), cut at 4 deviations, their squares and their products: (n, 14)."""
+    """Standardise values (n, 4), clip them at 4 deviations, and append all squares and products: (n, 14)."""
     z = np.clip((values - np.asarray(mean)) / np.asarray(deviation), -CUT, CUT)
     first, second = np.triu_indices(z.shape[1])
     return np.concatenate([z, z[:, first] * z[:, second]], axis=1)
 
 
 def combined(evidence, *, k=NEIGHBOURS):
-    """Log odds of a known sound, by logistic regression on `features` and their products."""
+    """Return the log-odds that a sound is known, by logistic regression on `features` and their products."""
     rule = evidence.rule
     expanded = expand(features(evidence, k=k), rule["mean"], rule["deviation"])  # (n_sounds, 14)
     return expanded @ np.asarray(rule["weights"]) + rule["intercept"]
@@ -156,7 +156,7 @@ OOD_SCORE_NAMES = {
 
 
 def describe_score(score, k):
-    """Say in words what a score is; fits after "the"."""
+    """Describe a score in words, to follow "the"."""
     return {
         "max_probability": "probability of the likeliest class, before calibration",
         "energy": "log-sum-exp of the head's logits, averaged over the frames",
@@ -174,7 +174,7 @@ def describe_score(score, k):
 
 
 def describe_rule(score, k, *, threshold, kept, accepted, who):
-    """Say in words what a rule rejects: `accepted` is the share of held-out classes' clips that pass, `who` judged."""
+    """Describe a rejection rule; `accepted` is the share of held-out classes' clips that pass, by the model `who`."""
     return (
         f"A sound is none of the classes where the {describe_score(score, k)} is below "
         f"{threshold:.2f}. Of ESC-50's clips {100 * kept:.3g} % reach that with heads that were not trained "
@@ -183,31 +183,34 @@ def describe_rule(score, k, *, threshold, kept, accepted, who):
 
 
 def keep_share(rule, keep):
-    """A rejection rule with the threshold that another share of the known sounds reach, between those measured.
+    """Return a rejection rule that keeps another share of the known sounds.
+
+    The threshold is interpolated between measured ones.
 
     Parameters
     ----------
     rule : dict
-        The metadata's ``rejection``; its ``by_share`` has each ``share`` of the known sounds, in rising order, the
-        value of the ``scores`` that it reaches, and the share of held-out classes' clips that do (``accepted``).
+        The metadata's ``rejection``. Its ``by_share`` lists each measured ``share`` of known sounds, in ascending
+        order, the threshold in each of the ``scores``, and the share of held-out classes' clips that pass
+        (``accepted``).
     keep : float
-        Share of the known sounds that are to be kept.
+        Share of the known sounds to keep.
 
     Returns
     -------
     dict
-        With another ``threshold``, ``kept`` and ``meaning``.
+        The rule with a new ``threshold``, ``kept`` and ``meaning``.
 
     Raises
     ------
     ResultsError
-        The rule has thresholds for no other share, or for none so small or large.
+        If the rule has no thresholds for other shares, or the share is out of their range.
     """
     if keep == rule["kept"]:
         return rule
     if not (table := rule.get("by_share")):
         fault = f"this model can only keep {rule['kept']:g} of the known sounds"
-        raise ResultsError(f"{fault}: measure others with `esc50 trust`, then write it again with `esc50 export`")
+        raise ResultsError(f"{fault}: run `esc50 trust` to measure other shares, then `esc50 export`")
     shares = table["share"]
     if not shares[0] <= keep <= shares[-1]:
         raise ResultsError(f"{keep:g} of the known sounds cannot be kept: choose from {shares[0]:g} to {shares[-1]:g}")
@@ -220,27 +223,34 @@ def keep_share(rule, keep):
 
 
 def scores_of(name):
-    """Names of a score and, before it, of those that it combines."""
+    """Return the names of the scores that a score combines, followed by its own."""
     return (*(part.__name__ for part in COMBINED), name) if name == "combined" else (name,)
 
 
 def most_unlike(evidence):
-    """The score in which one sound is most unlike the known ones, and the share of these that are above it."""
+    """Return the score in which a sound is most unusual, and the share of known sounds with a higher value."""
     rule = evidence.rule
     shares, reached = rule["by_share"]["share"], rule["by_share"]["scores"]
     names = [*scores_of(rule["score"])]
     if "class_score" in names and not evidence.matrix[:, evidence.predicted].any():
-        names.remove("class_score")  # AudioSet has no such class
+        names.remove("class_score")
     values = {name: OOD_SCORES[name](evidence, k=rule["neighbours"])[0] for name in names}
     above = {name: float(np.interp(-values[name], -np.array(reached[name]), shares)) for name in names}
     return max(above.items(), key=lambda pair: pair[1])
 
 
 def clip_vectors(vectors):
-    """Mean embedding of the active frames, at unit length: the products of two are their cosine.
+    """Return the mean embedding of the active frames, scaled to unit length.
 
-    From YAMNet's embeddings, or longer vectors that end in them, (n_clips, n_frames, 1024 or more), to float32
-    (n_clips, 1024).
+    Parameters
+    ----------
+    vectors : np.ndarray, shape (n_clips, n_frames, 1024 or more)
+        YAMNet's embeddings, or longer vectors that end in them.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, 1024)
+        Float32; the inner product of two rows is their cosine.
     """
     embeddings = vectors[..., -YamnetSettings.embedding_size :]
     counted = frame_mask(active_frames(embeddings)).astype(np.float32)
@@ -250,14 +260,14 @@ def clip_vectors(vectors):
 
 @cache
 def load_reference() -> ReferenceClips:
-    """All clips of ESC-50, on which the packaged models were trained; the same object at every call."""
+    """Return the vectors of all ESC-50 clips, on which the packaged models were trained; loaded once."""
     with np.load(io.BytesIO(read_packaged(REFERENCE_FILE))) as arrays:
         vectors = arrays["vectors"].astype(np.float32)
         return ReferenceClips(vectors, arrays["targets"].astype(np.int64), arrays["filenames"])
 
 
 def nearest_clips(similarity, reference, names, *, n_nearest=5):
-    """Reference clips most similar to one sound (n_reference,) as `Neighbour`, the nearest first."""
+    """Return the reference clips with the highest similarity (n_reference,), as `Neighbour`, the nearest first."""
     order = np.argsort(-similarity, kind="stable")[:n_nearest]
     return tuple(
         Neighbour(str(reference.filenames[i]), names[reference.targets[i]], float(similarity[i])) for i in order
@@ -265,7 +275,7 @@ def nearest_clips(similarity, reference, names, *, n_nearest=5):
 
 
 def _mean_of_largest(values, k):
-    """Mean of the k largest in each row, of all that are finite where those are fewer; -1 where none is."""
+    """Return the mean of the k largest finite values in each row; -1 if there is none."""
     largest = np.sort(values, axis=1)[:, -k:]
     counted = np.isfinite(largest)
     means = np.where(counted, largest, 0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)

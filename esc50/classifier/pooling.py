@@ -1,34 +1,34 @@
-"""From frames to one answer: poolings, and the temperature that calibrates it."""
+"""Pool frames to one prediction, and calibrate its probabilities by a temperature."""
 
 import numpy as np
 
-TINY = 1e-7  # probabilities below this count as this: float32 gives nothing better
+TINY = 1e-7  # lower bound of probabilities before a logarithm, near the resolution of float32
 
 
 def frame_mask(active):
-    """The frames of each sound (n_sounds, n_frames) that count: the active ones, or all where none is."""
+    """Return the frames of each sound to use, bool (n_sounds, n_frames): the active ones, or all if none is."""
     return np.where(active.any(axis=1, keepdims=True), active, True)
 
 
 def mean_pool(probabilities, active=None):
-    """Mean of the frames' probabilities (n_clips, n_frames, n_classes) over the frames that count."""
+    """Return the mean of frame probabilities (n_clips, n_frames, n_classes) over the active frames."""
     return np.einsum("cfk,cf->ck", probabilities, _weights(probabilities, active))  # (n_clips, n_classes)
 
 
 def geometric_mean_pool(probabilities, active=None):
-    """Normalised geometric mean of the frames' probabilities: the softmax of their mean logits."""
+    """Return the normalised geometric mean of frame probabilities, which is the softmax of their mean logits."""
     pooled = np.exp(mean_pool(np.log(np.maximum(probabilities, TINY)), active))  # (n_clips, n_classes)
     return pooled / pooled.sum(axis=1, keepdims=True)
 
 
 def max_pool(probabilities, active=None):
-    """Normalised maximum over the frames: the most certain frame of each class decides."""
+    """Return the normalised maximum of frame probabilities over the active frames."""
     counted = _weights(probabilities, active) > 0  # (n_clips, n_frames)
     pooled = np.where(counted[..., np.newaxis], probabilities, 0).max(axis=1)  # (n_clips, n_classes)
     return pooled / pooled.sum(axis=1, keepdims=True)
 
 
-# name -> function of (probabilities, active); what a model's metadata may name
+# name in a model's metadata -> function of (probabilities, active)
 POOLINGS = {
     "mean": lambda probabilities, active: mean_pool(probabilities),
     "geometric_mean": lambda probabilities, active: geometric_mean_pool(probabilities),
@@ -36,17 +36,17 @@ POOLINGS = {
     "mean_of_sound": mean_pool,
     "geometric_mean_of_sound": geometric_mean_pool,
 }
-MAXIMUM_OF_VECTORS = "maximum_of_vectors"  # pools before the head, not behind it
+MAXIMUM_OF_VECTORS = "maximum_of_vectors"  # pools the vectors, before the head
 POOLING_NAMES = (*POOLINGS, MAXIMUM_OF_VECTORS)
 
 
 def maximum_of_vectors(vectors, active):
-    """Largest value of each activation (n_clips, n_frames, size) over the frames that count: (n_clips, size)."""
+    """Return the maximum of each activation over the active frames: (n_clips, size) from (n_clips, n_frames, size)."""
     return np.where(frame_mask(active)[..., np.newaxis], vectors, 0).max(axis=1)
 
 
 def pool_clips(head, vectors, active, *, pooling):
-    """Probabilities of whole clips, whether the frames' vectors are pooled or what a head makes of them.
+    """Return the probabilities of whole clips; the pooling is applied before or after the head.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def pool_clips(head, vectors, active, *, pooling):
     vectors : np.ndarray, shape (n_clips, n_frames, size)
         Of the frames.
     active : np.ndarray of bool, shape (n_clips, n_frames)
-        Frames with sound in them.
+        False for silent frames.
     pooling : str
         One of `POOLING_NAMES`.
 
@@ -72,21 +72,30 @@ def pool_clips(head, vectors, active, *, pooling):
 
 
 def temper(probabilities, temperature):
-    """Make probabilities less sure (temperature above 1) or surer (below 1) without changing their order.
+    """Apply temperature scaling (Guo et al. 2017, arXiv 1706.04599, section 4.2).
 
-    Guo et al. 2017, arXiv 1706.04599, section 4.2: the softmax of the logits over the temperature, for which the
-    logarithms of the probabilities (..., n_classes) serve as well.
+    Parameters
+    ----------
+    probabilities : np.ndarray, shape (..., n_classes)
+        Their logarithms serve as logits.
+    temperature : float or np.ndarray
+        Values above 1 lower the confidence, below 1 raise it. The order of the classes does not change.
+
+    Returns
+    -------
+    np.ndarray, shape (..., n_classes)
+        Of the same dtype; sums to 1.
     """
     return softmax(np.log(np.maximum(probabilities, TINY)) / temperature).astype(probabilities.dtype)
 
 
 def softmax(logits):
-    """Softmax over the last axis."""
+    """Return the softmax over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def _weights(probabilities, active):
-    """Equal weights (n_clips, n_frames) of the frames that count, which sum to 1 in each clip."""
+    """Return equal weights for the frames to use, (n_clips, n_frames), which sum to 1 in each clip."""
     counted = np.ones(probabilities.shape[:2], bool) if active is None else frame_mask(active)
     return counted / counted.sum(axis=1, keepdims=True, dtype=probabilities.dtype)

@@ -1,4 +1,4 @@
-"""From a sound to a class: YAMNet, a head and what is known of both, behind one call."""
+"""Classify sounds: YAMNet, a head and its metadata behind one interface."""
 
 import os
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ STEP_SAMPLES = HOP_SAMPLES // MEL_FRAMES_PER_HOP  # from one window of the log-m
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the classifier makes of one sound.
+    """Result of classifying one sound.
 
     Attributes
     ----------
@@ -40,35 +40,34 @@ class Prediction:
     probabilities : np.ndarray, shape (n_classes,)
         Of the whole sound, calibrated by the model's temperature. Float32, sums to 1.
     frame_probabilities : np.ndarray, shape (n_frames, n_classes)
-        Of each YAMNet frame of 0.96 s, as the head gives them: not calibrated.
+        Of each YAMNet frame of 0.96 s, not calibrated.
     frame_seconds : np.ndarray, shape (n_frames,)
-        Where each frame starts.
+        Start of each frame.
     sound : esc50.audio.Sound
         The sound as it was classified.
     warnings : tuple of str
-        Sentences about a sound that is silent, short, quiet, clipped, damaged, cut off ...
+        Sentences about faults: the sound is silent, short, quiet, clipped, damaged, truncated ...
     is_known : bool
-        False where the sound is none of the classes, by the model's rejection score and threshold, or silent.
+        False if the sound is silent, or rejected as "none of these" by the model's rejection rule.
     verdict : str
-        One sentence for people: what it is, or that it is none of these; of more than ten seconds, what the timeline
-        says.
+        One sentence that names the sound, or says that it is none of the classes. For more than ten seconds it
+        summarises the timeline.
     timeline : esc50.classifier.timeline.Timeline or None
-        Of a sound of more than ten seconds: which sounds occur when. Made when first asked for.
+        The events of a sound of more than ten seconds, else None. Computed on first access.
     as_one_sound : str
-        The same of the whole as one sound, of which the probabilities are: of up to ten seconds it is the verdict.
+        A sentence about the whole as one sound, as the probabilities describe it; up to ten seconds it is the verdict.
     vectors : np.ndarray, shape (n_frames, size)
-        Of the frames, as `SoundClassifier.embed` gives them.
+        Of the frames, as from `SoundClassifier.embed`.
     log_mel : np.ndarray, shape (n_windows, 64)
-        YAMNet's log-mel spectrogram in decibels, a window every 0.01 s, 125 to 7,500 Hz; turned to decibels when first
-        asked for.
+        YAMNet's log-mel spectrogram in decibels, one window every 0.01 s, 125 to 7,500 Hz. Computed on first access.
     nearest : tuple of esc50.classifier.ood.Neighbour
-        The most similar training clips, the nearest first; none for silence. Found when first asked for.
+        The most similar training clips, the nearest first; empty for silence. Computed on first access.
     ood_score : float
-        The model's rejection score: the higher, the more like what is known; it says nothing of silence.
+        The model's rejection score, higher for known sounds; meaningless for silence.
     why : str
-        Where the sound is none of the classes, a sentence that says why; else empty. Found when first asked for.
+        A sentence that explains a rejection; empty if the sound is known or silent. Computed on first access.
     audioset_scores : np.ndarray, shape (521,)
-        YAMNet's own scores of AudioSet's classes, the largest of the frames with sound in them.
+        YAMNet's own AudioSet scores, maximum over the active frames.
     """
 
     class_names: tuple
@@ -81,14 +80,14 @@ class Prediction:
     as_one_sound: str
     vectors: np.ndarray
     classifier: "SoundClassifier" = field(repr=False)
-    evidence: Evidence = field(repr=False)  # of this one sound
-    yamnet_log_mel: np.ndarray = field(repr=False)  # (n_windows, 64) as YAMNet takes it
+    evidence: Evidence = field(repr=False)  # for this sound
+    yamnet_log_mel: np.ndarray = field(repr=False)  # (n_windows, 64), natural logarithm
     ood_score: float
     audioset_scores: np.ndarray = field(repr=False)
 
     @property
     def embeddings(self) -> np.ndarray:
-        """YAMNet's embeddings of the frames, (n_frames, 1024): the last numbers of their vectors."""
+        """YAMNet's embeddings of the frames, (n_frames, 1024): the end of their vectors."""
         return self.vectors[:, -YamnetSettings.embedding_size :]
 
     @cached_property
@@ -99,14 +98,14 @@ class Prediction:
 
     @cached_property
     def timeline(self) -> Timeline | None:
-        """Which sounds occur when, of more than ten seconds; else None."""
+        """Timeline of a sound of more than ten seconds, else None."""
         if self.sound.duration_seconds > TIMELINE_FROM_SECONDS:
             return timeline_of(self, classifier=self.classifier)
         return None
 
     @property
     def verdict(self) -> str:
-        """One sentence for people: of a long sound what its timeline says."""
+        """One sentence about the sound; for a long one, a summary of its timeline."""
         return self.timeline.verdict if self.timeline else self.as_one_sound
 
     @cached_property
@@ -118,10 +117,10 @@ class Prediction:
 
     @cached_property
     def why(self) -> str:
-        """Why the sound is none of the classes: what of it the known sounds have more of, and how many of them."""
+        """Why the sound was rejected: the score in which it is most unusual; empty if it is known or silent."""
         if self.is_known or self.sound.is_silent:
             return ""
-        if "by_share" not in self.evidence.rule:  # a model of before
+        if "by_share" not in self.evidence.rule:  # models older than 0.3
             return self.evidence.rule["meaning"]
         facts = {"n_clips": len(self.classifier.reference.targets), "n_classes": len(self.class_names)}
         facts |= {"best": describe.with_article(self.top(1)[0][0])}
@@ -135,17 +134,17 @@ class Prediction:
 
     @property
     def theme(self) -> str:
-        """Major category of the most probable class; empty where that class is not one of ESC-50."""
+        """Major category of the most probable class; empty for a class that is not in ESC-50."""
         ((best, _),) = self.top(1)
         return self.classifier.metadata.get("themes", {}).get(best, "")
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """Most probable classes.
+        """Return the most probable classes.
 
         Parameters
         ----------
         k : int
-            How many.
+            Number of classes.
 
         Returns
         -------
@@ -155,53 +154,59 @@ class Prediction:
         return _highest(self.probabilities, self.class_names, k)
 
     def top_audioset(self, k: int = 3) -> list[tuple[str, float]]:
-        """AudioSet's classes to which YAMNet itself gives the highest scores.
+        """Return the AudioSet classes with the highest YAMNet scores.
 
         Parameters
         ----------
         k : int
-            How many.
+            Number of classes.
 
         Returns
         -------
         list of tuple of (str, float)
-            Name and score in [0, 1], the highest first: not calibrated, and independent for each class.
+            Name and score in [0, 1], the highest first. Scores are not calibrated and do not sum to 1.
         """
         return _highest(self.audioset_scores, self.classifier.yamnet.class_names, k)
 
     def prediction_set(self, coverage: float = DEFAULT_COVERAGE) -> tuple[str, ...]:
-        """Classes of which one is right at least as often as is asked for, if the sound is any of them.
+        """Return a conformal prediction set, valid if the sound is one of the classes.
 
         Parameters
         ----------
         coverage : float
-            How often, measured on ESC-50's clips; a set for a higher one that was measured may stand in.
+            Minimum share of sounds whose set contains the true class, measured on ESC-50. If it was not measured, the
+            next higher measured coverage is used.
 
         Returns
         -------
         tuple of str
-            Class names, the most probable first; the surer the classifier, the fewer, and never none.
+            Class names, the most probable first; at least one.
 
         Raises
         ------
         ResultsError
-            The model has no prediction sets, or none for so high a coverage.
+            If the model has no prediction sets, or the coverage is higher than measured.
         """
         labels = prediction_set(self.probabilities, self.classifier.metadata.get("conformal"), coverage)
         return tuple(self.class_names[label] for label in labels)
 
     def say_set(self, coverage: float = DEFAULT_COVERAGE) -> str:
-        """Say the prediction set in a sentence.
+        """Return the prediction set as a sentence.
 
         Parameters
         ----------
         coverage : float
-            As `prediction_set` takes it.
+            As for `prediction_set`.
 
         Returns
         -------
         str
-            Empty where the sound is none of the classes, or the model has no prediction sets.
+            Empty if the sound was rejected, or the model has no prediction sets.
+
+        Raises
+        ------
+        ResultsError
+            If the coverage is higher than measured.
         """
         is_measured = "conformal" in self.classifier.metadata
         return describe.say_set(self.prediction_set(coverage), coverage) if self.is_known and is_measured else ""
@@ -214,20 +219,20 @@ def _highest(values, names, k):
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What the classifier makes of some frames of one sound, apart from words.
+    """Numerical result for some frames of one sound.
 
     Attributes
     ----------
     probabilities : np.ndarray, shape (n_classes,)
         Pooled and calibrated.
     frame_probabilities : np.ndarray, shape (n_frames, n_classes)
-        As the head gives them.
+        Output of the head, not calibrated.
     ood_score : float
-        The model's rejection score: the higher, the more like what is known.
+        The model's rejection score, higher for known sounds.
     is_known : bool
-        Whether the score reaches the model's threshold.
+        Whether the score reaches the model's threshold, or a user-defined class reaches its own.
     evidence : esc50.classifier.ood.Evidence
-        What the score is made of.
+        Inputs of the score.
     """
 
     probabilities: np.ndarray
@@ -239,19 +244,19 @@ class Judgement:
 
 @dataclass(frozen=True, eq=False)
 class SoundClassifier:
-    """YAMNet, a head behind it, and the clips that the head was trained on, loaded once.
+    """A classifier of environmental sounds: YAMNet, a head and the head's training clips.
 
-    A frame is a vector: the activations of the layers of YAMNet that the head takes, averaged over the patch and
-    joined. The last 1,024 numbers are always YAMNet's embedding; a plain head takes nothing else.
+    Each frame is represented by a vector: activations of YAMNet layers, averaged over the patch and concatenated. The
+    last 1,024 values are always YAMNet's embedding; the plain head uses nothing else.
 
     Attributes
     ----------
     head : esc50.classifier.head.Head
         From vectors (n_frames, size) to probabilities (n_frames, n_classes).
     yamnet : esc50.yamnet.runtime.YamnetRuntime
-        Makes the vectors.
+        Computes the vectors.
     metadata : dict
-        What is known of the model: see `esc50.classifier.model_io.load_model`.
+        See `esc50.classifier.model_io.load_model`.
     reference : esc50.classifier.ood.ReferenceClips
         One vector for each training clip.
     """
@@ -274,13 +279,13 @@ class SoundClassifier:
         Parameters
         ----------
         model : str or path-like, optional
-            "multilayer" (default) or "plain"; or the path of an ``.onnx`` file that ``esc50 export`` wrote, or of a
-            ``.keras`` file with its metadata beside it, which needs the extra ``[study]``.
+            "multilayer" (default) or "plain"; or the path of an ``.onnx`` file written by ``esc50 export``, or of a
+            ``.keras`` file with its metadata next to it (needs the extra ``[study]``).
         keep : float, optional
-            Share of the known sounds that are kept, not refused as "none of these"; that of the metadata by default.
-            The fewer are kept, the fewer unknown sounds pass.
+            Share of known sounds to keep rather than reject as "none of these"; by default that of the metadata. A
+            smaller share rejects more unknown sounds.
         classes : path-like or OwnClasses, optional
-            Classes of your own, from `esc50 teach`: they join those of the model.
+            User-defined classes from `esc50 teach`, added to those of the model.
 
         Returns
         -------
@@ -290,9 +295,9 @@ class SoundClassifier:
         Raises
         ------
         ResultsError
-            There is no such model, or it is damaged, or does not fit this YAMNet; or it cannot keep that share.
+            If there is no such model, if it is damaged or does not match this YAMNet, or if it cannot keep that share.
         TeachingError
-            The file of classes is missing or damaged, or was made for another model.
+            If the file of classes is missing or damaged, or was made for another model.
 
         Examples
         --------
@@ -306,22 +311,22 @@ class SoundClassifier:
         return classifier if classes is None else classifier.with_classes(classes)
 
     def with_classes(self, classes: "str | os.PathLike | OwnClasses | None") -> "SoundClassifier":
-        """Make the same classifier with these classes of your own, in place of those that it has.
+        """Return a copy with other user-defined classes.
 
         Parameters
         ----------
         classes : path-like, OwnClasses or None
-            As `load` takes them; None: only the model's own.
+            As for `load`; None removes them.
 
         Returns
         -------
         SoundClassifier
-            This one is not changed.
+            A new classifier.
 
         Raises
         ------
         TeachingError
-            The file is missing or damaged, or was made for another model.
+            If the file is missing or damaged, or was made for another model.
         """
         names = list(self.class_names[: self.base_head.n_classes])
         if classes is None:
@@ -330,41 +335,41 @@ class SoundClassifier:
         whitening = KnownClips.load().whitening
         where = "these classes" if isinstance(classes, OwnClasses) else os.fspath(classes)
         if len(whitening.mean) != self.base_head.input_size:
-            raise TeachingError(f"{where} cannot join this model: own classes are for the default one, without --model")
+            raise TeachingError(f"{where}: your own classes need the default model; leave out --model")
         if own.model != whitening.fingerprint:
             raise TeachingError(
-                f"{where}: made for another version of the model; `esc50 teach --anew --classes {where}` makes it anew"
+                f"{where} was made for another version of the model: run `esc50 teach --anew --classes {where}`"
             )
         head = ExtendedHead(self.base_head, whitening, own)
         return replace(self, head=head, metadata=self.metadata | {"class_names": [*names, *own.names]})
 
     @property
     def own(self) -> OwnClasses | None:
-        """Classes of your own, None where there are none."""
+        """User-defined classes, or None."""
         return self.head.own if isinstance(self.head, ExtendedHead) else None
 
     @property
     def base_head(self) -> Head:
-        """The model's head, without own classes."""
+        """The model's head, without user-defined classes."""
         return self.head.base if isinstance(self.head, ExtendedHead) else self.head
 
     def keeping(self, keep: float) -> "SoundClassifier":
-        """Make the same classifier with another threshold of rejection.
+        """Return a copy with another rejection threshold.
 
         Parameters
         ----------
         keep : float
-            Share of the known sounds that are kept, as `load` takes it.
+            Share of known sounds to keep, as for `load`.
 
         Returns
         -------
         SoundClassifier
-            This one is not changed.
+            A new classifier.
 
         Raises
         ------
         ResultsError
-            The model cannot keep that share.
+            If the model cannot keep that share.
         """
         rule = ood.keep_share(self.metadata["rejection"], keep)
         return replace(self, metadata=self.metadata | {"rejection": rule})
@@ -376,11 +381,11 @@ class SoundClassifier:
 
     @property
     def description(self) -> str:
-        """Which head answers, in a sentence for people."""
+        """A sentence that describes the head."""
         return describe_head(self.metadata["layers"])
 
     def embed(self, waveform: np.ndarray) -> np.ndarray:
-        """Make the vectors that the head takes of one waveform of any length.
+        """Compute the head's input vectors for one waveform of any length.
 
         Parameters
         ----------
@@ -390,18 +395,18 @@ class SoundClassifier:
         Returns
         -------
         np.ndarray, shape (n_frames, size)
-            Float32; the last 1,024 numbers are YAMNet's embedding.
+            Float32; the last 1,024 values of each row are YAMNet's embedding.
 
         Raises
         ------
         AudioError
-            The waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
+            If the waveform is not 1-D float32, or is empty, not finite or outside [-1, 1].
         """
         check_waveform(waveform)
         return self.embed_levelled(self.set_level(waveform))
 
     def set_level(self, waveform: np.ndarray) -> np.ndarray:
-        """Set a waveform to the level at which the head was trained.
+        """Normalise a waveform to the level at which the head was trained.
 
         Parameters
         ----------
@@ -411,22 +416,22 @@ class SoundClassifier:
         Returns
         -------
         np.ndarray, shape (n_samples,)
-            As `esc50.audio.loudness.set_level` gives it; the same waveform where the head takes any level.
+            As from `esc50.audio.loudness.set_level`; unchanged if the head was trained without level normalisation.
         """
         return set_level(waveform) if self.is_levelled else waveform
 
     @property
     def is_levelled(self) -> bool:
-        """Whether the head takes sounds that were set to one level."""
+        """Whether the head expects level-normalised sounds."""
         return bool(self.metadata.get("head_settings", {}).get("level"))
 
     @property
     def takes_scores(self) -> bool:
-        """Whether the head takes the scores of AudioSet's classes beside the layers."""
+        """Whether the head uses the AudioSet scores in addition to the layers."""
         return SCORES in self.metadata["layers"]
 
     def embed_levelled(self, waveform: np.ndarray) -> np.ndarray:
-        """Make vectors of a waveform whose level was set before: the blocks of a stream.
+        """Compute the vectors of a waveform that is already level-normalised, such as a block of a stream.
 
         Parameters
         ----------
@@ -436,12 +441,12 @@ class SoundClassifier:
         Returns
         -------
         np.ndarray, shape (n_frames, size)
-            As `embed` gives them.
+            As from `embed`.
         """
         return self.yamnet.embed(waveform, layers=self.metadata["layers"])
 
     def embed_batch(self, waveforms) -> np.ndarray:
-        """Make the vectors of many equally long waveforms.
+        """Compute the vectors of many waveforms of equal length.
 
         Parameters
         ----------
@@ -451,12 +456,12 @@ class SoundClassifier:
         Returns
         -------
         np.ndarray, shape (n_clips, n_frames, size)
-            As `embed` gives them.
+            As from `embed`.
 
         Raises
         ------
         AudioError
-            There is no waveform, or one that `embed` would refuse.
+            If there is no waveform, if lengths differ, or as for `embed`.
         """
         levelled = map(self.set_level, equally_long(waveforms))
         return self.yamnet.embed_batch(levelled, layers=self.metadata["layers"])
@@ -467,19 +472,19 @@ class SoundClassifier:
         Parameters
         ----------
         source : str, os.PathLike, bytes, binary file object or np.ndarray
-            All that `esc50.audio.load_sound` takes.
+            As for `esc50.audio.load_sound`.
         sample_rate_hz : float, optional
             Samples per second: required for an array, refused otherwise.
 
         Returns
         -------
         Prediction
-            Silence gets probabilities too, but is never known; its verdict says that there is nothing to hear.
+            Silence gets probabilities too, but ``is_known`` is False.
 
         Raises
         ------
         AudioError
-            The source is not sound; the message says what to do.
+            If the source cannot be read as sound; the message says what to do.
         """
         sound = load_sound(source, sample_rate_hz=sample_rate_hz)
         levelled = self.set_level(sound.waveform)
@@ -489,7 +494,7 @@ class SoundClassifier:
         [scores] = maximum_of_vectors(every[np.newaxis, :, :N_AUDIOSET_CLASSES], active_frames(every)[np.newaxis])
         judgement = self.judge(vectors)
         is_known, names = judgement.is_known and not sound.is_silent, self.class_names
-        loudest = int(scores.argmax())  # of AudioSet's classes
+        best = int(scores.argmax())  # of the AudioSet classes
         return Prediction(
             class_names=names,
             probabilities=judgement.probabilities,
@@ -503,8 +508,8 @@ class SoundClassifier:
                 judgement.probabilities,
                 is_known=is_known,
                 is_silent=sound.is_silent,
-                audioset_top=(self.yamnet.class_names[loudest], scores[loudest]),
-                is_class=bool(self.audioset_matrix[loudest].any()),
+                audioset_top=(self.yamnet.class_names[best], scores[best]),
+                is_class=bool(self.audioset_matrix[best].any()),
             ),
             vectors=vectors,
             classifier=self,
@@ -515,7 +520,9 @@ class SoundClassifier:
         )
 
     def judge(self, vectors: np.ndarray) -> Judgement:
-        """Probabilities of a sound, or of a part of one, and whether it is any of the classes.
+        """Compute the probabilities and the rejection score of a sound or a part of one.
+
+        This does not check for silence: see `esc50.audio.Sound.is_silent`.
 
         Parameters
         ----------
@@ -525,7 +532,7 @@ class SoundClassifier:
         Returns
         -------
         Judgement
-            Does not check for silence: see `esc50.audio.Sound.is_silent`.
+            Probabilities (n_classes,), score and decision.
         """
         frame_probabilities, active = self.apply_head(vectors), active_frames(vectors)
         whole, rule = (vectors[np.newaxis], active[np.newaxis]), self.metadata["rejection"]
@@ -537,19 +544,19 @@ class SoundClassifier:
         return Judgement(calibrated, frame_probabilities, score, is_known, evidence)
 
     def predict_many(self, sources, *, progress: bool = False) -> Iterator[tuple]:
-        """Classify sounds one by one; one that is not sound does not stop the rest.
+        """Classify sounds one by one; a source that cannot be read does not stop the rest.
 
         Parameters
         ----------
         sources : iterable
-            What `predict` takes without a rate: paths, bytes, open files. A generator is read as it comes.
+            Sources for `predict` without a sample rate: paths, bytes, open files. A generator is read lazily.
         progress : bool
             Show a progress bar on stderr.
 
         Yields
         ------
         tuple of (source, Prediction or AudioError)
-            As soon as each is known, in the order given.
+            Each as soon as it is ready, in the given order.
         """
         from tqdm.auto import tqdm
 
@@ -560,7 +567,7 @@ class SoundClassifier:
                 yield source, error
 
     def apply_head(self, vectors: np.ndarray) -> np.ndarray:
-        """Probabilities of each frame, not calibrated.
+        """Return the probabilities of each frame, not calibrated.
 
         Parameters
         ----------
@@ -576,11 +583,11 @@ class SoundClassifier:
 
     @cached_property
     def audioset_matrix(self) -> np.ndarray:
-        """1 where one of AudioSet's classes means one of the model's own classes, (521, n_classes)."""
+        """Mapping from AudioSet classes to the model's trained classes, (521, n_classes): see `audioset_matrix`."""
         return audioset_matrix(self.class_names[: self.base_head.n_classes], self.yamnet.class_names)
 
     def _reaches_own(self, vectors, active, pooled):
-        """Whether the most probable class is an own one, and reaches its threshold."""
+        """Return whether the most probable class is user-defined and reaches its threshold."""
         label = int(pooled.argmax()) - self.base_head.n_classes
         if label < 0 or not isinstance(self.head, ExtendedHead):
             return False
@@ -588,12 +595,12 @@ class SoundClassifier:
         return bool(self.head.log_odds(taken[0])[:, label].max() >= self.head.own.thresholds[label])
 
     def _evidence(self, vectors, active, pooled):
-        """Of the model's own classes, whatever was added."""
+        """Return the inputs of the rejection score, for the trained classes only."""
         taken, counted = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
         rule, pooled = self.metadata["rejection"], pooled[:, : self.base_head.n_classes]
         pooled = pooled / pooled.sum(axis=1, keepdims=True)
         logits = self.base_head.logits(taken[0])[np.newaxis] if rule["score"] in ood.NEED_LOGITS else None
-        similarity = np.vecdot(self.reference.vectors, clip_vectors(vectors))[np.newaxis]  # no BLAS: threads cost more
+        similarity = np.vecdot(self.reference.vectors, clip_vectors(vectors))[np.newaxis]  # faster than BLAS threads
         evidence = Evidence(logits, counted, pooled, similarity, self.reference.targets, rule=rule)
         if not self.takes_scores:
             return evidence
@@ -601,7 +608,7 @@ class SoundClassifier:
 
 
 def warm_up(classifier):
-    """Predict once, so that the first sound is not kept waiting for late imports; the same classifier."""
+    """Predict once, so that the first request does not wait for lazy imports; return the same classifier."""
     rate = AudioSettings.sample_rate_hz
     classifier.predict(np.zeros(rate, np.float32), sample_rate_hz=rate)
     return classifier

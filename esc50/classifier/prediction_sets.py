@@ -1,26 +1,26 @@
-"""Prediction sets: the classes of which one is right as often as is asked for, by split conformal prediction."""
+"""Prediction sets: classes that contain the true one with a given coverage, by split conformal prediction."""
 
 import numpy as np
 
 from esc50.classifier.describe import GUESS_BELOW
 from esc50.config import ResultsError
 
-SURENESS = (GUESS_BELOW, 0.9)  # probabilities of the likeliest class that part three groups of sounds
-COVERAGES = (0.8, 0.9, 0.95)  # that are measured; of unsure sounds there are too few for more
+SURENESS = (GUESS_BELOW, 0.9)  # top-class probabilities that separate three groups of sounds
+COVERAGES = (0.8, 0.9, 0.95)  # measured; there are too few unsure sounds for higher ones
 DEFAULT_COVERAGE = 0.9
 
 
 def sureness(probabilities, edges=SURENESS):
-    """Group of each sound by its likeliest class's probability: 0, 1 or 2 from (..., n_classes), calibrated."""
+    """Return the group (0, 1 or 2) of each sound by the highest of its calibrated probabilities (..., n_classes)."""
     return np.searchsorted(edges, probabilities.max(axis=-1), side="right")
 
 
 def prediction_set(probabilities, rule, coverage=DEFAULT_COVERAGE):
-    """The classes of a prediction set.
+    """Return the prediction set of one sound.
 
-    Classes whose probability is at least the one below which, in the share of clips that is left, their true class
-    lies (least ambiguous sets: Sadinle, Lei and Wasserman 2019, arXiv 1609.00451); each group of `sureness` has its
-    own (Mondrian: Vovk et al. 2003), for the surest sounds alone would make up for the others.
+    The set holds the classes whose probability reaches a minimum (least ambiguous sets: Sadinle, Lei and Wasserman
+    2019, arXiv 1609.00451). Each group of `sureness` has its own minimum (Mondrian conformal prediction: Vovk et al.
+    2003), so that confident sounds do not compensate for unsure ones.
 
     Parameters
     ----------
@@ -29,24 +29,26 @@ def prediction_set(probabilities, rule, coverage=DEFAULT_COVERAGE):
     rule : dict or None
         The metadata's ``conformal``: ``edges`` of the groups, and for each ``coverage`` their ``min_probability``.
     coverage : float
-        In which share of sounds the true class is to be in the set, at least.
+        Minimum share of sounds whose set contains the true class. If it was not measured, the next higher measured
+        coverage is used.
 
     Returns
     -------
-    np.ndarray
-        Labels, the most probable first; never none. Where that very coverage was not measured, those of the next
-        higher one.
+    np.ndarray, shape (n_in_set,)
+        Labels, the most probable first; at least one.
 
     Raises
     ------
     ResultsError
-        The model has no prediction sets, or none for so high a coverage.
+        If the model has no prediction sets, or the coverage is higher than measured.
     """
     if not rule:
         raise ResultsError("this model has no prediction sets: measure them with `esc50 trust`, then `esc50 export`")
     measured = rule["coverage"]
     if not 0 < coverage <= measured[-1]:
-        raise ResultsError(f"no prediction sets hold the class with {coverage:g}: choose up to {measured[-1]:g}")
+        raise ResultsError(
+            f"no prediction sets for a coverage of {coverage:g}: choose above 0 and up to {measured[-1]:g}"
+        )
     smallest = rule["min_probability"][np.searchsorted(measured, coverage)][sureness(probabilities, rule["edges"])]
     order = np.argsort(-probabilities, kind="stable")
     return order[: max(1, np.count_nonzero(probabilities >= smallest))]

@@ -1,4 +1,4 @@
-"""Recordings of any length: read in blocks, embedded frame by frame, told as a timeline of events."""
+"""Detect events in recordings of any length, block by block."""
 
 import json
 import tempfile
@@ -17,30 +17,33 @@ from esc50.config import AudioError, TooLongError, YamnetSettings, atomic_write
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames
 
 FRAME_SECONDS, HOP_SECONDS = YamnetSettings.patch_window_seconds, YamnetSettings.patch_hop_seconds
-OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # where the length is not known beforehand
-STORED = np.float16  # of the frames' vectors, until the events are judged: on disk, 90 MB an hour for all 14 layers
-TIMELINE_FROM_SECONDS = 10.0  # of longer recordings the timeline is told first, and the answer to the whole second
-MOST_JUDGED = 125  # frames: of an event that lasts longer than a minute its first minute is judged
+OPEN_END_BAR = "{desc}: {n:.0f} s [{elapsed}]"  # for a recording of unknown length
+STORED = np.float16  # dtype of the vectors kept on disk until the events are judged: 90 MB per hour for 14 layers
+TIMELINE_FROM_SECONDS = 10.0  # longer recordings show the timeline first
+MOST_JUDGED = 125  # frames: of a longer event only the first minute is judged
 
 
 @dataclass(frozen=True)
 class TimelineSettings:
-    """How a long recording is read and how its frames become events."""
+    """How a long recording is read, and how its frames become events.
 
-    frames_per_block: int = 16  # eight seconds at once: more would be quicker and take more memory
-    max_seconds: float = 86_400.0  # longest recording that is taken
-    window_frames: int = 5  # whose maximum a head on maxima takes, centred; this and the rest: see timeline.json
-    smoothing_frames: int = 3  # over how many, centred, the probabilities are averaged then
-    on_probability: float = 0.5  # an event begins where its class has this in a frame
-    off_probability: float = 0.05  # and goes on while the class has this
-    max_gap_seconds: float = 2.0  # pauses up to this do not end an event
-    min_event_seconds: float = 1.4  # of frames, of which three hold even a click
-    trim_frames: int = 1  # taken from either end inside the recording: windows and averages reach beyond the sound
-    confidence_slope: float = 1.309  # from the log-odds of an event's mean probability to those of its being right
+    The values from `window_frames` on are in data/results/timeline.json: see `esc50.experiments.timelines`.
+    """
+
+    frames_per_block: int = 16  # eight seconds; more is faster and needs more memory
+    max_seconds: float = 86_400.0  # longest recording accepted
+    window_frames: int = 5  # centred window of the maximum, for heads on maxima
+    smoothing_frames: int = 3  # centred window of the moving average of probabilities
+    on_probability: float = 0.5  # an event needs a frame with at least this probability
+    off_probability: float = 0.05  # and extends over neighbouring frames with at least this one
+    max_gap_seconds: float = 2.0  # shorter pauses do not end an event
+    min_event_seconds: float = 1.4  # counted in frames; even a click spans three of them
+    trim_frames: int = 1  # removed at each end, because window and average extend events
+    confidence_slope: float = 1.309  # Platt scaling of the log-odds of an event's mean probability
     confidence_offset: float = 0.841
 
 
-PLAIN_TIMELINE = TimelineSettings(  # of heads on single frames: `esc50 timelines --model plain`
+PLAIN_TIMELINE = TimelineSettings(  # for heads on single frames: `esc50 timelines --model plain`
     window_frames=1,
     on_probability=0.6,
     off_probability=0.2,
@@ -52,19 +55,19 @@ PLAIN_TIMELINE = TimelineSettings(  # of heads on single frames: `esc50 timeline
 
 @dataclass(frozen=True)
 class Event:
-    """One sound in a recording.
+    """One sound event in a recording.
 
     Attributes
     ----------
     start_seconds, end_seconds : float
-        From the start of the recording, to about a quarter of a second.
+        From the start of the recording, accurate to about 0.25 s.
     class_name : str
-        The predicted class; the best guess where the event is not known.
+        The predicted class; the best guess if the event is not known.
     confidence : float
-        Calibrated: of events of soundscapes with this confidence such a share were right, which is that their class
-        sounded in at least half of their time. By Platt's logistic of the class's mean probability in the event.
+        Estimated probability that the class is present in at least half of the event. It is calibrated on synthetic
+        soundscapes by Platt scaling of the class's mean probability.
     is_known : bool
-        False where the event is none of the classes: by the classifier's rule for whole sounds, whose threshold
+        False if the event is rejected as "none of these", by the classifier's rule for whole sounds, whose threshold
         was set on clips of five seconds.
     """
 
@@ -77,25 +80,25 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """What happens in a recording, and when.
+    """The sound events in a recording.
 
     Attributes
     ----------
     events : tuple of Event
-        In order of time; those of different classes may overlap. Where there is none, nothing was recognised.
+        In order of time; events of different classes may overlap. Empty if nothing was recognised.
     duration_seconds : float
         Length of the recording.
     class_names : tuple of str
         In label order.
     probabilities : np.ndarray, shape (n_frames, n_classes)
-        Of each YAMNet frame of 0.96 s, every 0.48 s, neither smoothed nor calibrated; a head on maxima takes some
-        frames around it too.
+        Of each YAMNet frame of 0.96 s, every 0.48 s, neither smoothed nor calibrated. With a head on maxima each
+        includes neighbouring frames.
     active : np.ndarray of bool, shape (n_frames,)
-        False where a frame is silent.
+        False for silent frames.
     facts : esc50.audio.SoundFacts
-        What is known of the source.
+        Facts about the source.
     settings : TimelineSettings
-        How events were made of frames.
+        Settings of the event detection.
     themes : dict of str to str
         Major category of each class of ESC-50.
     """
@@ -111,31 +114,31 @@ class Timeline:
 
     @property
     def frame_seconds(self) -> np.ndarray:
-        """Where each frame starts, in seconds, (n_frames,)."""
+        """Start of each frame in seconds, (n_frames,)."""
         return np.arange(len(self.probabilities)) * HOP_SECONDS
 
     @property
     def verdict(self) -> str:
-        """One sentence for people: which sounds occur when, or which ones sound longest."""
+        """One sentence that says which sounds occur when, or which last longest."""
         about = {"seconds": self.duration_seconds, "n_classes": len(self.class_names)}
         return say_timeline(self.events, is_silent=self.facts.is_silent, **about)
 
     @property
     def is_known(self) -> bool:
-        """Whether any event is one of the classes."""
+        """Whether any event is known."""
         return any(event.is_known for event in self.events)
 
     @property
     def warnings(self) -> tuple:
-        """Sentences about a recording that is silent, short, quiet, clipped, damaged, cut off ..."""
+        """Sentences about faults: the recording is silent, short, quiet, clipped, damaged, truncated ..."""
         return tuple(list_faults(self.facts))
 
     def records(self):
-        """Events as dicts, for ``pandas.DataFrame(timeline.records())`` and the like."""
+        """Return the events as a list of dicts, for example for ``pandas.DataFrame(timeline.records())``."""
         return [*map(event_record, self.events)]
 
     def to_dict(self):
-        """Everything but the frames in plain types.
+        """Return everything but the frames in plain types.
 
         Returns
         -------
@@ -151,74 +154,87 @@ class Timeline:
         }
 
     def to_csv(self, path):
-        """Write the events as CSV with a header, whole or not at all; an `OutputError` where a recording lies there.
+        """Write the events as CSV with a header.
 
         Parameters
         ----------
         path : str or Path
-            The file.
+            The file; written completely or not at all.
 
         Returns
         -------
         Path
-            The same.
+            The file.
+
+        Raises
+        ------
+        OutputError
+            If the file is a recording, which is not overwritten.
         """
         columns = EVENT_COLUMNS[1:]
         return _write(path, csv_lines([columns, *([row[key] for key in columns] for row in self.records())]))
 
     def to_json(self, path):
-        """Write `to_dict` as JSON, whole or not at all; an `OutputError` where a recording lies there.
+        """Write `to_dict` as JSON.
 
         Parameters
         ----------
         path : str or Path
-            The file.
+            The file; written completely or not at all.
 
         Returns
         -------
         Path
-            The same.
+            The file.
+
+        Raises
+        ------
+        OutputError
+            If the file is a recording, which is not overwritten.
         """
         return _write(path, json.dumps(self.to_dict(), indent=1, sort_keys=True) + "\n")
 
     def to_audacity(self, path):
-        """Write the events as a label track, which Audacity opens by File, Import, Labels.
+        """Write the events as an Audacity label track (File, Import, Labels).
 
-        One line an event: start, end and class, between tabs. An `OutputError` where a recording lies there.
+        Each line has the start, end and class of an event, separated by tabs.
 
         Parameters
         ----------
         path : str or Path
-            The file; Audacity expects the ending ``.txt``.
+            The file, written completely or not at all; Audacity expects the suffix ``.txt``.
 
         Returns
         -------
         Path
-            The same.
+            The file.
+
+        Raises
+        ------
+        OutputError
+            If the file is a recording, which is not overwritten.
         """
         lines = [audacity_line(e.start_seconds, e.end_seconds, e.class_name, is_known=e.is_known) for e in self.events]
         return _write(path, "".join(lines))
 
 
 def detect_events(classifier, source, *, sample_rate_hz=None, settings=None, progress=False, on_block=None) -> Timeline:
-    """Make a timeline of a recording of any length, in bounded memory.
+    """Detect the sound events in a recording of any length, in bounded memory.
 
     Parameters
     ----------
     classifier : esc50.classifier.predict.SoundClassifier
-        What embeds and judges.
+        The classifier.
     source : str, os.PathLike, bytes, binary file object or np.ndarray
-        All that `esc50.audio.sound.load_sound` takes.
+        As for `esc50.audio.sound.load_sound`.
     sample_rate_hz : float, optional
         Samples per second: required for an array, refused otherwise.
     settings : TimelineSettings, optional
-        How frames are smoothed and joined to events, and the longest recording that is taken; by default
-        `settings_for` the classifier's head.
+        Smoothing, thresholds and the longest recording accepted; by default `settings_for` the classifier's head.
     progress : bool
         Show a progress bar on stderr.
     on_block : callable, optional
-        Called after each block with the seconds read so far and the expected length in seconds, None where the
-        header does not state it.
+        Called after each block with the seconds read so far and the expected length in seconds, or None if unknown.
 
     Returns
     -------
@@ -228,8 +244,9 @@ def detect_events(classifier, source, *, sample_rate_hz=None, settings=None, pro
     Raises
     ------
     AudioError
-        The source is not sound, is damaged, or is longer than ``settings.max_seconds``; or there is no room for a
-        temporary file.
+        If the source cannot be read as sound, or there is no space for a temporary file.
+    TooLongError
+        If the source is longer than ``settings.max_seconds``.
     """
     settings = settings or settings_for(classifier.metadata["pooling"])
     with tempfile.TemporaryFile() as store, open_sound(source, sample_rate_hz=sample_rate_hz) as stream:
@@ -241,7 +258,7 @@ def detect_events(classifier, source, *, sample_rate_hz=None, settings=None, pro
 
 
 def timeline_of(prediction, *, classifier, settings=None):
-    """Make the timeline that `detect_events` makes, of a sound that has been classified already."""
+    """Return the same timeline as `detect_events`, from an existing prediction."""
     settings = settings or settings_for(classifier.metadata["pooling"])
     vectors, facts = prediction.vectors, prediction.sound
     probabilities, active = _read_frames(classifier, [vectors], settings)
@@ -250,10 +267,21 @@ def timeline_of(prediction, *, classifier, settings=None):
 
 
 def windowed_maxima(vectors, active, *, n_frames):
-    """For each frame the maximum over the active frames around it, which a head on maxima of clips is to take.
+    """Return the moving maximum over active frames, the input of heads that were trained on maxima of clips.
 
-    From vectors (n_frames, size) to the same shape; the window, an odd number of frames, is centred and cut at either
-    end. Where none of its frames is active, the frame stays as it is.
+    Parameters
+    ----------
+    vectors : np.ndarray, shape (n_frames, size)
+        Of the frames.
+    active : np.ndarray of bool, shape (n_frames,)
+        False for silent frames, which are left out.
+    n_frames : int
+        Length of the centred window, odd; truncated at both ends of the recording.
+
+    Returns
+    -------
+    np.ndarray, shape (n_frames, size)
+        A frame without active frames in its window is unchanged.
     """
     if n_frames == 1:
         return vectors
@@ -267,12 +295,12 @@ def windowed_maxima(vectors, active, *, n_frames):
 
 
 def windowed_blocks(blocks, *, n_frames):
-    """Take `windowed_maxima` of a recording block by block: yields maxima and `active`, the numbers of the whole."""
-    margin, n_before = n_frames // 2, 0  # of the frames waiting, the first n_before were given already
+    """Apply `windowed_maxima` to a stream of blocks, with the same result; yield maxima and `active`."""
+    margin, n_before = n_frames // 2, 0  # the first n_before frames of `waiting` have been yielded
     waiting = np.empty((0, 0), np.float32)
     for block in blocks:
         waiting = np.concatenate([waiting, block]) if len(waiting) else block
-        end = max(n_before, len(waiting) - margin)  # up to here no later block matters
+        end = max(n_before, len(waiting) - margin)  # frames before `end` do not depend on later blocks
         yield from _window_part(waiting, n_before, end, n_frames)
         start = max(0, end - margin)
         waiting, n_before = waiting[start:], end - start
@@ -280,23 +308,23 @@ def windowed_blocks(blocks, *, n_frames):
 
 
 def event_record(event):
-    """An event in plain types, with as many digits as mean something."""
+    """Return an event as a dict of plain types with rounded numbers."""
     digits = {"start_seconds": 3, "end_seconds": 3, "confidence": 4}
     return asdict(event) | {name: round(float(getattr(event, name)), n) for name, n in digits.items()}
 
 
 def settings_for(pooling):
-    """Settings of timelines that were chosen for a kind of heads, by their pooling."""
+    """Return the timeline settings that were chosen for heads with this pooling."""
     return TimelineSettings() if pooling == MAXIMUM_OF_VECTORS else PLAIN_TIMELINE
 
 
 def window_of(pooling, settings=TimelineSettings()):
-    """Over how many frames the maximum is taken for a head: 1 for heads that were trained on single frames."""
+    """Return the window of the moving maximum in frames: 1 for heads that were trained on single frames."""
     return settings.window_frames if pooling == MAXIMUM_OF_VECTORS else 1
 
 
 def judge_events(events, vectors, *, classifier, duration_seconds):
-    """Say of each event whether it is any of the classes, as if it were a sound of its own."""
+    """Set `is_known` of each event by the classifier's rejection rule, applied to the event's frames."""
     borders, judged = frame_borders(len(vectors), duration_seconds), []
     for event in events:
         first, end = np.searchsorted(borders, (event.start_seconds, event.end_seconds))
@@ -306,17 +334,16 @@ def judge_events(events, vectors, *, classifier, duration_seconds):
 
 
 def embed_stream(embed, stream, *, level=False, settings=TimelineSettings(), progress=False, on_block=None):
-    """Embed a stream block by block: yields the vectors (n_frames, size) of the whole waveform, in parts."""
+    """Embed a stream block by block; yield the vectors (n_frames, size) of the whole waveform, in parts."""
     blocks = _show_progress(_limit_length(stream, settings.max_seconds), stream, progress, on_block)
     blocks = level_blocks(blocks) if level else blocks
     yield from map(embed, overlapping_blocks(blocks, n_frames=settings.frames_per_block))
 
 
 def overlapping_blocks(blocks, *, n_frames):
-    """Cut a stream of blocks (n_samples,) anew, so that the frames of all parts are the frames of the whole.
+    """Re-block a stream (n_samples,) so that the frames of all parts together are the frames of the whole.
 
-    Neighbouring parts share what two neighbouring patches share. Only the last part may hold less than whole patches,
-    and YAMNet pads it as it pads the end of any waveform.
+    Consecutive parts overlap as consecutive patches do. Only the last part may need padding, which YAMNet adds.
     """
     rest, size = np.zeros(0, np.float32), PATCH_SAMPLES + (n_frames - 1) * HOP_SAMPLES
     for block in blocks:
@@ -324,29 +351,29 @@ def overlapping_blocks(blocks, *, n_frames):
         while len(rest) > size:
             yield rest[:size]
             rest = rest[n_frames * HOP_SAMPLES :]
-    yield rest  # never without a sample that no earlier part held
+    yield rest  # always has samples that no earlier part had
 
 
 def find_events(probabilities, active, *, class_names, duration_seconds, settings=TimelineSettings()):
-    """Make events of frames, for each class by itself: it begins at one probability and ends at a lower one.
+    """Find the events of each class independently, by a threshold with hysteresis.
 
     Parameters
     ----------
     probabilities : np.ndarray, shape (n_frames, n_classes)
         Of each frame.
     active : np.ndarray of bool, shape (n_frames,)
-        False where a frame is silent: it has no class.
+        False for silent frames, which belong to no event.
     class_names : sequence of str
         In label order.
     duration_seconds : float
-        Length of the recording, where the last frame ends.
+        Length of the recording.
     settings : TimelineSettings
         Smoothing, thresholds, gaps and shortest event.
 
     Returns
     -------
     tuple of Event
-        In order of time; whether they are known is left to `judge_events`.
+        In order of time, all with ``is_known`` True: see `judge_events`.
     """
     smooth = smooth_probabilities(probabilities, active, n_frames=settings.smoothing_frames)
     borders, events = frame_borders(len(smooth), duration_seconds), []
@@ -358,19 +385,19 @@ def find_events(probabilities, active, *, class_names, duration_seconds, setting
 
 
 def calibrate_confidence(probability, settings):
-    """How often an event is right, by its class's mean probability (Platt 1999)."""
+    """Return the calibrated confidence of an event from its class's mean probability (Platt 1999)."""
     odds = settings.confidence_offset + settings.confidence_slope * log_odds(probability)
     return float(1 / (1 + np.exp(-odds)))
 
 
 def log_odds(probability):
-    """Of a probability, kept off 0 and 1."""
+    """Return the log-odds of a probability, clipped away from 0 and 1."""
     probability = np.clip(probability, TINY, 1 - TINY)
     return np.log(probability / (1 - probability))
 
 
 def smooth_probabilities(probabilities, active, *, n_frames):
-    """Average each frame with its neighbours, n_frames of them in all; silent frames count as no class at all."""
+    """Return the centred moving average over `n_frames` frames, with zero probability in silent frames."""
     margin = n_frames // 2
     counted = np.where(active[:, np.newaxis], probabilities, 0.0)
     padded = np.pad(counted, ((margin, margin), (0, 0)), mode="edge")
@@ -378,37 +405,37 @@ def smooth_probabilities(probabilities, active, *, n_frames):
 
 
 def frame_borders(n_frames, duration_seconds):
-    """Where frames hand over to each other, n_frames + 1 times, the start and the end among them."""
+    """Return the borders between consecutive frames in seconds, (n_frames + 1,), including start and end."""
     return [frame_border(index, n_frames, duration_seconds) for index in range(n_frames + 1)]
 
 
 def frame_border(index, n_frames, duration_seconds):
-    """Where a frame takes over from the one before: in the middle of their overlap."""
+    """Return the border in seconds between a frame and the previous one: the middle of their overlap."""
     inner = index * HOP_SECONDS + (FRAME_SECONDS - HOP_SECONDS) / 2
     return 0.0 if index == 0 else duration_seconds if index == n_frames else min(inner, duration_seconds)
 
 
 def _read_frames(classifier, blocks, settings):
-    """Probabilities (n_frames, n_classes) of all frames, and which are active (n_frames,)."""
+    """Return the probabilities (n_frames, n_classes) of all frames, and which are active (n_frames,)."""
     window = window_of(classifier.metadata["pooling"], settings)
     read = [(classifier.apply_head(part), active) for part, active in windowed_blocks(blocks, n_frames=window)]
     return tuple(map(np.concatenate, zip(*read, strict=True)))
 
 
 def _store_blocks(blocks, store):
-    """The same blocks, each written to the store as it goes by."""
+    """Yield the same blocks, and write each to the store."""
     for vectors in blocks:
         try:
             store.write(vectors.astype(STORED).tobytes())
             store.flush()
         except OSError as error:
-            where = f"{tempfile.gettempdir()} has no room for the vectors ({error.strerror})"
-            raise AudioError(f"{where}: make room, or let TMPDIR name another folder") from error
+            where = f"cannot write temporary vectors to {tempfile.gettempdir()} ({error.strerror})"
+            raise AudioError(f"{where}: free some space, or set TMPDIR to another folder") from error
         yield vectors
 
 
 def _window_part(vectors, first, end, n_frames):
-    """Maxima of some of the frames, and which of them are active; nothing where there are none."""
+    """Yield the maxima of frames `first` to `end` and which are active; nothing for an empty range."""
     if first < end:
         active = active_frames(vectors)
         yield windowed_maxima(vectors, active, n_frames=n_frames)[first:end], active[first:end]
@@ -445,7 +472,7 @@ def _show_progress(blocks, stream, progress, on_block):
 
 
 def _runs_of_class(probability, active, settings):
-    """First and last frame of each event of one class, of its probabilities (n_frames,)."""
+    """Return the first and last frame of each event of one class, from its probabilities (n_frames,)."""
     max_gap, events = round(settings.max_gap_seconds / HOP_SECONDS), []
     for first, last in _join_runs(_runs(active & (probability >= settings.off_probability)), max_gap):
         is_event = probability[first : last + 1].max() >= settings.on_probability
@@ -456,13 +483,13 @@ def _runs_of_class(probability, active, settings):
 
 
 def _runs(mask):
-    """First and last frame of each run of True."""
+    """Return the first and last index of each run of True."""
     edges = np.flatnonzero(np.diff(mask, prepend=False, append=False)).tolist()
     return [(start, end - 1) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _join_runs(runs, max_gap):
-    """Join runs with at most `max_gap` frames between them."""
+    """Join runs that are at most `max_gap` frames apart."""
     joined = []
     for first, last in runs:
         if joined and first - joined[-1][1] - 1 <= max_gap:

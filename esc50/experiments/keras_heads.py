@@ -70,8 +70,8 @@ def load_keras_model(path, metadata):
     expected = sum(layer_sizes(inner)), len(metadata["class_names"])
     if (found := (model.input_shape[-1], model.output_shape[-1])) != expected:
         raise ResultsError(
-            f"{path} leads from {found[0]} numbers to {found[1]} classes, not from the {expected[0]} numbers of the "
-            f"layers to the {expected[1]} classes that its metadata names: save it anew"
+            f"{path} maps {found[0]} inputs to {found[1]} classes, but its metadata say {expected[0]} and "
+            f"{expected[1]}: save it again"
         )
     return model
 

@@ -231,7 +231,7 @@ def test_flat_tops_are_counted_across_blocks(monkeypatch):
 
 def test_what_is_too_long_for_memory_is_refused_as_it_is_read(tmp_path):
     path = written(tmp_path / "long.flac", np.zeros(3 * RATE), RATE)
-    with pytest.raises(AudioError, match=r"longer than 0\.0333333 minutes.*make a timeline"):
+    with pytest.raises(AudioError, match=r"longer than 0\.0333333 minutes.*--timeline"):
         load_sound(path, max_seconds=2)
     assert load_sound(path, max_seconds=3).duration_seconds == 3
 
@@ -312,7 +312,7 @@ def test_the_gain_follows_the_highest_peak_so_far(monkeypatch):
 
 @pytest.mark.parametrize("peak", [2e30, 1e300])
 def test_values_that_no_sound_has(peak):
-    with pytest.raises(AudioError, match=r"the array reaches .*e\+3?0?0.*, which is no sound: divide it"):
+    with pytest.raises(AudioError, match=r"the array has a peak of .*e\+3?0?0.*, too high for sound: divide it"):
         load_sound(tone(RATE, amplitude=peak), sample_rate_hz=RATE)
 
 
@@ -377,7 +377,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.open", refuse)  # root may read everything, so chmod would not do
-    with pytest.raises(AudioError, match="may not be read by this user"):
+    with pytest.raises(AudioError, match="no permission to read"):
         load_sound(path)
 
 
@@ -409,7 +409,7 @@ def test_nan_and_infinity(tmp_path, value):
 @pytest.mark.parametrize(
     ("rate", "message"),
     [
-        (None, "the array has no sample rate: pass sample_rate_hz"),
+        (None, "the array has no sample rate: pass the rate of the recording"),
         (0, "a sample rate of 0 Hz"),
         (-16_000, "a sample rate of -16000 Hz"),
         (44.1, r"a sample rate of 44.1 Hz.*not kilohertz"),
@@ -446,7 +446,7 @@ def test_dtypes_without_a_scale(dtype):
         ((2, 3, 100), r"shape \(2, 3, 100\) is not one sound"),
         ((0,), "the array is empty"),
         ((0, 2), "the array is empty"),
-        ((2, 2), "does not tell which axis holds the channels"),
+        ((2, 2), "does not show which axis holds the channels"),
         ((500, 64), r"is not sound \(64 channels\)"),
     ],
 )
@@ -462,7 +462,7 @@ def test_less_than_one_sample_at_16_khz():
 
 @pytest.mark.parametrize("source", [None, 3, [0.0, 0.1], (RATE, np.zeros(10))])
 def test_sources_of_another_kind(source):
-    with pytest.raises(AudioError, match=f"no sound in a {type(source).__name__}: give a path"):
+    with pytest.raises(AudioError, match=f"cannot read sound from {type(source).__name__}: give a path"):
         load_sound(source)
 
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # a way in that hangs
 
 MEGABYTES = 400
 PROGRAM_MEGABYTES = 800  # one sound of ten minutes in memory included
-ADVICE = re.compile(r"[:;(] ?(give|record|copy|export|check|repair|remove|divide|make|cut|read)\b")
+ADVICE = re.compile(r"[:;(] ?(give|record|copy|export|check|repair|remove|divide|use|cut|read)\b")
 NOTE = re.compile(r"^$|Note: |Warning: |warning: |\[src/libmpg123|.* is at work")  # libmpg123's nobody can silence
 
 

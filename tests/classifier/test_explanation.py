@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from esc50.audio import synthesis
 from esc50.audio.streams import Sound
-from esc50.classifier.explanation import ExplanationSettings, explain, mel_edges, most_telling_run, split_bands
+from esc50.classifier.explanation import ExplanationSettings, explain, first_explained_frame, mel_edges, split_bands
 from esc50.dataset.features import log_mel
 from esc50.reporting import plots
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, pad_waveform
@@ -139,7 +139,7 @@ def test_a_long_sound_is_explained_around_its_most_telling_frame():
 
 @pytest.mark.parametrize(("best", "n_frames", "expected"), [(0, 30, 0), (15, 30, 10), (29, 30, 20), (3, 4, 0)])
 def test_the_run_has_the_best_frame_in_its_middle(best, n_frames, expected):
-    assert most_telling_run(np.eye(n_frames)[best], max_frames=10) == expected
+    assert first_explained_frame(np.eye(n_frames)[best], max_frames=10) == expected
 
 
 def test_bands_add_up_to_the_sound(rng):

@@ -94,7 +94,7 @@ def test_a_share_that_was_not_measured_is_refused(keep):
 
 def test_a_rule_of_before_keeps_what_it_kept():
     assert ood.keep_share(RULE, 0.95) is RULE
-    with pytest.raises(ResultsError, match=r"can only keep 0\.95 of the known sounds: measure others"):
+    with pytest.raises(ResultsError, match=r"can only keep 0\.95 of the known sounds: run `esc50 trust`"):
         ood.keep_share(RULE, 0.9)
 
 

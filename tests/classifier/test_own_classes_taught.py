@@ -110,7 +110,7 @@ def test_a_file_of_another_model_is_refused_and_made_anew(lesson, saved, tmp_pat
         soundfile.write(tmp_path / f"{seed}.wav", whistle(seed), RATE)
     examples = [replace(each, file=str(tmp_path / f"{i}.wav")) for i, each in enumerate(lesson.own.examples)]
     replace(lesson.own, model="another", examples=tuple(examples)).save(path)
-    with pytest.raises(TeachingError, match=f"another version of the model; `esc50 teach --anew --classes {path}`"):
+    with pytest.raises(TeachingError, match=f"another version of the model: run `esc50 teach --anew --classes {path}`"):
         classifier.with_classes(path)
     own, missing = teaching.learn_anew(classifier, path)
     assert classifier.with_classes(own).class_names[-1] == "slide_whistle"
@@ -119,7 +119,7 @@ def test_a_file_of_another_model_is_refused_and_made_anew(lesson, saved, tmp_pat
 
 def test_own_classes_are_not_for_the_plain_model(plain, lesson, saved):
     for classes in (saved, lesson.own):
-        with pytest.raises(TeachingError, match="own classes are for the default one"):
+        with pytest.raises(TeachingError, match="your own classes need the default model"):
             plain.with_classes(classes)
 
 

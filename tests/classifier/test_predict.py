@@ -285,7 +285,7 @@ def test_a_prediction_set_has_the_classes_that_are_probable_enough(shipped):
     assert unsure.prediction_set(0.8) == ("cow", "hen")
     assert unsure.say_set(0.8) == "A cow or a hen, 80 % sure it is one of these."
     assert replace(unsure, is_known=False).say_set() == ""
-    with pytest.raises(ResultsError, match=r"choose up to 0\.95"):
+    with pytest.raises(ResultsError, match=r"choose above 0 and up to 0\.95"):
         prediction.prediction_set(0.99)
     old = {key: value for key, value in shipped.metadata.items() if key != "conformal"}
     before = replace(shipped, metadata=old).predict("example:siren")
@@ -349,10 +349,10 @@ def test_an_example_is_named_where_a_file_could_be(tmp_path, monkeypatch):
         (b"not a sound at all", None, "is not sound, or damaged"),
         (b"", None, "empty"),
         (io.StringIO("text"), None, "opened as text"),
-        (synthesis.silence(), None, "pass sample_rate_hz"),
+        (synthesis.silence(), None, "pass the rate of the recording"),
         (synthesis.silence(), 3, "sample rate of 3 Hz"),
         (np.full(RATE, np.nan, np.float32), RATE, "nan"),
-        (None, None, "no sound in a NoneType"),
+        (None, None, "cannot read sound from NoneType"),
         ("example:siren", RATE, "leave it out"),
     ],
 )

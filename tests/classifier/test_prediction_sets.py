@@ -35,7 +35,7 @@ def test_classes_that_are_probable_enough_are_in_the_set(probabilities, coverage
 
 @pytest.mark.parametrize("coverage", [0, -1, 0.91, 1, float("nan")])
 def test_a_coverage_that_was_not_measured_is_refused(coverage):
-    with pytest.raises(ResultsError, match=r"no prediction sets hold the class with .*: choose up to 0\.9$"):
+    with pytest.raises(ResultsError, match=r"no prediction sets for a coverage of .*: choose above 0 and up to 0\.9$"):
         prediction_set(np.array([0.5, 0.5]), RULE, coverage)
 
 
