@@ -1,4 +1,4 @@
-# Targets for people; `make` alone lists them.
+# `make` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -17,7 +17,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-env: $(VENV)/.installed ## make the virtual environment and install everything, with uv or else with pip
+env: $(VENV)/.installed ## create the virtual environment and install everything, with uv if present, else pip
 
 $(VENV)/.installed: pyproject.toml $(LOCK)
 	@if [ -d $(VENV)/conda-meta ]; then set -x; \
@@ -33,25 +33,25 @@ $(VENV)/.installed: pyproject.toml $(LOCK)
 	fi
 	@touch $@
 
-lock: ## choose the versions of all packages anew (needs uv)
+lock: ## update all packages in the lock files (needs uv)
 	$(COMPILE) --upgrade --generate-hashes --all-extras --output-file $(LOCK)
 	$(COMPILE) --upgrade --no-annotate --extra app --constraint $(LOCK) --output-file requirements-app.txt
 
-data: env ## download ESC-50 (646 MB) into data/raw; not needed for `make run`
+data: env ## download ESC-50 (646 MB) to data/raw; not needed for `make run`
 	$(ESC50) fetch
 
 features: env ## compute data/features from the recordings (2 minutes)
 	$(ESC50) features
 
-run: env ## execute the notebooks into build/, train the plain head for real, draw every figure anew
+run: env ## execute the notebooks into build/, with training of the plain head and all figures
 	$(ESC50) run --retrain 04
 
-publish: env ## the same, and replace the committed notebooks, the plain head, README's and RESULTS.md's numbers, MODEL_CARD.md
+publish: env ## run, then update the committed notebooks, plain head, numbers in README and RESULTS.md, MODEL_CARD.md
 	$(ESC50) run --retrain 04 --publish
 	$(ESC50) export
 	$(ESC50) readme
 
-reproduce: env ## everything from audio: features, every training, results, figures; stop and resume at will
+reproduce: env ## everything from audio: features, all training, results, figures; resumes after an interruption
 	$(ESC50) features log_mel yamnet clip_statistics layers layers_slow layers_fast layers_often \
 		levelled degraded degraded_anew view view_slow view_fast view_looped view_quiet view_loud
 	$(ESC50) nested-cv heads
@@ -79,57 +79,57 @@ browser: env ## find a Chromium for the browser tests, or install one
 	@for name in chromium chromium-browser google-chrome; do command -v $$name && exit 0; done; \
 	timeout 300 $(BIN)/python -m playwright install chromium || \
 	{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } || \
-	echo "no browser can be had here: the tests that need one will be skipped"
+	echo "no browser found or installed: the tests that need one will be skipped"
 
-test: env browser lint ## run all tests, in the browser too, the notebooks by nbval included (12 minutes at most)
+test: env browser lint ## run all tests, including browser tests and notebooks by nbval (up to 12 minutes)
 	$(PYTEST)
 	$(PYTEST) --nbval-lax --nbval-cell-timeout=600 notebooks
 
-test-fast: env ## run the tests that need no browser, no notebook and little time (90 seconds at most)
+test-fast: env ## run the fast tests, without browser and notebooks (up to 90 seconds)
 	$(PYTEST) -m 'not slow and not browser and not results'
 
-check-results: env ## compare committed results, README, RESULTS.md and MODEL_CARD.md with each other
+check-results: env ## check committed results, README, RESULTS.md and MODEL_CARD.md against each other
 	$(PYTEST) -m results
 
-lint: env ## check style, format, types and which room imports which
+lint: env ## check style, format, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/basedpyright
 
-format: env ## mend style and format
+format: env ## fix style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: env ## time this version beside version 0.1.0
+bench: env ## compare the speed of this version with 0.1.0
 	$(BIN)/python -m benchmarks
 
-app: env ## serve the app for the browser on http://127.0.0.1:7860
+app: env ## serve the browser app on http://127.0.0.1:7860
 	$(BIN)/python main.py
 
 lab: env ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-voila: env ## serve the widget as a page of its own
+voila: env ## serve the widget as a web page
 	$(BIN)/python -m esc50.apps.widget_page
 
-pictures: env browser ## take README's pictures of the app and the widget (needs the recordings)
+pictures: env browser ## make README's screenshots of the app and the widget (needs the recordings)
 	$(BIN)/python tests/make_pictures.py
 
-readme: env ## write the numbers of README.md and RESULTS.md, and MODEL_CARD.md
+readme: env ## update the numbers in README.md and RESULTS.md, and MODEL_CARD.md
 	$(ESC50) readme
 
-page: env ## build the page that answers in the browser into build/page; Node.js comes with the environment
+page: env ## build the static page into build/page; Node.js is in the environment
 	$(ESC50) page
 
 site: env ## build the documentation into build/site
 	$(BIN)/python -m sphinx -c docs -b html -W --keep-going --quiet . build/site
 
-wheel: env ## build dist/esc50-*.whl, the runtime with its models
+wheel: env ## build dist/esc50-*.whl, with the models
 	rm -rf build/lib build/bdist.*
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist
 
-clean: ## remove what can be made again: the environment, executed notebooks, finished runs, caches
+clean: ## remove everything that can be rebuilt: environment, build/, dist/, caches
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache esc50.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	git worktree prune

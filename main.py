@@ -1,4 +1,4 @@
-"""Start the app for the browser: ``python main.py``, the same as ``esc50 app``."""
+"""Start the browser app: ``python main.py`` is the same as ``esc50 app``."""
 
 from esc50.apps.commands import app
 

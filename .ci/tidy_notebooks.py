@@ -1,4 +1,4 @@
-"""Bring notebooks to the form in which they are committed; exit code 1 where one was not in it."""
+"""Rewrite notebooks in the form in which they are committed; exit with code 1 if any was changed."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from esc50.reporting.notebooks import tidy
 
 
 def tidy_file(path):
-    """Whether the file was not tidy and has been rewritten."""
+    """Rewrite the file if it is not tidy; return whether it was changed."""
     before = path.read_text(encoding="utf-8")
     after = nbformat.writes(tidy(nbformat.reads(before, as_version=4))) + "\n"
     if after != before:

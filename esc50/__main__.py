@@ -1,4 +1,4 @@
-"""``python -m esc50``: the same as the command ``esc50``."""
+"""Run the command line: ``python -m esc50`` is the same as ``esc50``."""
 
 from esc50.apps.start import main
 

@@ -170,7 +170,7 @@ def _settings():
         "mel_bands": yamnet.mel_bands,
         "mel_windows_per_hop": frames.MEL_FRAMES_PER_HOP,
         "log_offset": yamnet.log_offset,
-        "silence_likeness": frames.SILENCE_LIKENESS,
+        "silence_likeness": frames.MAX_SILENCE_COSINE,
         "silence_peak": audio.silence_peak,
         "max_seconds": audio.max_loaded_seconds,
         "timeline_from_seconds": timeline.TIMELINE_FROM_SECONDS,

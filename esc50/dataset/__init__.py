@@ -1,4 +1,4 @@
-"""ESC-50: the clip table, its folds and guarded splits, the download, and feature files."""
+"""ESC-50: clip table, folds, leak-checked splits, download and feature files."""
 
 from esc50.config import lazy_modules
 from esc50.dataset.clips import (

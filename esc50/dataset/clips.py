@@ -1,4 +1,4 @@
-"""The clip table, and where the recordings lie."""
+"""The clip table and the location of the recordings."""
 
 import hashlib
 import io
@@ -18,15 +18,15 @@ CITATION = (
 )
 
 
-# The five major categories of the official README: label // 10 is the position here.
+# The five major categories of the official README, indexed by label // 10.
 THEMES = ("Animals", "Natural soundscapes & water", "Human, non-speech", "Interior/domestic", "Exterior/urban")
 CLIP_LIST = META_DIR / "esc50.csv"
 CLIPS_PER_CLASS = 40
-CLIP_SUFFIXES = (".wav", ".flac")  # official at 44.1 kHz, mirror at 16 kHz
+CLIP_SUFFIXES = (".wav", ".flac")  # 44.1 kHz originals, 16 kHz mirror
 DURATION_TOLERANCE_SECONDS = 0.01
-N_NAMED = 3  # offending files that a message names
+N_NAMED = 3  # files listed in an error message
 DATASET_VARIABLE = "ESC50_DATA"
-FOLDER_NAME = "ESC-50"  # what `fetch_dataset` makes inside its destination
+FOLDER_NAME = "ESC-50"  # created by `fetch_dataset` in its destination
 SEARCH_FOLDERS = (RAW_DIR, PROJECT_DIR.parent / "shared" / "esc50")
 START_ANEW = "move that folder away and run `make data`"
 
@@ -39,7 +39,7 @@ def load_clips():
     pandas.DataFrame, 2000 rows
         In the list's order, which is the order of every feature file: ``filename``, ``fold`` (1 to 5),
         ``target`` (label, 0 to 49), ``category`` (class name), ``theme`` (one of `THEMES`), ``esc10`` (bool),
-        ``src_file`` (Freesound id of the recording), ``take`` (letter of the fragment).
+        ``src_file`` (Freesound id of the recording), ``take`` (letter of the clip within the recording).
 
     Raises
     ------
@@ -51,38 +51,37 @@ def load_clips():
 
 
 def class_names():
-    """Names of the 50 classes in label order: ``class_names()[target]`` is the clip's ``category``."""
+    """Return the names of the 50 classes in label order: ``class_names()[target]`` is a clip's ``category``."""
     return tuple(load_clips().drop_duplicates("target").sort_values("target")["category"])
 
 
 def find_dataset(path=None):
     """Find the folder that holds ESC-50.
 
-    Looked for in this order: `path`; the environment variable ``ESC50_DATA``; ``data/raw``; the mirror
-    ``../shared/esc50`` beside the checkout. In each the data set may lie directly or one folder deeper
-    (``ESC-50`` as `fetch_dataset` makes it, ``ESC-50-master`` as the official archive unzips).
+    It is searched for in this order: `path`; the environment variable ``ESC50_DATA``; ``data/raw``;
+    ``../shared/esc50`` next to the checkout. The data set may be in the folder itself or one level below (``ESC-50`` as
+    `fetch_dataset` creates it, ``ESC-50-master`` as in the official archive).
 
     Parameters
     ----------
     path : path-like, optional
-        Folder to use, before anything else.
+        Folder to use.
 
     Returns
     -------
     Path
-        The folder with ``audio/`` in it, all 2,000 clips present by name.
+        The folder that contains ``audio/`` with all 2,000 clips.
 
     Raises
     ------
     DatasetError
-        If `path` or ``ESC50_DATA`` is given but holds no ESC-50, if the folder found lacks clips, or if there
-        is none.
+        If `path` or ``ESC50_DATA`` is given but contains no ESC-50, if clips are missing, or if no folder is found.
     """
     root = _named_root(path) or _default_root()
     if root is None:
         looked = " or ".join(str(folder) for folder in SEARCH_FOLDERS)
         raise DatasetError(
-            f"no ESC-50 audio in {looked}: run `make data`, or set {DATASET_VARIABLE} to a folder with audio/"
+            f"no ESC-50 audio in {looked}: run `make data`, or set {DATASET_VARIABLE} to a folder that contains audio/"
         )
     with _advice(START_ANEW):
         _clip_files(root, load_clips())
@@ -90,12 +89,12 @@ def find_dataset(path=None):
 
 
 def dataset_found():
-    """Whether recordings lie in a usual place; a wrong ``ESC50_DATA`` is a mistake, not an absence: DatasetError."""
+    """Return whether the recordings are found; raise a `DatasetError` if ``ESC50_DATA`` is wrong."""
     return (_named_root(None) or _default_root()) is not None
 
 
 def clip_path(filename, root):
-    """Path of one clip of the table, in the official 44.1 kHz WAV layout or the 16 kHz FLAC layout of `root`."""
+    """Return the path of a clip below `root`, as a 44.1 kHz WAV original or a 16 kHz FLAC copy."""
     audio, stem = Path(root) / "audio", Path(filename).stem
     for path in (audio / f"{stem}{suffix}" for suffix in CLIP_SUFFIXES):
         if path.is_file():
@@ -104,23 +103,23 @@ def clip_path(filename, root):
 
 
 def verify_dataset(root, *, decode=True, progress=True):
-    """Check that a folder holds the whole of ESC-50, unaltered.
+    """Check that a folder contains the complete, unmodified ESC-50.
 
-    The list must be the published one, all 2,000 clips must be there, and every clip must decode to 5 s.
+    The list must be the published one, all 2,000 clips must be present, and each must decode to 5 s.
 
     Parameters
     ----------
     root : path-like
         The data set's folder, with ``audio/`` and ``meta/``.
     decode : bool
-        Whether to decode every clip too (4 s for 16 kHz FLAC on 2 cores).
+        Decode every clip (4 s for 16 kHz FLAC on 2 cores).
     progress : bool
-        Whether to show a progress bar.
+        Show a progress bar.
 
     Raises
     ------
     DatasetError
-        Naming what is wrong and the first few files that are.
+        If a check fails; the message lists the first few files.
     """
     with _advice(START_ANEW):
         _verify(Path(root), decode, progress)
@@ -128,7 +127,7 @@ def verify_dataset(root, *, decode=True, progress=True):
 
 @contextmanager
 def _advice(what_to_do):
-    """Add to a `DatasetError` what to do next; the checks below only say what is wrong."""
+    """Append what to do next to a `DatasetError`."""
     try:
         yield
     except DatasetError as error:
@@ -141,7 +140,7 @@ def _read_list(path):
     content = path.read_bytes()
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if md5 != LIST_MD5:
-        raise DatasetError(f"clip list {path} has md5 {md5}, the published one {LIST_MD5}")
+        raise DatasetError(f"clip list {path} has MD5 {md5}, but the published one has {LIST_MD5}")
     clips = pd.read_csv(io.BytesIO(content))
     theme = [THEMES[label * len(THEMES) // N_CLASSES] for label in clips["target"]]
     clips.insert(clips.columns.get_loc("esc10"), "theme", theme)
@@ -160,7 +159,7 @@ def _named_root(path):
     root = _root_in(Path(given).expanduser())
     if root is None:
         origin = DATASET_VARIABLE if path is None else "the path given"
-        raise DatasetError(f"no ESC-50 audio in {given} ({origin}): name a folder that holds audio/")
+        raise DatasetError(f"no ESC-50 audio in {given} ({origin}): give a folder that contains audio/")
     return root
 
 
@@ -179,7 +178,7 @@ def _verify(root, decode, progress):
 
 
 def _clip_files(root, clips):
-    """Files of all clips in the table's order, from one listing of the folder."""
+    """Return the files of all clips in the order of the table."""
     audio = root / "audio"
     present = {p.stem: p for p in sorted(audio.glob("*")) if p.suffix in CLIP_SUFFIXES}
     missing = [name for name in clips["filename"] if Path(name).stem not in present]
@@ -190,7 +189,7 @@ def _clip_files(root, clips):
 
 
 def _find_fault(path):
-    """Why a file does not decode to the length of a clip; empty where it does."""
+    """Return why a file does not decode to the length of a clip; empty if it does."""
     import soundfile
 
     expected = AudioSettings().clip_seconds

@@ -1,4 +1,4 @@
-"""Recordings as they go wrong: noise, reverberation and lost bands, seeded for each clip."""
+"""Degrade clips by noise, reverberation and band limits, seeded for each clip."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,37 @@ RATE_HZ = AudioSettings.sample_rate_hz
 
 @dataclass(frozen=True)
 class DegradationSettings:
-    """By which chance and how far training clips are degraded; fixed in advance."""
+    """Probability and range of each degradation of training clips; fixed in advance. Ranges are uniform."""
 
     reverberation: float = 0.5
-    decay_seconds: tuple[float, float] = (0.2, 1.0)  # until 60 dB down, uniform
-    direct_decibel: tuple[float, float] = (-6.0, 10.0)  # of the direct sound over the reverberation, uniform
+    decay_seconds: tuple[float, float] = (0.2, 1.0)  # RT60
+    direct_decibel: tuple[float, float] = (-6.0, 10.0)  # direct-to-reverberant ratio
     band: float = 0.4
     low_hz: tuple[float, float] = (50.0, 400.0)
     high_hz: tuple[float, float] = (2_500.0, 7_000.0)
     noise: float = 0.6
-    noise_decibel: tuple[float, float] = (3.0, 25.0)  # of the sound over the noise, uniform
+    noise_decibel: tuple[float, float] = (3.0, 25.0)  # signal-to-noise ratio
     seed: int = 0
-    slope: tuple[float, float] = (-2.0, 0.0)  # exponent of the noise's power over frequency: brown to white
+    slope: tuple[float, float] = (-2.0, 0.0)  # exponent of the noise power spectrum: brown to white
 
 
 def degrade(waveform, *, seed, settings=DegradationSettings()):
-    """A copy (n_samples,) of a waveform with some of what goes wrong, float32; peaks may exceed 1."""
+    """Return a randomly degraded copy of a waveform.
+
+    Parameters
+    ----------
+    waveform : np.ndarray, shape (n_samples,)
+        Mono float32 at 16 kHz.
+    seed : int or sequence of int
+        Of the random generator.
+    settings : DegradationSettings
+        Probabilities and ranges.
+
+    Returns
+    -------
+    np.ndarray, shape (n_samples,)
+        Float32; peaks may exceed 1.
+    """
     rng, changed = np.random.default_rng(seed), waveform
     if rng.random() < settings.reverberation:
         how = {"seconds": rng.uniform(*settings.decay_seconds), "direct_decibel": rng.uniform(*settings.direct_decibel)}
@@ -40,7 +55,7 @@ def degrade(waveform, *, seed, settings=DegradationSettings()):
 
 
 def reverberate(waveform, *, seconds, direct_decibel, rng):
-    """Add the reverberation of a room: noise that decays by 60 dB in so many seconds, as long as the waveform."""
+    """Convolve a waveform (n_samples,) with synthetic reverberation: noise with an RT60 of `seconds`."""
     from scipy.signal import fftconvolve
 
     times = np.arange(1, round(seconds * RATE_HZ)) / RATE_HZ
@@ -51,7 +66,7 @@ def reverberate(waveform, *, seconds, direct_decibel, rng):
 
 
 def limit_band(waveform, *, low_hz, high_hz):
-    """What a Butterworth filter of order 4 lets through; 300 to 3,400 Hz is a telephone's band."""
+    """Apply a fourth-order Butterworth band-pass filter; a telephone has 300 to 3,400 Hz."""
     from scipy.signal import butter, sosfilt
 
     sections = butter(4, [low_hz, high_hz], "bandpass", fs=RATE_HZ, output="sos")
@@ -59,7 +74,7 @@ def limit_band(waveform, *, low_hz, high_hz):
 
 
 def add_noise(waveform, *, decibel, rng, slope=0.0):
-    """Add noise so many decibels below the RMS of the waveform; its power goes with frequency to the slope."""
+    """Add noise at a signal-to-noise ratio of `decibel`; its power spectrum is frequency ** slope."""
     spectrum = np.fft.rfft(rng.standard_normal(len(waveform)))
     spectrum[1:] *= np.arange(1, len(spectrum)) ** (slope / 2)
     noise = np.fft.irfft(spectrum, len(waveform))

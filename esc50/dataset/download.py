@@ -1,4 +1,4 @@
-"""Download the recordings."""
+"""Download ESC-50."""
 
 import shutil
 import zipfile
@@ -8,41 +8,39 @@ from pathlib import Path
 from esc50.config import RAW_DIR, DatasetError
 from esc50.dataset.clips import DATASET_VARIABLE, FOLDER_NAME, _root_in, _verify, load_clips, verify_dataset
 
-# The data set as its author publishes it, at the commit that was the newest in November 2025. GitHub does
-# not promise to pack a commit to the same bytes for ever, so the content is what is checked
-# (`verify_dataset`); the archive's SHA-256 is the one that other projects have published, for
-# `fetch_dataset(known_hash=...)`.
+# The author's repository at its newest commit of November 2025. GitHub does not guarantee that archives stay identical
+# byte by byte, so `verify_dataset` checks the content; the SHA-256 is for `fetch_dataset(known_hash=...)`.
 ARCHIVE_URL = "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip"  # 646 MB
 ARCHIVE_SHA256 = "sha256:661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f"
 CHUNK_BYTES = 2**18
-# What a damaged zip raises (found by flipping its bytes at random), and a whole one that is not ESC-50.
+# Errors from a damaged archive (found by fuzzing), and from one that is not ESC-50.
 ARCHIVE_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, DatasetError)
-WORK_FOLDER_NAME = ".fetch"  # where it works until everything is checked
+WORK_FOLDER_NAME = ".fetch"  # inside the destination, until everything is checked
 BY_HAND = f"download and unzip it by hand and set {DATASET_VARIABLE} to that folder"
 
 
 def fetch_dataset(
     destination=RAW_DIR, *, url=ARCHIVE_URL, known_hash=None, retries=3, timeout_seconds=30.0, progress=True
 ):
-    """Download the official archive, unpack it beside its place, check it, and only then move it there.
+    """Download, unpack and check the official archive, then move it into place.
 
-    An interrupted call leaves nothing half-made and the next one goes on: an archive that was completely
-    downloaded is used again, and a data set that is already there is checked and returned.
+    An interrupted call leaves no partial data set. A complete archive from an earlier call is used again, and an
+    existing data set is checked and returned.
 
     Parameters
     ----------
     destination : path-like
-        Folder in which ``ESC-50/`` is made; nothing else in it is touched.
+        Folder in which ``ESC-50/`` is created; nothing else in it is changed.
     url : str
-        Zip archive with one folder that holds ``audio/``, ``meta/esc50.csv`` and ``LICENSE``.
+        Zip archive with one folder that contains ``audio/``, ``meta/esc50.csv`` and ``LICENSE``.
     known_hash : str, optional
-        Hash of the archive as pooch takes it, such as `ARCHIVE_SHA256`. Default: the content is checked only.
+        Hash of the archive in pooch's format, such as `ARCHIVE_SHA256`; by default only the content is checked.
     retries : int
-        How often a failed download is tried again.
+        Number of retries of a failed download.
     timeout_seconds : float
-        Longest wait for the server's next bytes.
+        Timeout for the connection and for each read.
     progress : bool
-        Whether to show progress bars.
+        Show progress bars.
 
     Returns
     -------
@@ -52,7 +50,7 @@ def fetch_dataset(
     Raises
     ------
     DatasetError
-        If the download fails, if the archive is damaged or is not ESC-50, or if something else is in the way.
+        If the download fails, the archive is damaged or is not ESC-50, or the target folder contains something else.
     """
     destination = Path(destination).expanduser()
     there = _root_in(destination)
@@ -61,7 +59,7 @@ def fetch_dataset(
         return there
     root, work = destination / FOLDER_NAME, destination / WORK_FOLDER_NAME
     if root.exists():
-        raise DatasetError(f"{root} is in the way and holds no audio/: move it away and run `make data`")
+        raise DatasetError(f"{root} exists but contains no audio/: move it away and run `make data`")
     archive = _download(url, work, known_hash, retries, timeout_seconds, progress)
     _install(archive, root, url, progress)
     shutil.rmtree(work)
@@ -69,16 +67,16 @@ def fetch_dataset(
 
 
 def _download(url, folder, known_hash, retries, timeout_seconds, progress):
-    """Path of the complete archive; pooch writes to a temporary name and renames."""
+    """Return the path of the complete archive; pooch writes to a temporary file and renames it."""
     import pooch
 
-    name = pooch.utils.unique_file_name(url)  # another address is another archive
+    name = pooch.utils.unique_file_name(url)
     _clear(folder, keep=name)
     store = pooch.create(folder, "", registry={name: known_hash}, urls={name: url}, retry_if_failed=retries)
     downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=CHUNK_BYTES, timeout=timeout_seconds)
     try:
         return Path(store.fetch(name, downloader=downloader))
-    except (OSError, ValueError) as error:  # what requests, the disk and a wrong hash raise
+    except (OSError, ValueError) as error:  # from requests, the disk, or a wrong hash
         reason = " ".join(str(error).split())  # one line
         raise DatasetError(f"cannot download {url} ({reason}): run `make data` again, or {BY_HAND}") from error
     finally:
@@ -86,7 +84,7 @@ def _download(url, folder, known_hash, retries, timeout_seconds, progress):
 
 
 def _clear(folder, *, keep):
-    """Remove what a killed call left in the working folder, other than its complete archive."""
+    """Remove leftovers of a killed call from the working folder, except its complete archive."""
     for path in folder.glob("*"):
         if path.is_dir():
             shutil.rmtree(path)
@@ -100,18 +98,20 @@ def _remove_if_empty(folder):
 
 
 def _install(archive, root, url, progress):
-    """Unpack beside, verify, rename; an archive that is no good is deleted."""
+    """Unpack to a temporary folder, verify and rename; delete an invalid archive."""
     folder = archive.parent / "unpacked"
     try:
         _unpack(archive, folder, progress)
         _verify(folder, True, progress)
         folder.replace(root)
-    except OSError as error:  # the disk's fault, not the archive's
-        raise DatasetError(f"cannot unpack {archive} ({error}): make room or delete it, and run `make data`") from error
+    except OSError as error:  # a fault of the disk, not of the archive
+        raise DatasetError(
+            f"cannot unpack {archive} ({error}): free some space or delete it, and run `make data`"
+        ) from error
     except ARCHIVE_FAULTS as error:
         archive.unlink()
         raise DatasetError(
-            f"the archive from {url} is damaged or is not ESC-50 ({error}) and was deleted: "
+            f"the archive from {url} was damaged or not ESC-50 ({error}) and has been deleted: "
             f"run `make data` again, or {BY_HAND}"
         ) from error
     finally:
@@ -120,7 +120,7 @@ def _install(archive, root, url, progress):
 
 
 def _unpack(archive, folder, progress):
-    """Copy the clips, the list and the licence, and no other member: names are compared, never followed."""
+    """Extract the clips, the list and the licence, and no other member; paths in the archive are never used."""
     from tqdm import tqdm
 
     wanted = {f"audio/{name}" for name in load_clips()["filename"]} | {"meta/esc50.csv", "LICENSE"}

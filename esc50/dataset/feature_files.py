@@ -1,4 +1,4 @@
-"""The feature files: computed from audio once, read everywhere, refused where their parameters are others."""
+"""Feature files: computed once from audio, and rejected on reading if their parameters differ."""
 
 import hashlib
 import json
@@ -33,12 +33,12 @@ from esc50.dataset.views import compute_views
 
 @dataclass(frozen=True)
 class OodSoundsLayerSettings(OodSoundsSettings, LayerSettings):
-    """The sounds that are not in ESC-50, and YAMNet's layers, which embed them."""
+    """Sounds that are not in ESC-50, embedded by YAMNet's layers."""
 
 
 @dataclass(frozen=True)
 class OodSoundsLevelledSettings(OodSoundsSettings, LevelledLayerSettings):
-    """The same, set to one level, with AudioSet's scores in front."""
+    """Sounds that are not in ESC-50, level-normalised, with the AudioSet scores placed first."""
 
 
 LEVEL_FACTOR = 5.6  # 15 dB
@@ -50,7 +50,7 @@ VIEWS = {
     "_quiet": ViewSettings(level=LevelSettings(target_rms=LevelSettings().target_rms / LEVEL_FACTOR)),
     "_loud": ViewSettings(level=LevelSettings(target_rms=LevelSettings().target_rms * LEVEL_FACTOR)),
 }
-# name -> settings that make the file: it carries them and is refused when they differ
+# name -> settings, which are stored in the file and compared on reading
 PARAMETERS = {
     "log_mel": LogMelSettings(),
     "yamnet": YamnetSettings(),
@@ -67,28 +67,27 @@ PARAMETERS = {
     "ood_sounds_levelled": OodSoundsLevelledSettings(),
     **{f"view{name}": how for name, how in VIEWS.items()},
 }
-CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # committed, one row a clip
+CLIP_FEATURES = ("log_mel", "yamnet", "clip_statistics")  # committed, one row per clip
 
 
 def is_committed(name):
-    """Whether a file is in the repository; those of YAMNet's layers, 0.2 to 0.6 GB each, are computed when wanted."""
+    """Return whether a file is in the repository; those of YAMNet's layers (0.2 to 0.6 GB) are not."""
     return not isinstance(PARAMETERS[name], LayerSettings)
 
 
 def load_features(name, *, folder=FEATURES_DIR, progress=True):
-    """Read one feature file, computing it first where it is one that is not committed and is not there yet.
+    """Read a feature file; one that is not committed is computed first if it is missing.
 
-    A file that is there is not compared with the code that made it: after a change to that code, run
-    ``esc50 features`` with its name.
+    Only the parameters are compared: after a change to the code, run ``esc50 features NAME``.
 
     Parameters
     ----------
     name : str
         A key of `PARAMETERS`.
     folder : Path
-        Where the files lie.
+        Folder of the files.
     progress : bool
-        Show progress bars while computing: half a minute for ten frames a clip.
+        Show progress bars while computing, which takes half a minute for ten frames per clip.
 
     Returns
     -------
@@ -99,19 +98,18 @@ def load_features(name, *, folder=FEATURES_DIR, progress=True):
         - ``log_mel``: ``log_mel`` (n_clips, 126, 64), decibels, float32;
         - ``yamnet``: ``embeddings`` (n_clips, 10, 1024), float32, and ``mean_scores`` (n_clips, 521), YAMNet's
           AudioSet scores averaged over the clip, float32;
-        - ``layers`` and its like: ``activations`` (n_clips, n_frames, size), averages over the patch of every layer
-          of the settings, joined, float16, and ``active`` (n_clips, n_frames), False for frames without sound;
-        - ``view`` and its like: ``activations`` (n_clips, size), float16, as `esc50.dataset.views.compute_views` gives
-          them;
+        - ``layers``, ``levelled``, ``degraded`` ...: ``activations`` (n_clips, n_frames, size), concatenated means over
+          the patch of the layers in the settings, float16, and ``active`` (n_clips, n_frames), False for silent frames;
+        - ``view`` ...: ``activations`` (n_clips, size), float16, from `esc50.dataset.views.compute_views`;
         - ``clip_statistics``: one (n_clips,) array for each statistic of `esc50.dataset.features.clip_statistics`, and
           ``envelope`` (n_clips, 250, 2), the lowest and highest sample of each 20 ms in [-1, 1], float32.
 
     Raises
     ------
     FeatureError
-        The file is missing, unreadable or was made with other parameters.
+        If the file is missing, unreadable or was made with other parameters.
     DatasetError, AudioError
-        It is to be computed and cannot be, as `compute_and_save` says.
+        If it must be computed but cannot be: see `compute_and_save`.
     """
     ensure_features(name, folder=folder, progress=progress)
     path = _find(name, folder)
@@ -124,12 +122,12 @@ def load_features(name, *, folder=FEATURES_DIR, progress=True):
 
 
 def parameters(name):
-    """Parameters that a feature file must carry, as JSON gives them back."""
+    """Return the parameters that a feature file must contain, after a round trip through JSON."""
     return json.loads(json.dumps(asdict(PARAMETERS[name])))
 
 
 def save_features(name, arrays, clips=None, *, folder=FEATURES_DIR):
-    """Write one feature file, with the columns of the clip table where its rows are clips; return its path."""
+    """Write a feature file, with columns of the clip table if its rows are clips; return its path."""
     path = Path(folder) / f"{name}.npz"
     columns = {} if clips is None else {key: clips[key].to_numpy() for key in ("fold", "target")}
     if clips is not None:
@@ -141,7 +139,7 @@ def save_features(name, arrays, clips=None, *, folder=FEATURES_DIR):
 
 
 def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=True):
-    """Compute features of the given clips from their audio.
+    """Compute features of clips from their audio.
 
     Parameters
     ----------
@@ -150,19 +148,19 @@ def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=Tru
     clips : pandas.DataFrame, optional
         Rows of the clip table; all by default.
     root : Path, optional
-        ESC-50's folder; found as `esc50.dataset.clips.find_dataset` finds it by default.
+        ESC-50's folder; by default from `esc50.dataset.clips.find_dataset`.
     progress : bool
         Show progress bars.
 
     Returns
     -------
     dict of str to dict of str to np.ndarray
-        For each name the arrays that `save_features` stores.
+        Arrays for `save_features`, by name.
 
     Raises
     ------
     DatasetError
-        No ESC-50 audio is found.
+        If no ESC-50 audio is found.
     """
     root, clips = find_dataset(root), load_clips() if clips is None else clips
     files = _bar(clips["filename"], "reading clips", progress)
@@ -171,10 +169,28 @@ def compute_features(names=CLIP_FEATURES, *, clips=None, root=None, progress=Tru
 
 
 def compute_and_save(name, *, folder=FEATURES_DIR, progress=True):
-    """Compute one feature file from audio and return its path.
+    """Compute and write a feature file.
 
-    Raises DatasetError where no ESC-50 audio is found, and AudioError where espeak-ng or the sound theme is missing,
-    which some of the sounds that are not in ESC-50 need.
+    Parameters
+    ----------
+    name : str
+        A key of `PARAMETERS`.
+    folder : Path
+        Where to write.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    DatasetError
+        If no ESC-50 audio is found.
+    AudioError
+        If espeak-ng or the sound theme is missing, which some sounds outside ESC-50 need.
     """
     if isinstance(PARAMETERS[name], OodSoundsSettings):
         arrays = compute_ood_sounds(settings=PARAMETERS[name], progress=progress)
@@ -184,19 +200,19 @@ def compute_and_save(name, *, folder=FEATURES_DIR, progress=True):
 
 
 def ensure_features(name, *, folder=FEATURES_DIR, progress=True):
-    """Compute a feature file that is not committed where it is not there yet; a committed one is left alone."""
+    """Compute a feature file that is missing and not committed."""
     if not is_committed(name) and not (Path(folder) / f"{name}.npz").is_file():
         compute_and_save(name, folder=folder, progress=progress)
 
 
 def digest(name, *, folder=FEATURES_DIR):
-    """SHA-256 of a feature file, in hexadecimal digits."""
+    """Return the SHA-256 of a feature file as hex digits."""
     with _find(name, folder).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_source():
-    """Say in one line where the notebooks' features come from."""
+    """Return one line that says where the notebooks' features come from."""
     try:
         found = find_dataset()
     except DatasetError:
@@ -228,7 +244,7 @@ def _decode(key, values):
         return features.dequantise(values)
     if key == "envelope":
         return values.astype(np.float32) / 127
-    is_small = values.dtype == np.float16 and key != "activations"  # which would fill the memory as float32
+    is_small = values.dtype == np.float16 and key != "activations"  # too large for memory as float32
     return values.astype(np.float32) if is_small else values
 
 

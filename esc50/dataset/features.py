@@ -1,4 +1,4 @@
-"""What the ear would measure: log-mel spectrograms, MFCC statistics, loudness, silence, envelopes."""
+"""Classical audio features: log-mel spectrograms, MFCC and clip statistics, envelopes."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from esc50.config import LogMelSettings, StatisticsSettings
 
 
 def log_mel(waveform, *, settings=LogMelSettings()):
-    """Log-mel spectrogram of one waveform.
+    """Compute the log-mel spectrogram of one waveform.
 
     Parameters
     ----------
     waveform : np.ndarray, shape (n_samples,)
         Mono float32 in [-1, 1] at ``settings.sample_rate_hz``.
     settings : LogMelSettings
-        Window and hop in seconds, mel bands in Hz.
+        Window, hop and mel bands.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def log_mel(waveform, *, settings=LogMelSettings()):
 
 
 def quantise(decibel, *, settings=LogMelSettings()):
-    """Round a log-mel to the 256 levels in which it is stored.
+    """Quantise a log-mel spectrogram to 256 levels for storage.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ def quantise(decibel, *, settings=LogMelSettings()):
     Returns
     -------
     np.ndarray, same shape
-        uint8; ``decibel_min + level * decibel_step`` gives the decibels back within half a step.
+        uint8; ``decibel_min + level * decibel_step`` is within half a step of the input.
     """
     level = np.rint((decibel - settings.decibel_min) / settings.decibel_step)
     return np.clip(level, 0, 255).astype(np.uint8)
 
 
 def dequantise(level, *, settings=LogMelSettings()):
-    """Turn stored levels back into decibels; the inverse of `quantise` within half a step.
+    """Convert stored levels to decibels, the inverse of `quantise` up to half a step.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ def dequantise(level, *, settings=LogMelSettings()):
 
 
 def mfcc_statistics(decibel, *, settings=StatisticsSettings()):
-    """Mean and standard deviation over time of the MFCC and of their first difference.
+    """Compute the mean and standard deviation over time of the MFCCs and of their first difference.
 
-    This is the hand-made feature of the ESC-50 paper's baselines (Piczak 2015, section 4).
+    They follow the baselines of the ESC-50 paper (Piczak 2015, section 4).
 
     Parameters
     ----------
@@ -99,23 +99,23 @@ def mfcc_statistics(decibel, *, settings=StatisticsSettings()):
 
 
 def clip_statistics(waveform, *, settings=StatisticsSettings()):
-    """Loudness, silence and brightness of one clip.
+    """Compute level, silence and spectral statistics of one clip.
 
     Parameters
     ----------
     waveform : np.ndarray, shape (n_samples,)
         Mono float32 in [-1, 1] at ``settings.sample_rate_hz``.
     settings : StatisticsSettings
-        Frames and the level below which a frame counts as silent.
+        Window, hop and silence threshold.
 
     Returns
     -------
     dict of str to float
-        ``peak`` and ``rms`` (of full scale), ``rms_decibel`` (re full scale), ``trimmed_seconds`` (from the
-        first to the last frame that is not silent), ``silent_fraction`` (of all frames), ``zero_fraction``
-        (samples in runs of exact zeros of one frame or longer: the padding), ``spectral_centroid_hz``,
-        ``spectral_rolloff_hz`` (85 % of the energy) and ``zero_crossing_rate`` (per sample), the last three
-        averaged over the frames that are not silent; NaN where every frame is silent.
+        ``peak`` and ``rms`` (full scale is 1), ``rms_decibel`` (dBFS), ``trimmed_seconds`` (from the first to the last
+        frame that is not silent), ``silent_fraction`` (of all frames), ``zero_fraction`` (samples in runs of zeros of
+        at least one window: the padding), ``spectral_centroid_hz``, ``spectral_rolloff_hz`` (85 % of the energy) and
+        ``zero_crossing_rate`` (per sample). The last three are means over frames that are not silent, and NaN if all
+        frames are.
     """
     import librosa
 
@@ -135,7 +135,7 @@ def clip_statistics(waveform, *, settings=StatisticsSettings()):
 
 
 def envelope(waveform, *, settings=StatisticsSettings()):
-    """Lowest and highest sample of each hop: enough to draw the waveform without the audio.
+    """Compute the lowest and highest sample of each hop, to plot the waveform without the audio.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def _decibel(amplitude):
 
 
 def _zero_run_fraction(waveform, shortest_run):
-    edges = np.flatnonzero(np.diff(np.r_[0, waveform == 0, 0].astype(np.int8)))  # starts and ends in turn
+    edges = np.flatnonzero(np.diff(np.r_[0, waveform == 0, 0].astype(np.int8)))  # alternating starts and ends
     runs = edges[1::2] - edges[::2]
     return float(runs[runs >= shortest_run].sum() / waveform.size)
 

@@ -1,4 +1,4 @@
-"""Sounds that are not in ESC-50: made by code, spoken by espeak-ng, or taken from the desktop's sound theme."""
+"""Sounds that are not in ESC-50: synthesised, spoken by espeak-ng, or from the desktop's sound theme."""
 
 import io
 import json
@@ -17,9 +17,9 @@ from esc50.config import AudioError, AudioSettings, LayerSettings, YamnetSetting
 
 @dataclass(frozen=True)
 class OodSoundsSettings(YamnetSettings):
-    """The sounds that are not in ESC-50, and YAMNet, which embeds them."""
+    """Sounds that are not in ESC-50, embedded by YAMNet."""
 
-    seconds: float = 5.0  # system sounds keep their own length
+    seconds: float = 5.0  # except for system sounds, which keep their length
     peak: float = 0.5
     seed: int = 0
 
@@ -27,7 +27,7 @@ class OodSoundsSettings(YamnetSettings):
 SETTINGS = OodSoundsSettings()
 RATE_HZ = AudioSettings().sample_rate_hz
 THEME_DIR = Path("/usr/share/sounds/freedesktop/stereo")  # Debian: sound-theme-freedesktop 0.8
-SPEECH_VOICES = ("", "+f3", "+m7")  # espeak-ng's own, and two of its variants
+SPEECH_VOICES = ("", "+f3", "+m7")  # espeak-ng's default voice and two variants
 SPEECH_WORDS_PER_MINUTE = 150
 SENTENCES = {
     "en-us": "Please leave your message after the tone, and we will call you back as soon as we can.",
@@ -59,7 +59,7 @@ SWEEPS_HZ = ((100, 7_000), (7_000, 100), (200, 2_000), (2_000, 200), (300, 600),
 
 
 class OodSound(NamedTuple):
-    """One sound that is not in ESC-50, not yet made: `make(**parameters)` gives mono float32 at 16 kHz."""
+    """A sound that is not in ESC-50: `make(**parameters)` returns its waveform, mono float32 at 16 kHz."""
 
     kind: str
     name: str
@@ -68,25 +68,40 @@ class OodSound(NamedTuple):
 
 
 def list_ood_sounds(kinds=None):
-    """Sounds of some kinds (of `KINDS`; all by default), in a fixed order.
+    """Return the sounds of some kinds, in a fixed order.
 
-    Some resemble classes of ESC-50 all the same: a high tone is an alarm clock's, noise is much like rain or the sea,
-    ticks are a clock's, and among the system sounds are a bell and a camera's click.
+    Some resemble ESC-50 classes: high tones an alarm clock, noise rain or sea waves, clicks a clock; the system sounds
+    include a bell and a camera's click.
+
+    Parameters
+    ----------
+    kinds : sequence of str, optional
+        Some of `KINDS`; all by default.
+
+    Returns
+    -------
+    list of OodSound
+        Not yet synthesised.
+
+    Raises
+    ------
+    AudioError
+        If a kind is unknown.
     """
     if unknown := [kind for kind in kinds or () if kind not in KINDS]:
-        raise AudioError(f"no sounds outside ESC-50 of the kind {', '.join(unknown)}: choose from {', '.join(KINDS)}")
+        raise AudioError(f"unknown kind of sound {', '.join(unknown)}: choose from {', '.join(KINDS)}")
     return [sound for kind in kinds or KINDS for sound in _ALL if sound.kind == kind]
 
 
 def compute_ood_sounds(kinds=None, *, settings=OodSoundsSettings(), progress=True):
-    """Make the sounds and embed them.
+    """Synthesise or load the sounds, and embed them.
 
     Parameters
     ----------
     kinds : sequence of str, optional
         Some of `KINDS`; all by default.
     settings : OodSoundsSettings
-        Also a `LayerSettings`, or a `LevelledLayerSettings`, where the layers of YAMNet are wanted.
+        A subclass that is also a `LayerSettings` or `LevelledLayerSettings` selects layers of YAMNet.
     progress : bool
         Show a progress bar.
 
@@ -94,13 +109,13 @@ def compute_ood_sounds(kinds=None, *, settings=OodSoundsSettings(), progress=Tru
     -------
     dict of str to np.ndarray
         ``name``, ``kind``, ``made_with`` (parameters as JSON), ``n_frames`` and ``silent`` (`Sound.is_silent`), each of
-        shape (n_sounds,); ``embeddings`` (n_frames of all, 1024) or, of several layers, ``activations`` (n_frames of
-        all, size), float16, the frames of one sound after those of the one before.
+        shape (n_sounds,); the frames of all sounds in order, float16, as ``embeddings`` (total_frames, 1024) or, for
+        several layers, ``activations`` (total_frames, size).
 
     Raises
     ------
     AudioError
-        espeak-ng or the sound theme is missing; the message says what to install.
+        If espeak-ng or the sound theme is missing; the message says what to install.
     """
     from tqdm.auto import tqdm
 
@@ -132,19 +147,19 @@ def _to_peak(waveform, peak=SETTINGS.peak):
 
 
 def _tone(frequency_hz, harmonics):
-    """Sine, or with several odd harmonics the sound of a square wave."""
+    """Return a sine, or with several odd harmonics a band-limited square wave."""
     odd = [k for k in range(1, 2 * harmonics, 2) if k * frequency_hz < RATE_HZ / 2]
     return _to_peak(sum(np.sin(2 * np.pi * k * frequency_hz * _times()) / k for k in odd))
 
 
 def _chord(root_hz, semitones):
-    """Sustained tones with four harmonics each, in equal temperament."""
+    """Return sustained tones in equal temperament, with four harmonics each."""
     tones_hz = [root_hz * 2 ** (step / 12) for step in semitones]
     return _to_peak(sum(np.sin(2 * np.pi * k * hz * _times()) / k for hz in tones_hz for k in range(1, 5)))
 
 
 def _noise(decibel_per_octave, decibel, seed):
-    """Noise whose spectrum falls evenly from 20 Hz upwards: by 0 white, by 3 pink, by 6 brown."""
+    """Return noise whose spectrum falls from 20 Hz upwards by a slope: 0 is white, 3 pink, 6 brown."""
     n_samples = len(_times())
     frequency_hz = np.maximum(np.fft.rfftfreq(n_samples, 1 / RATE_HZ), 20.0)
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(n_samples))
@@ -153,12 +168,12 @@ def _noise(decibel_per_octave, decibel, seed):
 
 
 def _silence(decibel):
-    """Nothing, or noise too faint to be heard."""
+    """Return digital silence, or noise below the silence threshold."""
     return synthesis.silence(seconds=SETTINGS.seconds) if decibel is None else _noise(0, decibel, SETTINGS.seed)
 
 
 def _hum(mains_hz, harmonics):
-    """Mains hum: every other harmonic stronger, as of a transformer, all falling off."""
+    """Return mains hum with decaying harmonics, the odd ones stronger."""
     waves = [np.sin(2 * np.pi * k * mains_hz * _times()) / k * (1 + k % 2) for k in range(1, harmonics + 1)]
     return _to_peak(sum(waves))
 
@@ -168,14 +183,14 @@ def _sweep(start_hz, end_hz):
 
 
 def _clicks(per_second):
-    """Single samples in silence."""
+    """Return single-sample clicks in silence."""
     waveform = synthesis.silence(seconds=SETTINGS.seconds)
     waveform[:: round(RATE_HZ / per_second)] = SETTINGS.peak
     return waveform
 
 
 def _speech(language, voice):
-    """What espeak-ng says, cut or padded to 5 s."""
+    """Return speech by espeak-ng, truncated or padded to 5 s."""
     command = ["espeak-ng", "-v", f"{language}{voice}", "-s", str(SPEECH_WORDS_PER_MINUTE), "--stdout"]
     try:
         spoken = subprocess.run([*command, SENTENCES[language]], check=True, capture_output=True).stdout

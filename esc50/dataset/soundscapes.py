@@ -1,4 +1,4 @@
-"""Soundscapes, long recordings with a known truth: clips laid one after the other or over each other; the metrics."""
+"""Synthetic soundscapes with ground truth, made of clips in sequence or overlapping; segment-based metrics."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,44 +10,44 @@ from esc50.config import AudioSettings, StatisticsSettings
 
 @dataclass(frozen=True)
 class SoundscapeSettings:
-    """How clips are joined to long recordings with a known truth; fixed in advance."""
+    """How clips are combined to long recordings; fixed in advance. Ranges are uniform."""
 
     clips_per_recording: int = 20
-    gap_seconds: tuple[float, float] = (0.0, 3.0)  # uniform
-    gain_decibel: tuple[float, float] = (-12.0, 0.0)  # uniform, of each clip
-    floor_decibel: tuple[float, float] = (-70.0, -50.0)  # uniform, RMS of the noise in every second recording
-    snr_decibel: tuple[float, float] = (-6.0, 20.0)  # uniform, RMS of a clip over that of the one in which it begins
-    max_pause_seconds: float = 1.0  # a longer silence inside a clip is no part of its sound
+    gap_seconds: tuple[float, float] = (0.0, 3.0)
+    gain_decibel: tuple[float, float] = (-12.0, 0.0)  # of each part
+    floor_decibel: tuple[float, float] = (-70.0, -50.0)  # RMS of the noise in every second recording, dBFS
+    snr_decibel: tuple[float, float] = (-6.0, 20.0)  # RMS of an overlapping clip relative to the first one
+    max_pause_seconds: float = 1.0  # a longer silence inside a clip splits its event
     segment_seconds: float = 1.0
     seed: int = 0
 
 
 RATE_HZ = AudioSettings().sample_rate_hz
 LEVELS = StatisticsSettings()
-SILENT_RMS = np.float32(1e-4)  # stands for that of a clip in which nothing is active
+SILENT_RMS = np.float32(1e-4)  # used for a clip without active parts
 
 
 class ReferenceEvent(NamedTuple):
-    """Where a class truly sounds."""
+    """A ground-truth event."""
 
     start_seconds: float
     end_seconds: float
     class_name: str
 
     def later(self, seconds):
-        """The same, some seconds later."""
+        """Return the event shifted by some seconds."""
         return ReferenceEvent(self.start_seconds + seconds, self.end_seconds + seconds, self.class_name)
 
 
 class Part(NamedTuple):
-    """What is laid between two gaps, and the events in it."""
+    """One or two clips between two gaps, and their events."""
 
     waveform: np.ndarray  # (n_samples,)
     reference: list[ReferenceEvent]
 
 
 class Soundscape(NamedTuple):
-    """A long recording, mono float32 in [-1, 1] at 16 kHz, and what is truly in it."""
+    """A long recording, mono float32 in [-1, 1] at 16 kHz, and its ground truth."""
 
     waveform: np.ndarray  # (n_samples,)
     reference: tuple[ReferenceEvent, ...]
@@ -59,11 +59,28 @@ class Soundscape(NamedTuple):
 
 
 def make_soundscape(waveforms, names, *, seed, overlapping=False, settings=SoundscapeSettings()):
-    """Lay clips one after the other, or two at a time, each part at a level of its own, with gaps around the parts.
+    """Make a soundscape of clips, one at a time or in overlapping pairs, with random gaps and gains.
 
-    Every second recording, by its seed, has a floor of white noise, the others digital silence in the gaps. Where clips
-    overlap, the onset of each second one is drawn within the first, and so is its level against it (Salamon et al.,
-    Scaper, WASPAA 2017).
+    In an overlapping pair the onset of the second clip lies within the first, and its relative level is random (as in
+    Scaper: Salamon et al., WASPAA 2017). A recording with an odd seed has a floor of white noise.
+
+    Parameters
+    ----------
+    waveforms : sequence of np.ndarray, each of shape (n_samples,)
+        Clips, mono float32 at 16 kHz.
+    names : sequence of str
+        Class of each clip.
+    seed : int
+        Of all random choices.
+    overlapping : bool
+        Whether clips form overlapping pairs.
+    settings : SoundscapeSettings
+        Ranges of gaps and levels.
+
+    Returns
+    -------
+    Soundscape
+        Waveform (n_samples,) and events in order of the clips.
     """
     rng, laid, reference, start = np.random.default_rng(seed), [], [], 0
     parts = [Part(waveform, _events(waveform, name, settings)) for waveform, name in zip(waveforms, names, strict=True)]
@@ -83,9 +100,9 @@ def make_soundscape(waveforms, names, *, seed, overlapping=False, settings=Sound
 
 
 def active_spans(waveform, *, settings=SoundscapeSettings()):
-    """Where a clip sounds, in seconds: ESC-50's clips are filled up with digital silence, and many sounds pause.
+    """Return the active parts of a clip as (start, end) in seconds, without padding and long pauses.
 
-    Parts whose RMS, in windows of 64 ms, is at least -60 dB of full scale, as `clip_statistics` counts silence.
+    A part is active if its RMS in windows of 64 ms is at least -60 dBFS, as in `clip_statistics`.
     """
     import librosa
 
@@ -101,10 +118,23 @@ def active_spans(waveform, *, settings=SoundscapeSettings()):
 
 
 def segment_activity(events, names, *, duration_seconds, segment_seconds=SoundscapeSettings.segment_seconds):
-    """Which classes sound in which segment, (n_segments, n_classes): True where an event overlaps the segment.
+    """Return which classes are active in which segments.
 
-    The segment-based activity of Mesaros, Heittola and Virtanen, Metrics for Polyphonic Sound Event Detection, Applied
-    Sciences 6 (2016) 162. Events are those of a reference or of a timeline.
+    As in Mesaros, Heittola and Virtanen, Metrics for Polyphonic Sound Event Detection, Applied Sciences 6 (2016) 162.
+
+    Parameters
+    ----------
+    events : sequence of ReferenceEvent or esc50.classifier.timeline.Event
+        Ground truth or predictions.
+    names : sequence of str
+        Classes in label order.
+    duration_seconds, segment_seconds : float
+        Length of the recording and of a segment.
+
+    Returns
+    -------
+    np.ndarray of bool, shape (n_segments, n_classes)
+        True where an event overlaps the segment.
     """
     n_segments, label = int(np.ceil(duration_seconds / segment_seconds)), {name: i for i, name in enumerate(names)}
     active = np.zeros((n_segments, len(names)), bool)
@@ -115,22 +145,22 @@ def segment_activity(events, names, *, duration_seconds, segment_seconds=Soundsc
 
 
 def segment_metrics(reference, found):
-    """Segment-based metrics, counted over all segments and classes (Mesaros et al. 2016, sections 3.1 and 3.2).
+    """Compute segment-based metrics over all segments and classes (Mesaros et al. 2016, sections 3.1 and 3.2).
 
     Parameters
     ----------
     reference, found : np.ndarray of bool, shape (n_segments, n_classes)
-        From `segment_activity`; segments of several recordings may follow each other.
+        From `segment_activity`; several recordings may be concatenated.
 
     Returns
     -------
     dict of str to float
-        ``f1``, ``precision``, ``recall``; ``error_rate``, substitutions, deletions and insertions over the active
-        reference; and ``macro_f1``, the mean over the classes of the reference.
+        ``f1``, ``precision``, ``recall``; ``error_rate``, the substitutions, deletions and insertions per active
+        reference; and ``macro_f1``, the mean over the classes in the reference.
     """
     hit, missed, wrong = reference & found, reference & ~found, found & ~reference  # (n_segments, n_classes)
     deletions, insertions = missed.sum(axis=1), wrong.sum(axis=1)  # (n_segments,)
-    errors = np.maximum(deletions, insertions).sum()  # a substitution is one of each
+    errors = np.maximum(deletions, insertions).sum()  # a substitution counts once
     by_class = 2 * hit.sum(axis=0) / np.maximum(1, reference.sum(axis=0) + found.sum(axis=0))
     n_active = max(1, reference.sum())
     return {
@@ -147,7 +177,7 @@ def _events(waveform, name, settings):
 
 
 def _overlap(first, second, rng, settings):
-    """Two parts of which the second begins within the first, at a drawn level against it; at most full scale."""
+    """Mix two parts, the second at a random onset within the first and a random relative level."""
     start = round(rng.uniform(0, len(first.waveform)))
     level = _amplitude(rng.uniform(*settings.snr_decibel)) * _active_rms(first) / _active_rms(second)
     mixed = np.zeros(max(len(first.waveform), start + len(second.waveform)), np.float32)
@@ -158,7 +188,7 @@ def _overlap(first, second, rng, settings):
 
 
 def _active_rms(part):
-    """Root mean square where it sounds; tiny for silence."""
+    """Return the RMS over the active parts, or `SILENT_RMS`."""
     spans = [part.waveform[round(e.start_seconds * RATE_HZ) : round(e.end_seconds * RATE_HZ)] for e in part.reference]
     return np.sqrt(np.mean(np.square(np.concatenate(spans)))) if spans else SILENT_RMS
 

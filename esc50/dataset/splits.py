@@ -1,4 +1,4 @@
-"""How clips are split, and the guard against leaks."""
+"""Split the clips, and check splits for leaks."""
 
 from typing import NamedTuple
 
@@ -9,18 +9,18 @@ from esc50.config import FOLDS, LeakError
 
 
 class Split(NamedTuple):
-    """One division of the clips into a training and a test part, both rows of the clip table."""
+    """A training and a test part of the clip table."""
 
-    name: str  # for tables, such as "fold 1"
-    train: np.ndarray  # (n_train,)
-    test: np.ndarray  # (n_test,)
+    name: str  # such as "fold 1"
+    train: np.ndarray  # (n_train,) row numbers
+    test: np.ndarray  # (n_test,) row numbers
 
 
 def recording_ids(clips):
-    """Give each recording a number: clips with one id were cut from one recording of one class.
+    """Number the recordings that clips were cut from.
 
-    The pair (src_file, target) is the recording. ``src_file`` alone is not: in the official list 131943,
-    134049, 209698 and 234879 stand in two folds each, under two classes.
+    A recording is identified by the pair (src_file, target). ``src_file`` alone is ambiguous: in the official list
+    131943, 134049, 209698 and 234879 each occur in two folds under two classes.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def recording_ids(clips):
 
 
 def assert_no_leak(clips, train, test):
-    """Refuse a split that puts a clip, or takes of one recording, on both sides.
+    """Check that training and test share no clip and no recording.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def assert_no_leak(clips, train, test):
     Raises
     ------
     LeakError
-        If a row or a pair (src_file, target) is on both sides; names the first.
+        If a row or a pair (src_file, target) is in both parts; the message names the first.
     """
     same_clip = np.isin(test, train)  # (n_test,)
     if same_clip.any():
         filename = clips["filename"].iloc[test[same_clip][0]]
-        raise LeakError(f"{same_clip.sum()} clips are in training and in test, first {filename}: split by fold")
+        raise LeakError(f"{same_clip.sum()} clips are in both training and test, first {filename}: split by fold")
     sibling = _has_sibling(clips, train, test)  # (n_test,)
     if sibling.any():
         src_file, target = clips[["src_file", "target"]].iloc[test[sibling][0]]
@@ -64,14 +64,14 @@ def assert_no_leak(clips, train, test):
 
 
 def official_splits(clips, *, folds=FOLDS):
-    """Split by the official folds: each fold in turn is the test part, the other four are for training.
+    """Split by the official folds: each fold in turn is the test part, the other four are the training part.
 
     Parameters
     ----------
     clips : pandas.DataFrame
         Clip table.
     folds : sequence of int
-        Folds to test on; fewer make a shorter study, each still trained on the four others.
+        Folds to test on; each is still trained on the other four.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def official_splits(clips, *, folds=FOLDS):
     LeakError
         If a recording crosses folds.
     ValueError
-        If the table has no such fold.
+        If the table lacks one of the folds.
     """
     fold = clips["fold"].to_numpy()
     _refuse_missing_folds(folds, np.unique(fold))
@@ -91,26 +91,26 @@ def official_splits(clips, *, folds=FOLDS):
 
 
 def validation_split(clips, split, *, validation_fold=None):
-    """Take a validation part out of the training part, so that nothing is chosen on the test fold.
+    """Split the training part into training and validation, so that nothing is chosen on the test fold.
 
     Parameters
     ----------
     clips : pandas.DataFrame
         Clip table.
     split : Split
-        The split that is reported; its test part is left alone.
+        The reported split; its test part is not used.
     validation_fold : int, optional
-        The training fold to validate on. Default: the one after the test fold (after 5 comes 1).
+        The training fold to validate on; by default the one after the test fold (1 after 5).
 
     Returns
     -------
     Split
-        ``test`` is the validation fold and ``train`` the rest; both lie inside ``split.train``.
+        ``test`` is the validation fold and ``train`` the rest of ``split.train``.
 
     Raises
     ------
     ValueError
-        If `validation_fold` is none of the training folds.
+        If `validation_fold` is not one of the training folds.
     """
     fold = clips["fold"].to_numpy()
     training_folds = np.unique(fold[split.train])
@@ -124,26 +124,26 @@ def validation_split(clips, split, *, validation_fold=None):
 
 
 def held_out_split(clips, folds):
-    """Split with several official folds held out at once.
+    """Hold out several official folds at once.
 
     Parameters
     ----------
     clips : pandas.DataFrame
         Clip table.
     folds : sequence of int
-        Official folds that make the test part.
+        Official folds of the test part.
 
     Returns
     -------
     Split
-        The other folds are for training.
+        The other folds are the training part.
 
     Raises
     ------
     LeakError
-        If a recording crosses the two parts.
+        If a recording is in both parts.
     ValueError
-        If the table has no such fold.
+        If the table lacks one of the folds.
     """
     fold = clips["fold"].to_numpy()
     _refuse_missing_folds(folds, np.unique(fold))
@@ -153,16 +153,16 @@ def held_out_split(clips, folds):
 
 
 def grouped_random_splits(clips, *, n_splits=5, seed):
-    """Split at random, but keep all takes of a recording on one side.
+    """Split at random, with all clips of a recording in the same part.
 
     Parameters
     ----------
     clips : pandas.DataFrame
         Clip table, n_clips rows.
     n_splits : int
-        Number of parts; each is the test part once.
+        Number of splits; each clip is tested once.
     seed : int
-        The same seed gives the same splits.
+        Of the random generator.
 
     Returns
     -------
@@ -177,18 +177,18 @@ def grouped_random_splits(clips, *, n_splits=5, seed):
 
 
 def leaky_random_splits(clips, *, n_splits=5, seed):
-    """Split at random and ignore the recordings: wrong, and here only to measure what they would claim.
+    """Split at random regardless of recordings, only to measure how much this leak inflates accuracy.
 
-    They are not guarded on purpose; `assert_no_leak` refuses them. Never report a model by them.
+    The splits are not checked; `assert_no_leak` rejects them. Never report a model with them.
 
     Parameters
     ----------
     clips : pandas.DataFrame
         Clip table, n_clips rows.
     n_splits : int
-        Number of parts; each is the test part once.
+        Number of splits; each clip is tested once.
     seed : int
-        The same seed gives the same splits.
+        Of the random generator.
 
     Returns
     -------
@@ -200,26 +200,26 @@ def leaky_random_splits(clips, *, n_splits=5, seed):
 
 
 def duplicated_clip_splits(clips, *, copies=2, n_splits=5, seed):
-    """Split a set that holds each clip several times at random: wrong, and here only to measure its claim.
+    """Split a set with several copies of each clip at random, only to measure how much this leak inflates accuracy.
 
-    This is what happens where clips are augmented first and split afterwards: copies of most test clips are
-    in training. Not guarded on purpose; never report a model by them.
+    This happens if clips are augmented before the split: most test clips have copies in training. The splits are not
+    checked. Never report a model with them.
 
     Parameters
     ----------
     clips : pandas.DataFrame
         Clip table, n_clips rows.
     copies : int
-        How often each clip is in the enlarged set.
+        Number of copies of each clip.
     n_splits : int
-        Number of parts; each is the test part once.
+        Number of splits; each copy is tested once.
     seed : int
-        The same seed gives the same splits.
+        Of the random generator.
 
     Returns
     -------
     list of Split
-        Rows of the original table, ``copies * n_clips`` in all: a row may be on both sides, or twice on one.
+        Rows of the original table, ``copies * n_clips`` in total; a row may occur in both parts, or twice in one.
     """
     rows = np.repeat(np.arange(len(clips)), copies)  # (copies * n_clips,)
     parts = _stratified_parts(clips["target"].to_numpy()[rows], n_splits, seed)
@@ -227,7 +227,7 @@ def duplicated_clip_splits(clips, *, copies=2, n_splits=5, seed):
 
 
 def leakage_report(clips, splits):
-    """Count the test clips that a model has already heard, or heard a sibling of, in training.
+    """Count the test clips whose recording, or which themselves, are in training.
 
     Parameters
     ----------
@@ -239,8 +239,8 @@ def leakage_report(clips, splits):
     Returns
     -------
     pandas.DataFrame, one row for each split
-        ``split`` (name), ``n_test``, ``n_sibling`` and ``sibling_share`` (test clips whose recording is in
-        training too), ``n_same_clip`` (test clips that are in training themselves).
+        ``split`` (name), ``n_test``, ``n_sibling`` and ``sibling_share`` (test clips whose recording is in training),
+        ``n_same_clip`` (test clips that are in training).
     """
     rows = []
     for split in splits:
@@ -251,7 +251,7 @@ def leakage_report(clips, splits):
 
 
 def _has_sibling(clips, train, test):
-    """For each test row, whether its recording is in training; shape (n_test,)."""
+    """Return for each test row whether its recording is in training, (n_test,)."""
     ids = recording_ids(clips)
     return np.isin(ids[test], ids[train])
 
@@ -264,7 +264,7 @@ def _guarded(clips, name, train, test):
 def _refuse_missing_folds(folds, available):
     missing = sorted(set(folds) - set(available.tolist()))
     if missing:
-        raise ValueError(f"fold {missing[0]} is none of {available.tolist()}")
+        raise ValueError(f"no fold {missing[0]}: choose from {available.tolist()}")
 
 
 def _stratified_parts(targets, n_splits, seed):

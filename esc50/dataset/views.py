@@ -1,4 +1,4 @@
-"""Views of a sound, one vector each: the largest of every activation of YAMNet over the frames with sound in them."""
+"""Views of a sound, one vector each: the maximum of every YAMNet activation over the active frames."""
 
 import numpy as np
 
@@ -9,25 +9,25 @@ from esc50.yamnet.architecture import LAST, layer_sizes
 from esc50.yamnet.frames import active_frames
 from esc50.yamnet.runtime import load_runtime
 
-FAINT = 1e-4  # -80 dB of full scale: what is below, before and behind the sound, is left out of a loop
+FAINT = 1e-4  # -80 dBFS: quieter parts at both ends are not looped
 
 
 def compute_views(waveforms, *, settings=ViewSettings(), progress=False):
-    """One view of each of many waveforms, which may differ in length.
+    """Compute one view of each waveform; lengths may differ.
 
     Parameters
     ----------
     waveforms : sequence of np.ndarray, each of shape (n_samples,)
         Mono float32 in [-1, 1] at 16 kHz.
     settings : ViewSettings
-        Speed, level, and whether sounds are looped.
+        Speed, level and looping.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     np.ndarray, shape (n_waveforms, size)
-        Float16; maxima over the active frames, over all where none is active.
+        Float16 maxima over the active frames, or over all frames if none is active.
     """
     from tqdm.auto import tqdm
 
@@ -36,13 +36,13 @@ def compute_views(waveforms, *, settings=ViewSettings(), progress=False):
 
 
 def make_view(waveform, settings):
-    """The waveform (n_samples,) of a view, at its level."""
+    """Return the waveform (n_samples,) of a view, level-normalised."""
     changed = loop(waveform) if settings.looped else change_speed(waveform, settings.speed)
     return set_level(changed, settings=settings.level)
 
 
 def embed_view(waveform, settings):
-    """Maxima (size,) over the active frames of a levelled waveform."""
+    """Return the maxima (size,) over the active frames of a level-normalised waveform."""
     frames = load_runtime().embed(waveform, layers=(*settings.layers, LAST))  # (n_frames, size + 1024)
     active = active_frames(frames)
     counted = frames[active] if active.any() else frames
@@ -50,6 +50,6 @@ def embed_view(waveform, settings):
 
 
 def loop(waveform):
-    """Repeat the sound (n_samples,), without the silence before and behind it, until the waveform is full."""
+    """Repeat the sound without its leading and trailing silence, to the same length (n_samples,)."""
     loud = np.flatnonzero(np.abs(waveform) > FAINT)
     return np.resize(waveform[loud[0] : loud[-1] + 1], len(waveform)) if len(loud) else waveform

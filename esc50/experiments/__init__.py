@@ -1,9 +1,11 @@
-"""The experiments, one file a family, and how they are run, compared, shipped and measured.
+"""The experiments, one file per family, and the code that runs, compares, ships and evaluates them.
 
-Experiments: classical, cnn, plain, multilayer, kernel_ridge, distilled, robust, finetuned. What they run on: base,
-run_cache, training, networks, metrics, results. What is made of them: nested_cv, ablation, shipping with keras_heads,
-trust_report with conformal, openset with ood_detectors, timelines, robustness, teaching. How the shipped model does
-on recordings of any kind: labels, evaluation, wild.
+- Experiments: classical, cnn, plain, multilayer, kernel_ridge, distilled, robust, pooled, finetuned.
+- Infrastructure: base, run_cache, training, networks, metrics, results.
+- Studies: nested_cv, ablation, protocol_audit, label_audit, trust_report with conformal, openset with ood_detectors,
+  timelines, robustness, teaching, retrieval.
+- Shipped models: shipping with keras_heads, export.
+- Evaluation on any labelled recordings: labels, evaluation, wild.
 """
 
 from esc50.config import lazy_modules

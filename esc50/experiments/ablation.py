@@ -1,4 +1,4 @@
-"""What each idea adds: one row an idea, compared on the same clips with the row that it changes."""
+"""Ablation: each row adds one idea to another row, and the two are compared on the same clips."""
 
 import timeit
 from functools import partial, reduce
@@ -16,19 +16,19 @@ from esc50.experiments.results import load_out_of_fold, probabilities, read_csv,
 from esc50.yamnet.architecture import BANDS, LAST, MAXIMA, N_AUDIOSET_CLASSES, SCORES, layer_sizes
 from esc50.yamnet.runtime import load_runtime
 
-YAMNET_PARAMETERS = 3_217_344  # of the convolutions and their normalisation; a test counts them
-AUDIOSET_PARAMETERS = N_AUDIOSET_CLASSES * (YamnetSettings.embedding_size + 1)  # of the layer that scores its classes
+YAMNET_PARAMETERS = 3_217_344  # convolutions and batch normalisation
+AUDIOSET_PARAMETERS = N_AUDIOSET_CLASSES * (YamnetSettings.embedding_size + 1)  # of the output layer
 COSTS_FILE = "costs.csv"
-N_TIMED = 20  # the quickest counts
-LOG_MEL_SIZE = 528 * 64  # of a clip, whole patches only
+N_TIMED = 20  # repetitions, of which the fastest counts
+LOG_MEL_SIZE = 528 * 64  # per clip
 
 
 def rows():
-    """Models that fill a row, by name, each behind the one that it changes; what leads furthest comes last."""
+    """Return the models with a row, by name, each after the one that it changes; the longest chain comes last."""
     ideas = {name: model for name, model in models().items() if model.idea}
 
     def line(name):
-        """A row, and all that build on it, shortest lines first."""
+        """Return a row and all that build on it, the shortest chains first."""
         return [name, *(each for part in sorted(map(line, _next(name)), key=len) for each in part)]
 
     def _next(name):
@@ -38,12 +38,20 @@ def rows():
 
 
 def ablation(*, folder=RESULTS_DIR):
-    """Sum up every row, and compare it with the one that it changes.
+    """Summarise every row, and compare it with the one that it changes.
 
-    Index: model. The columns of `results.summarise`; those of `metrics.compare`, for the probabilities averaged over
-    seeds, and ``p_holm``, corrected for the number of rows, all NaN in the first row; ``parameters`` of YAMNet and head
-    together, ``seconds`` of training one network, ``megabytes`` of all clips' features in float16, ``milliseconds`` of
-    an answer for one clip, where they were measured; ``title``, ``over``.
+    Parameters
+    ----------
+    folder : Path
+        Folder of the results.
+
+    Returns
+    -------
+    pandas.DataFrame, index model
+        Columns of `results.summarise`; those of `metrics.compare` for probabilities averaged over seeds; ``p_holm``,
+        corrected for the number of rows (NaN in the first row); ``parameters`` of YAMNet and head; training ``seconds``
+        per network; ``megabytes`` of all clips' features in float16; inference ``milliseconds`` per clip, if measured;
+        ``title``; ``over``.
     """
     shown = rows()
     table = summarise(shown, folder=folder)
@@ -67,7 +75,7 @@ def gain_over(model, other, *, folder=RESULTS_DIR):
 
 
 def n_parameters(model):
-    """Parameters of YAMNet, its own classes where they take part, and of the head, with what standardises."""
+    """Return the number of parameters of YAMNet (with its output layer if used) and of the head."""
     size = sum(layer_sizes([layer for layer in model.layers if layer != SCORES]))
     yamnet = YAMNET_PARAMETERS + AUDIOSET_PARAMETERS * (SCORES in model.layers)
     if model.n_remembered:
@@ -77,9 +85,15 @@ def n_parameters(model):
 
 
 def measure_costs():
-    """Milliseconds of an answer for a clip of 5 s, by model: YAMNet once for each view, and what compares or weighs.
+    """Measure the inference time for a clip of 5 s: YAMNet for each view, and the head or kernel.
 
-    YAMNet runs on ONNX Runtime; heads and kernels are timed as products of their size. The quickest of twenty.
+    YAMNet runs in ONNX Runtime; heads and kernels are timed as matrix products of their size. The fastest of twenty
+    repetitions counts.
+
+    Returns
+    -------
+    pandas.Series, index model
+        Milliseconds.
     """
     runtime, rng = load_runtime(), np.random.default_rng(0)
     clip = synthesis.example("rain")
@@ -94,14 +108,14 @@ def measure_costs():
 
 
 def save_costs(costs, *, folder=None):
-    """Write what `measure_costs` gives; gives the path."""
+    """Write the result of `measure_costs`; return the path."""
     path = (folder or output_path(RESULTS_DIR)) / COSTS_FILE
     write_csv(costs.reset_index(), path, float_format="%.2f")
     return path
 
 
 def load_costs(*, folder=RESULTS_DIR):
-    """Read it: a Series by model; an empty one where it was not measured."""
+    """Read the result of `measure_costs`; an empty Series if it was not measured."""
     path = Path(folder) / COSTS_FILE
     empty = pd.Series(dtype=float, name="milliseconds")
     return read_csv(path).set_index("model")["milliseconds"] if path.is_file() else empty

@@ -1,4 +1,4 @@
-"""What an experiment is, how experiments are found, and how their runs are made and put together."""
+"""Define, find and run experiments, and assemble their results."""
 
 import importlib
 import os
@@ -19,9 +19,9 @@ from esc50.experiments import run_cache
 from esc50.experiments.metrics import classification_metrics
 from esc50.experiments.results import PROBABILITY_COLUMNS, Results, load_results, read_csv, save_results, write_csv
 
-PROCESSES_VARIABLE = "ESC50_PROCESSES"  # how many runs are trained at once; by default one for each core, up to:
-MAX_PROCESSES = 4  # each may take several GB
-FRAMES = 10  # of a clip: patches every 0.48 s
+PROCESSES_VARIABLE = "ESC50_PROCESSES"  # number of parallel runs; by default one per core, up to MAX_PROCESSES
+MAX_PROCESSES = 4  # each may need several GB
+FRAMES = 10  # per clip: patches every 0.48 s
 PROTOCOLS = {
     "official folds": lambda clips, seed: official_splits(clips),
     "random, recordings kept together": lambda clips, seed: grouped_random_splits(clips, seed=seed),
@@ -32,53 +32,53 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Model:
-    """A name under which results are kept, and the rows of tables that it fills."""
+    """A model in the results, and its rows in the tables."""
 
-    title: str = ""  # in RESULTS.md's table of models; without one it is not there
-    idea: str = ""  # what is new in it, in RESULTS.md's table of ideas; without one it is not there
-    over: str = ""  # the model that the idea changes
-    layers: tuple = ALL_LAYERS  # of YAMNet, joined
-    n_frames: int = FRAMES  # vectors that stand for a clip in training and testing
-    n_views: int = 1  # of a clip, for which YAMNet runs once each
-    n_remembered: int = 0  # training vectors that it keeps, to compare clips with
+    title: str = ""  # in RESULTS.md's table of models; empty for no row
+    idea: str = ""  # in RESULTS.md's ablation table; empty for no row
+    over: str = ""  # the model that it is compared with in the ablation
+    layers: tuple = ALL_LAYERS  # YAMNet layers, concatenated
+    n_frames: int = FRAMES  # vectors per clip in training and testing
+    n_views: int = 1  # runs of YAMNet per clip in testing
+    n_remembered: int = 0  # training vectors that a kernel method keeps
     units: tuple = (256, 128)  # of the head's hidden layers
-    needs_log_mel: bool = False  # of every clip, because YAMNet itself is trained
+    needs_log_mel: bool = False  # of every clip, if YAMNet itself is trained
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training leaves."""
+    """Result of a training run."""
 
     predict: callable  # inputs of some clips -> {model: (n_clips, 50) probabilities}
-    history: dict = field(default_factory=dict)  # loss, accuracy … -> one value an epoch
-    head: object = None  # the Keras model, where there is one
+    history: dict = field(default_factory=dict)  # loss, accuracy … -> one value per epoch
+    head: object = None  # the Keras model, if there is one
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One way to train, and the models that it gives. See CONTRIBUTING.md for an example."""
+    """A training procedure and the models that it produces. See CONTRIBUTING.md for an example."""
 
     name: str
     features: tuple  # names of feature files
     prepare: callable  # arrays of each file -> inputs: (n_clips, ...), or a tuple of such
-    fit: callable  # fit(inputs, targets, *, settings, seed, held_out, progress) -> Fitted; held_out is for curves alone
+    fit: callable  # fit(inputs, targets, *, settings, seed, held_out, progress) -> Fitted; held_out: for curves only
     models: dict  # name in data/results -> Model; the first also names the curves
     settings: object = None  # a frozen dataclass
     seeds: tuple = (0,)
-    settings_by_split: dict = field(default_factory=dict)  # where nested validation chose others for a split
-    version: int = 1  # to be raised when its code gives other numbers: then every run is made anew
+    settings_by_split: dict = field(default_factory=dict)  # settings that nested validation chose for a split
+    version: int = 1  # raise it when the code gives other numbers, to repeat every run
 
     def inputs(self):
-        """What it trains and tests on, of all clips."""
+        """Return the prepared inputs of all clips."""
         return self.prepare(*map(load_features, self.features))
 
     def settings_for(self, split, settings=None):
-        """The settings given, or those that were chosen for this split."""
+        """Return the given settings if they differ from the experiment's own, else those chosen for this split."""
         is_own = settings in (None, self.settings)
         return self.settings_by_split.get(split.name, self.settings) if is_own else settings
 
     def record(self, settings):
-        """What determines its results beside seeds and splits."""
+        """Return everything that determines the results, apart from seeds and splits."""
         for name in self.features:
             ensure_features(name)
         return {
@@ -90,14 +90,14 @@ class Experiment:
         }
 
     def key(self, split, seed, settings=None, *, record=None):
-        """What its run on a split is kept under; `record` may stand in for the method, which reads whole files."""
+        """Return the cache key of a run; `record` may replace the method of this name, which reads whole files."""
         made_by = (record or self.record)(self.settings_for(split, settings))
         return made_by | {"seed": seed, "rows": run_cache.rows_key(split)}
 
 
 @cache
 def find_experiments():
-    """Every experiment by its name: those that modules of this package list as EXPERIMENTS."""
+    """Return every experiment by its name, from the EXPERIMENTS lists of this package's modules."""
     modules = [
         importlib.import_module(f"{experiments.__name__}.{m.name}") for m in pkgutil.iter_modules(experiments.__path__)
     ]
@@ -105,17 +105,17 @@ def find_experiments():
 
 
 def models():
-    """Every model that some experiment gives, by its name."""
+    """Return every model of every experiment by its name."""
     return {name: model for each in find_experiments().values() for name, model in each.models.items()}
 
 
 def take(inputs, rows):
-    """Some clips of an experiment's inputs."""
+    """Return an experiment's inputs for some clips."""
     return tuple(part[rows] for part in inputs) if isinstance(inputs, tuple) else inputs[rows]
 
 
 def run_splits(name, splits, *, seeds, settings=None, progress=True):
-    """Runs of an experiment by (seed, split's name): the split, and what it gave; finished ones are read back."""
+    """Run an experiment; return (seed, split name) -> (split, result). Finished runs come from the cache."""
     experiment, record = find_experiments()[name], cache(find_experiments()[name].record)
     todo = [(seed, split) for seed in seeds for split in splits]
     keys = [experiment.key(split, seed, settings, record=record) for seed, split in todo]
@@ -130,10 +130,27 @@ def run_splits(name, splits, *, seeds, settings=None, progress=True):
 
 
 def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None, progress=True):
-    """Train and test an experiment, once for each seed and split; what an earlier call finished is read back.
+    """Train and test an experiment for each seed and split, without writing results.
 
-    `splits` stand in place of the official folds; `settings` and `seeds` are the experiment's own by default. Nothing
-    is written: see `results.save_results`.
+    Parameters
+    ----------
+    name : str
+        Name of the experiment.
+    folds : sequence of int
+        Official folds to test on.
+    seeds : sequence of int, optional
+        By default those of the experiment.
+    settings : dataclass, optional
+        By default those of the experiment.
+    splits : sequence of Split, optional
+        Used in place of the official folds.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    esc50.experiments.results.Results
+        For `esc50.experiments.results.save_results`; finished runs come from the cache.
     """
     experiment, clips = find_experiments()[name], load_clips()
     splits, seeds = splits or official_splits(clips, folds=folds), seeds or experiment.seeds
@@ -145,10 +162,27 @@ def run_experiment(name, *, folds=FOLDS, seeds=None, settings=None, splits=None,
 
 
 def results_of(name, *, retrain=False, folds=FOLDS, seeds=None, settings=None, folder=None, progress=True):
-    """Results of an experiment: the committed ones, or made anew.
+    """Return the results of an experiment, committed ones or new ones.
 
-    New results are written where the run was whole (every fold, the experiment's own seeds and settings), to `folder`
-    or where `config.output_path` says; those of a smaller run are only returned.
+    New results of a complete run (every fold, the experiment's own seeds and settings) are written to `folder` or
+    `config.output_path`; those of a partial run are only returned. Other parameters are those of `run_experiment`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the experiment.
+    retrain : bool
+        Run the experiment instead of reading committed results.
+
+    Returns
+    -------
+    esc50.experiments.results.Results
+        Of all models of the experiment.
+
+    Raises
+    ------
+    ResultsError
+        If committed results are missing.
     """
     experiment = find_experiments()[name]
     if not retrain:
@@ -159,17 +193,17 @@ def results_of(name, *, retrain=False, folds=FOLDS, seeds=None, settings=None, f
         return found
     folder = folder or output_path(RESULTS_DIR)
     save_results(found, folder=folder)
-    return load_results(experiment.models, folder=folder)  # as everyone will read them: rounded as the files are
+    return load_results(experiment.models, folder=folder)  # rounded as in the files
 
 
 def is_whole(name, *, folds, seeds, settings):
-    """Whether a run covers every fold with the experiment's own seeds and settings."""
+    """Return whether a run covers every fold with the experiment's own seeds and settings."""
     experiment = find_experiments()[name]
     return (tuple(folds), tuple(seeds), settings) == (FOLDS, experiment.seeds, experiment.settings)
 
 
 def protocols_of(name="head_frames", *, retrain=False, settings=None, folder=None):
-    """What other ways to split the clips would claim for an experiment; columns protocol and those of runs."""
+    """Return an experiment's metrics under each of `PROTOCOLS`; columns protocol and those of runs."""
     if not retrain:
         return read_csv((folder or RESULTS_DIR) / "protocols.csv")
     clips, experiment, tables = load_clips(), find_experiments()[name], []
@@ -185,7 +219,7 @@ def protocols_of(name="head_frames", *, retrain=False, settings=None, folder=Non
 
 
 def _make_runs(experiment, missing, settings, progress):
-    """Make runs, in one process for each core; each is kept as soon as it is finished."""
+    """Make runs in parallel processes; each is cached as soon as it is finished."""
     from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
@@ -210,7 +244,7 @@ def _fit_and_test(experiment, inputs, targets, split, **how):
 
 
 def _assemble(runs, clips, record):
-    """Results of runs: {(seed, split's name): (split, run)}."""
+    """Assemble `Results` from runs, {(seed, split name): (split, run)}."""
     rows, tables, curves = [], {}, []
     for (seed, name), (split, run) in runs.items():
         place = {"seed": seed, "fold": int(name.rsplit(maxsplit=1)[-1])}

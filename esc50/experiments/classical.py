@@ -1,4 +1,4 @@
-"""Classical classifiers: those of the ESC-50 paper on MFCC (Piczak 2015, section 4), and logistic regression."""
+"""Classical baselines: those of the ESC-50 paper on MFCCs (Piczak 2015, section 4), and logistic regression."""
 
 from functools import partial
 
@@ -10,23 +10,23 @@ from esc50.experiments.base import Experiment, Fitted, Model
 
 
 def prepare_mfcc(log_mel):
-    """MFCC statistics, (n_clips, 80)."""
+    """Return MFCC statistics, (n_clips, 80)."""
     return mfcc_statistics(log_mel["log_mel"])
 
 
 def prepare_mean(yamnet):
-    """Mean embedding, (n_clips, 1024)."""
+    """Return mean embeddings, (n_clips, 1024)."""
     return yamnet["embeddings"].mean(axis=1)
 
 
 def build(name, seed):
-    """The classifier of this name."""
+    """Return an untrained classifier."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.svm import SVC
 
-    classifiers = {  # lambdas, so that only the one asked for is made
+    classifiers = {
         "mfcc_knn": lambda: KNeighborsClassifier(n_neighbors=10, weights="distance"),
         "mfcc_svm": lambda: SVC(C=1.0),
         "mfcc_random_forest": lambda: RandomForestClassifier(n_estimators=500, random_state=seed, n_jobs=-1),
@@ -36,12 +36,12 @@ def build(name, seed):
 
 
 def fit(name, inputs, targets, *, seed, **_):
-    """Standardise, then fit; the SVM's probabilities are the softmax of its decision function: of the same order."""
+    """Standardise and fit; the SVM's probabilities are the softmax of its decision function."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, "blas"):  # products so small that threads only wait for each other: five times as fast
+    with threadpool_limits(1, "blas"):  # five times as fast as multi-threaded for such small products
         model = make_pipeline(StandardScaler(), build(name, seed)).fit(inputs, targets)
     if not hasattr(model, "predict_proba"):
         return Fitted(lambda test: {name: softmax(model.decision_function(test), axis=1).astype(np.float32)})

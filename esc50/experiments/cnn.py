@@ -1,4 +1,4 @@
-"""Log-mel CNNs, trained from scratch on augmented clips."""
+"""CNNs on log-mel spectrograms, trained from scratch with augmentation."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ from esc50.experiments.base import Experiment, Fitted, Model
 from esc50.experiments.training import compile_model, one_hot, set_seed, train_drawn
 
 LOG_MEL = LogMelSettings()
-# (kind, filters, stride); "conv" is 3x3, "separable" is depthwise 3x3 then 1x1 as in MobileNet and YAMNet.
+# (kind, filters, stride); "conv" is 3x3, "separable" is depthwise 3x3 then 1x1, as in MobileNet and YAMNet.
 LAYERS = {
     "cnn_vgg": (
         ("conv", 24, 1),
@@ -38,7 +38,7 @@ LAYERS = {
 
 @dataclass(frozen=True)
 class CnnSettings:
-    """Training of the log-mel CNNs; fixed in advance, not searched on any fold."""
+    """Training of the log-mel CNNs; fixed in advance, not tuned on any fold."""
 
     epochs: int = 50
     batch_size: int = 32
@@ -48,13 +48,13 @@ class CnnSettings:
     dropout: float = 0.3
     mixup_alpha: float = 0.3  # Zhang et al. 2018, arXiv 1710.09412
     masks: int = 2  # of each kind, SpecAugment: Park et al. 2019, arXiv 1904.08779
-    time_mask_seconds: float = 0.6  # the widest
-    band_mask_bands: int = 10  # the widest
-    gain_decibel: float = 6.0  # uniform between minus and plus
+    time_mask_seconds: float = 0.6  # maximum
+    band_mask_bands: int = 10  # maximum
+    gain_decibel: float = 6.0  # uniform in [-6, 6]
 
 
 def build(name, *, settings=CnnSettings()):
-    """Network from log-mels (batch, n_frames, mel_bands) in decibels to probabilities (batch, 50)."""
+    """Build a network from log-mels (batch, n_frames, mel_bands) in decibels to probabilities (batch, 50)."""
     from keras import Input, Model, layers, ops
 
     inputs = Input((None, LOG_MEL.mel_bands), name="log_mel_decibel")
@@ -69,7 +69,7 @@ def build(name, *, settings=CnnSettings()):
 
 
 def augment(inputs, labels, rng, *, settings=CnnSettings()):
-    """Time roll, gain, SpecAugment masks, then mixup, drawn anew for every clip; the inputs stay as they were."""
+    """Return augmented copies: random time roll, gain and SpecAugment masks for each clip, then mixup."""
     n, n_frames, mel_bands = inputs.shape
     shifts = rng.integers(n_frames, size=n)
     x = np.stack([np.roll(clip, shift, axis=0) for clip, shift in zip(inputs, shifts, strict=True)])
@@ -84,7 +84,7 @@ def augment(inputs, labels, rng, *, settings=CnnSettings()):
 
 
 def mixup(inputs, labels, rng, *, alpha):
-    """Blend each example with another one by a share from Beta(alpha, alpha) (arXiv 1710.09412)."""
+    """Mix each example with another by a share from Beta(alpha, alpha) (Zhang et al. 2018, arXiv 1710.09412)."""
     partner = rng.permutation(len(inputs))
     share = rng.beta(alpha, alpha, size=len(inputs)).astype(np.float32)
     wide, share = share.reshape(-1, *[1] * (inputs.ndim - 1)), share[:, None]
@@ -92,7 +92,7 @@ def mixup(inputs, labels, rng, *, alpha):
 
 
 def fit(name, inputs, targets, *, settings, seed, held_out=None, progress=False):
-    """Train on clips (n, n_frames, mel_bands), augmented anew for every epoch."""
+    """Train on clips (n, n_frames, mel_bands), with new augmentation in every epoch."""
     set_seed(seed)
     rng, model, labels = np.random.default_rng(seed), build(name, settings=settings), one_hot(targets)
     model.get_layer("standardise").adapt(inputs)

@@ -1,4 +1,4 @@
-"""Prediction sets, calibrated by recordings: how many classes they hold, and how often the true one."""
+"""Calibrate conformal prediction sets by recording, and measure their size and coverage."""
 
 import numpy as np
 import pandas as pd
@@ -7,18 +7,18 @@ from esc50.classifier.pooling import temper
 from esc50.classifier.prediction_sets import COVERAGES, SURENESS, sureness
 from esc50.experiments import metrics
 
-DIGITS = 4  # of probabilities in the metadata
+DIGITS = 4  # decimals of probabilities in the metadata
 GROUPS = range(len(SURENESS) + 1)
 COLUMNS = ["coverage", "fold", "target", "sureness"]
 
 
 def lac(probabilities):
-    """Least ambiguous sets (Sadinle, Lei and Wasserman 2019): how improbable each class is, (n_clips, 50)."""
+    """Return the score of least ambiguous sets, 1 - p, (n_clips, 50) (Sadinle, Lei and Wasserman 2019)."""
     return 1 - probabilities
 
 
 def aps(probabilities):
-    """Adaptive sets (Romano, Sesia and Candès 2020), none of them empty: the mass of the classes that are likelier."""
+    """Return the score of adaptive sets, the mass of all likelier classes (Romano, Sesia and Candès 2020)."""
     order = np.argsort(-probabilities, axis=1, kind="stable")
     mass = np.take_along_axis(probabilities, order, axis=1).cumsum(axis=1)
     before = np.empty_like(mass)
@@ -30,11 +30,24 @@ SCORES = {"lac": lac, "aps": aps}
 
 
 def quantile(scores, recordings, coverage):
-    """Score (n_clips,) that is not exceeded by a clip of a new recording, in at least a share of such.
+    """Return the conformal quantile of scores (n_clips,) that are grouped by recording.
 
-    Each recording counts as one, and so does the new one, whose score may be anything (Lee, Barber and Willett 2023,
-    arXiv 2306.06342): infinite where there are too few recordings. Without siblings it is the split
-    conformal quantile.
+    Each recording has the same weight, as has a new one of unknown score (Lee, Barber and Willett 2023, arXiv
+    2306.06342). With one clip per recording this is the quantile of split conformal prediction.
+
+    Parameters
+    ----------
+    scores : np.ndarray, shape (n_clips,)
+        Of the true classes.
+    recordings : np.ndarray, shape (n_clips,)
+        Recording of each clip.
+    coverage : float
+        Minimum share of new recordings' clips whose score does not exceed the quantile.
+
+    Returns
+    -------
+    float
+        Infinite if there are too few recordings.
     """
     _, recording, n_clips = np.unique(recordings, return_inverse=True, return_counts=True)
     order = np.argsort(scores, kind="stable")
@@ -44,20 +57,20 @@ def quantile(scores, recordings, coverage):
 
 
 def thresholds(score, targets, probabilities, recordings, coverage):
-    """Quantile of each group of `sureness`, (3,), from calibrated probabilities (n_clips, 50)."""
+    """Return the quantile of each group of `sureness`, (3,), from calibrated probabilities (n_clips, 50)."""
     own, group = score(probabilities)[np.arange(len(targets)), targets], sureness(probabilities)
     return np.array([quantile(own[group == g], recordings[group == g], coverage) for g in GROUPS])
 
 
 def sets_of(score, probabilities, quantiles):
-    """Which classes are in the set of each clip, (n_clips, 50): never none."""
+    """Return which classes are in the set of each clip, bool (n_clips, 50); at least one."""
     found = score(probabilities) <= quantiles[sureness(probabilities)][:, np.newaxis]
     found[np.arange(len(found)), probabilities.argmax(axis=1)] = True
     return found
 
 
 def fit(targets, probabilities, recordings):
-    """What the metadata have: from which probability on a class is in a set, for each coverage and group."""
+    """Return the metadata's ``conformal``: the minimum probability for each coverage and group."""
     calibrated = temper(probabilities, metrics.fit_temperature(targets, probabilities))
     rows = [1 - thresholds(lac, targets, calibrated, recordings, each) for each in COVERAGES]
     smallest = np.floor(np.maximum(rows, 0) * 10**DIGITS) / 10**DIGITS  # (n_coverages, 3)
@@ -65,7 +78,7 @@ def fit(targets, probabilities, recordings):
 
 
 def measure(targets, probabilities, recordings, fold):
-    """Sets of the clips of each fold, calibrated on the others: see `tabulate`."""
+    """Measure the sets of each fold's clips, calibrated on the other folds: see `tabulate`."""
     tables, how = [], (targets, probabilities, recordings)
     for k in np.unique(fold):
         calibration, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
@@ -76,10 +89,10 @@ def measure(targets, probabilities, recordings, fold):
 
 
 def compare_scores(targets, probabilities, recordings, fold):
-    """Mean size of the sets of each of `SCORES`, for each coverage: the smaller ones are to be taken, `lac`'s.
+    """Return the mean set size for each of `SCORES` and each coverage; the score with smaller sets is preferred.
 
-    Found inside the training folds: with each fold left aside, the next is tested, calibrated on the others; nothing
-    where there are fewer than three.
+    The sets are measured inside the training folds: for each reported fold the next one is tested, with calibration on
+    the rest. Empty for fewer than three folds.
     """
     folds, found = np.unique(fold), {}
     for name, score in SCORES.items() if len(folds) > 2 else ():
@@ -93,7 +106,7 @@ def compare_scores(targets, probabilities, recordings, fold):
 
 
 def tabulate(targets, sets, group, *, coverage, fold):
-    """One row for each class and group: ``clips``, how many of them are ``covered``, ``classes`` in all their sets."""
+    """Return for each class and group the number of ``clips``, of ``covered`` clips, and of ``classes`` in all sets."""
     covered = sets[np.arange(len(targets)), targets].astype(int)
     about = {"coverage": coverage, "fold": fold, "target": targets, "sureness": group}
     rows = pd.DataFrame(about | {"clips": 1, "covered": covered, "classes": sets.sum(axis=1)})
@@ -101,10 +114,19 @@ def tabulate(targets, sets, group, *, coverage, fold):
 
 
 def summarise(sets, by):
-    """Coverage and mean size of sets: a row for each coverage asked for and each value of a column of the table.
+    """Return the coverage and mean size of sets by nominal coverage and `by`.
 
-    ``by`` is "target", "fold", "sureness", or a list of none of them for all clips together. Columns ``clips``,
-    ``covered`` (a share of 1) and ``classes`` (the mean).
+    Parameters
+    ----------
+    sets : pandas.DataFrame
+        From `measure`.
+    by : str or list of str
+        "target", "fold", "sureness", several of them, or an empty list for all clips together.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``clips``, ``covered`` (a share of 1) and ``classes`` (mean set size).
     """
     by = [by] if isinstance(by, str) else by
     sums = sets.groupby(["coverage", *by])[["clips", "covered", "classes"]].sum()
@@ -112,7 +134,7 @@ def summarise(sets, by):
 
 
 def _calibrate_and_test(score, targets, probabilities, recordings, calibration, test, coverage):
-    """Sets (n_test, 50) of some clips and their groups (n_test,), calibrated on others, temperature included."""
+    """Return the sets (n_test, 50) and groups (n_test,) of test clips, calibrated on other clips."""
     temperature = metrics.fit_temperature(targets[calibration], probabilities[calibration])
     calibrated = temper(probabilities, temperature)
     known = targets[calibration], calibrated[calibration], recordings[calibration]

@@ -1,4 +1,4 @@
-"""One small head that learns kernel ridge regression's outputs, on training clips and on unlimited blends of them."""
+"""Distil kernel ridge regression to a small head, on training clips and on unlimited mixup pairs."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +13,14 @@ from esc50.experiments.multilayer import SPEEDS, choose_views, predict_views
 from esc50.experiments.networks import HeadSettings, build_head, standardise
 from esc50.experiments.training import blend, compile_model, fit_in_batches, one_hot, set_seed, train_drawn
 
-N_TAUGHT = len(SPEEDS)  # views that the teacher learns from
-PARTS = 2  # further views of a clip at each speed: maxima over some of its frames
+N_TAUGHT = len(SPEEDS)  # views on which the teacher is fitted
+PARTS = 2  # additional views of a clip at each speed: maxima over random frames
 N_VIEWS = N_TAUGHT * (1 + PARTS)
 
 
 @dataclass(frozen=True)
 class DistillationSettings(HeadSettings):
-    """The head that learns from kernel ridge regression; fixed before the official folds were tested: notebook 05."""
+    """The distilled head; fixed before the test on the official folds: see notebook 05."""
 
     teacher: KernelRidgeSettings = kernel_ridge.SETTINGS
     input_dropout: float = 0.1
@@ -29,21 +29,20 @@ class DistillationSettings(HeadSettings):
     batch_size: int = 128
     warmup_epochs: int = 3
     weight_decay: float = 0.01
-    mixup_probability: float = 0.9  # of a training vector to be blended with another clip's, at a uniform share
+    mixup_probability: float = 0.9  # of mixing a training vector with another clip's, by a uniform share
 
 
 def prepare(*files):
-    """Views of the clips, each (n_clips, size): maxima at each speed, then maxima over some of the frames."""
+    """Return views of the clips, each (n_clips, size): maxima at each speed, then maxima over random frames."""
     speeds, rng = multilayer.prepare(*files, names=SPEEDS), np.random.default_rng(0)
     return *map(maxima, speeds), *(partial_maxima(each, rng) for _ in range(PARTS) for each in speeds)
 
 
 def fit(tta_views, views, targets, *, settings, n_taught=N_TAUGHT, seed=0, has_teacher=True, progress=False, **_):
-    """Train a head to say what kernel ridge regression says of the same training clips, and of blends of two.
+    """Train a head on the outputs of kernel ridge regression for training clips and mixup pairs.
 
-    "Function matching" (Beyer et al. 2022, arXiv 2106.05237): there is always something new to ask, and only the
-    teacher uses the labels. Without a teacher the labels are the clips' own, blended as the vectors are, and all else
-    is as it was: the control that tells what the teacher adds.
+    This is function matching (Beyer et al. 2022, arXiv 2106.05237): only the teacher uses the labels. The control
+    without a teacher (`has_teacher` False) uses the mixed one-hot labels instead.
     """
     teacher = KernelRidge(views[:n_taught], targets, settings=settings.teacher)
     set_seed(seed)
@@ -67,7 +66,7 @@ def fit(tta_views, views, targets, *, settings, n_taught=N_TAUGHT, seed=0, has_t
 
 
 def draw_pairs(n_views, n_clips, rng, *, mixup_probability):
-    """For each clip a row of its views, another clip's, and the first one's share (n_clips, 1) of their blend."""
+    """Draw for each clip a row among its views, a row of another clip, and the share (n_clips, 1) of the first."""
     view = choose_views(n_views, n_clips, rng) if n_views > 1 else np.zeros(n_clips, int)
     first = view * n_clips + np.arange(n_clips)
     share = np.where(rng.random(n_clips) < mixup_probability, rng.random(n_clips), 1).astype(np.float32)

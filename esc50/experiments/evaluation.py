@@ -1,4 +1,4 @@
-"""How well the classifier does on any labelled recordings: what ``esc50 evaluate`` measures."""
+"""Evaluate the classifier on labelled recordings, for ``esc50 evaluate``."""
 
 import hashlib
 import os
@@ -21,38 +21,37 @@ from esc50.experiments.labels import NONE, read_labels
 N_RESAMPLES = 1000
 LEVEL = 0.95  # of the intervals
 N_WORST = 10
-PROBABILITY = "p_"  # and a class: a column of its probabilities in a table
+PROBABILITY = "p_"  # prefix of a class's probability column
 ALONE = "a recording of its own: "
-RUNTIME = ("config.py", "audio", "classifier", "models", "yamnet")  # parts of the package that determine an answer
+RUNTIME = ("config.py", "audio", "classifier", "models", "yamnet")  # parts of the package that determine a prediction
 PACKAGES = ("av", "numpy", "onnxruntime", "soundfile", "soxr")
 DEFINITIONS = {
-    "accuracy": "share of the files of a class whose most probable class is theirs, accepted or not",
+    "accuracy": "share of the files of a class whose most probable class is correct, accepted or not",
     "top3_accuracy": "share of the files of a class whose class is among the three most probable",
-    "macro_recall": "mean over the classes present of the share of their files that is right",
-    "macro_f1": "mean over the classes present of F1, counted on the files of a class",
-    "ece": f"expected calibration error of the files of a class, {metrics.RELIABILITY_BINS} bins; without an interval",
-    "right_refused": 'share of the right answers that are refused as "none of these"',
-    "none_accepted": "share of the files of no class that are given one",
-    "accepted_right": "share of the accepted answers, to files of every kind, that are right",
-    "auroc": "area under the ROC curve of the rejection score: right answers against files of no class",
-    "fpr_at_95_tpr": "share of the files of no class that pass at the score that 95 % of the right answers reach",
+    "macro_recall": "mean recall over the classes present",
+    "macro_f1": "mean F1 over the classes present, on the files of a class",
+    "ece": f"expected calibration error on the files of a class, {metrics.RELIABILITY_BINS} bins; no interval",
+    "right_refused": 'share of the correct predictions that are rejected as "none of these"',
+    "none_accepted": "share of the files of no class that are accepted as some class",
+    "accepted_right": "share of the accepted predictions, for files of every kind, that are correct",
+    "auroc": "area under the ROC curve of the rejection score: correct predictions against files of no class",
+    "fpr_at_95_tpr": "share of the files of no class at or above the score that 95 % of the correct predictions reach",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What was measured on labelled recordings.
+    """Result of an evaluation on labelled recordings.
 
     Attributes
     ----------
     predictions : pandas.DataFrame
-        A row for each recording: the columns of the labels, then ``predicted``, ``probability``, ``is_known``,
-        ``ood_score``, ``is_silent`` and ``error``, the reason why a file could not be read.
+        One row per file: the columns of the labels, then ``predicted``, ``probability``, ``is_known``, ``ood_score``,
+        ``is_silent`` and ``error``, the reason why a file could not be read.
     probabilities : pandas.DataFrame
-        Of the same rows, a column for each class; NaN for files that could not be read.
+        One column per class, for the same rows; NaN for files that could not be read.
     report : dict
-        The figures in plain types, as ``esc50 evaluate --format json`` writes them; what cannot be computed is not
-        there.
+        Metrics in plain types, as written by ``esc50 evaluate --format json``; metrics that are undefined are left out.
     """
 
     predictions: pd.DataFrame
@@ -63,23 +62,23 @@ class Evaluation:
 def evaluate(
     labels, *, model=None, keep=None, audio=None, gain_decibels=0.0, resume=True, progress=False, seed=0
 ) -> Evaluation:
-    """Measure the classifier on labelled recordings.
+    """Evaluate the classifier on labelled recordings.
 
     Parameters
     ----------
     labels : path-like
-        A CSV file with the columns ``filename`` and ``category``, a class or "none"; ``source`` and ``recording`` are
-        used where they are there, others are kept. Or a folder in which each class has a folder of recordings.
+        A CSV file with the columns ``filename`` and ``category`` (a class or "none"), optionally ``source`` and
+        ``recording``; other columns are kept. Or a folder with one subfolder of recordings per class.
     model : str, path-like or SoundClassifier, optional
-        What `SoundClassifier.load` takes, or a classifier that is loaded; of such a one no answer is kept.
+        As for `SoundClassifier.load`, or a loaded classifier, whose predictions are not cached.
     keep : float, optional
-        Share of the known sounds that are kept: see `SoundClassifier.load`. Answers that were kept serve any share.
+        Share of known sounds to keep: see `SoundClassifier.load`. Cached predictions serve any share.
     audio : path-like, optional
-        Folder from which filenames count; by default that of the CSV file.
+        Folder that file names are relative to; by default that of the CSV file.
     gain_decibels : float
-        How much louder each recording is made before it is classified; cut off at full scale.
+        Gain applied to each recording before classification; the result is clipped at full scale.
     resume : bool
-        Take answers from earlier calls that had the same file, model and code, and keep those of this one.
+        Use and extend the cache of predictions, by content of the file, model and code.
     progress : bool
         Show a progress bar on stderr.
     seed : int
@@ -88,15 +87,15 @@ def evaluate(
     Returns
     -------
     Evaluation
-        Predictions and a report with figures, their definitions and 95 % intervals, for which whole recordings are
-        drawn (percentile bootstrap), since clips of one recording are right or wrong together.
+        Predictions, and a report with metrics, their definitions and 95 % percentile bootstrap intervals over
+        recordings.
 
     Raises
     ------
     LabelsError
-        The labels cannot be used, or no recording can be read.
+        If the labels are invalid, or no recording can be read.
     ResultsError
-        There is no such model, or it cannot keep that share.
+        If there is no such model, or it cannot keep that share.
     """
     is_loaded = hasattr(model, "predict")
     classifier = model if is_loaded else SoundClassifier.load(model)
@@ -121,7 +120,25 @@ def evaluate(
 
 
 def measure(predictions, probabilities, *, seed=0, n_resamples=N_RESAMPLES):
-    """The report on predictions of any origin: the tables of an `Evaluation`."""
+    """Compute the report for the tables of an `Evaluation`.
+
+    Parameters
+    ----------
+    predictions, probabilities : pandas.DataFrame
+        As in `Evaluation`.
+    seed, n_resamples : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        As in `Evaluation`.
+
+    Raises
+    ------
+    LabelsError
+        If no recording could be read.
+    """
     is_read = predictions["error"] == ""
     if not is_read.any():
         raise LabelsError(f"no recording could be read: {predictions['error'].iloc[0]}")
@@ -156,7 +173,7 @@ def measure(predictions, probabilities, *, seed=0, n_resamples=N_RESAMPLES):
 
 
 def _runtime_digest(model):
-    """Of all that determines an answer beside the file: code and models of the runtime, and what decodes."""
+    """Return a digest of all that determines a prediction apart from the file: code, models and packages."""
     package, own = Path(esc50.__file__).parent, Path(os.fspath(model or DEFAULT_MODEL))
     files = [path for part in RUNTIME for path in (package / part, *sorted((package / part).rglob("*")))]
     files += [own, own.with_suffix(".json")]
@@ -168,7 +185,7 @@ def _runtime_digest(model):
 
 
 def _cache_folder():
-    """Where answers are kept, in a checkout with all else that takes long; or none, and a sentence why."""
+    """Return the folder of cached predictions, or None and a note that says why."""
     folder = run_cache.CACHE_DIR
     if not META_DIR.exists():
         import pooch
@@ -177,12 +194,12 @@ def _cache_folder():
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        return None, [f"answers are not kept for the next call: {folder} cannot be made ({error.strerror})"]
+        return None, [f"predictions are not cached: the folder {folder} cannot be created ({error.strerror})"]
     return folder, []
 
 
 def _answer_all(classifier, paths, gain_decibels, folder, made_by, progress):
-    """What the classifier says of each file, as a dict, or the `AudioError` that says why nothing."""
+    """Return a dict of predictions for each file, or an `AudioError`."""
     from tqdm.auto import tqdm
 
     found = []
@@ -198,7 +215,7 @@ def _answer_all(classifier, paths, gain_decibels, folder, made_by, progress):
 
 
 def _file_digest(path):
-    """Of the bytes of a file, whatever its name; None where it cannot be opened, of which the classifier says why."""
+    """Return a digest of a file's content, or None if it cannot be opened."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -221,14 +238,14 @@ def _answer(classifier, path, gain_decibels):
 
 
 def _judge(answer, threshold):
-    """An answer with ``is_known``, as the classifier decides it."""
+    """Return an answer with ``is_known``, by the classifier's rule."""
     if isinstance(answer, AudioError):
         return answer
     return answer | {"is_known": answer["ood_score"] >= threshold and not answer["is_silent"]}
 
 
 def _tabulate(table, answers, class_names):
-    """The labels with what was predicted, and the probabilities (n_files, n_classes)."""
+    """Return the labels joined with the predictions, and the probabilities (n_files, n_classes)."""
     nothing = np.full(len(class_names), np.nan)
     values = np.stack([nothing if isinstance(each, AudioError) else each["probabilities"] for each in answers])
     columns = [_columns_of(each, class_names) for each in answers]
@@ -248,7 +265,7 @@ def _columns_of(answer, class_names):
 
 
 def _compare(predictions, probabilities):
-    """What the figures are computed from: labels in numbers, -1 for a sound of no class."""
+    """Return a table to compute metrics from; a target of -1 means no class."""
     names, values = pd.Index(probabilities.columns), probabilities.to_numpy()
     target = names.get_indexer(predictions["category"])  # (n_files,)
     own = np.where(target < 0, np.nan, values[np.arange(len(target)), target])
@@ -261,7 +278,7 @@ def _compare(predictions, probabilities):
             "in_top3": (values > own[:, np.newaxis]).sum(axis=1) < 3,
             "probability": predictions["probability"],
             "accepted": predictions["is_known"].astype(bool),
-            "score": score.mask(silent, score.min() - 1),  # silence is refused whatever its score
+            "score": score.mask(silent, score.min() - 1),  # silence is always rejected
             "silent": silent,
             "source": predictions["source"].str.strip() if "source" in predictions else "",
             "group": _groups(predictions),
@@ -270,13 +287,26 @@ def _compare(predictions, probabilities):
 
 
 def _groups(predictions):
-    """The recording of each file; one that is not named is a recording of its own."""
+    """Return the recording of each file; a file without one is a recording by itself."""
     recording = predictions.get("recording", pd.Series("", index=predictions.index)).str.strip()
     return recording.mask(recording == "", ALONE + predictions["filename"])
 
 
 def compute_metrics(answers, weights):
-    """Every figure but the calibration error, of files that count several times; those that cannot be are left out."""
+    """Compute every metric but the calibration error, with integer weights of files; undefined ones are left out.
+
+    Parameters
+    ----------
+    answers : pandas.DataFrame
+        Columns ``target`` (-1 for no class), ``predicted``, ``right``, ``in_top3``, ``accepted`` and ``score``.
+    weights : np.ndarray, shape (n_files,)
+        How often each file counts.
+
+    Returns
+    -------
+    dict of str to float
+        Some of `DEFINITIONS`.
+    """
     target, predicted, right, accepted = (
         answers[key].to_numpy() for key in ("target", "predicted", "right", "accepted")
     )
@@ -311,7 +341,7 @@ def _classification(target, predicted, weights, in_top3):
 
 
 def _with_intervals(answers, seed, n_resamples):
-    """Each figure with its value and, where resampling moves it, the ends of its interval."""
+    """Return each metric's value and, if it varies under resampling, the ends of its interval."""
     group, names = pd.factorize(answers["group"])  # (n_files,)
     values, known = compute_metrics(answers, np.ones(len(answers))), answers["target"] >= 0
     if known.any():
@@ -323,14 +353,14 @@ def _with_intervals(answers, seed, n_resamples):
     ends = pd.DataFrame(draws).quantile([(1 - LEVEL) / 2, (1 + LEVEL) / 2])  # (2, n_metrics)
     found = {}
     for name in (name for name in DEFINITIONS if name in values):
-        low, high = ends.get(name, (0, 0))  # the calibration error has none: resampling inflates it
+        low, high = ends.get(name, (0, 0))  # none for the calibration error, which resampling inflates
         interval = {"low": low, "high": high} if low < high else {}
         [found[name]] = _plain([{"value": values[name], **interval}])
     return found
 
 
 def _describe_classes(answers, names):
-    """Of each class that is present, the one with the fewest right answers first, and last of the files of none."""
+    """Return metrics of each class present, the lowest recall first, and finally of files of no class."""
     known = answers[answers["target"] >= 0]
     hit, true, said = metrics.count_by_class(
         known["target"], known["predicted"], np.ones(len(known)), n_classes=len(names)
@@ -358,7 +388,7 @@ def _describe_source(answers):
 
 
 def _worst_mistakes(predictions):
-    """Accepted answers that are wrong, the surest first."""
+    """Return the accepted wrong predictions, the most confident first."""
     wrong = predictions[(predictions["predicted"] != predictions["category"]) & predictions["is_known"]]
     worst = wrong.sort_values("probability", ascending=False, kind="stable").head(N_WORST)
     return worst[["filename", "category", "predicted", "probability"]]
@@ -366,13 +396,13 @@ def _worst_mistakes(predictions):
 
 def _notes(answers):
     if n_alone := int((answers["group"].str.startswith(ALONE)).sum()):
-        yield f"{n_alone} of {len(answers)} files name no recording: each counts as one, which makes intervals narrow"
+        yield f"{n_alone} of {len(answers)} files name no recording and count as independent: intervals are too narrow"
     if n_silent := int(answers["silent"].sum()):
-        yield f"{n_silent} of {len(answers)} files are silent: refused, whatever their score"
+        yield f"{n_silent} of {len(answers)} files are silent and therefore rejected"
 
 
 def _plain(rows):
-    """Dicts of values that JSON can hold, without what is missing."""
+    """Return dicts of JSON types without missing values."""
     return [{key: _round(value) for key, value in row.items() if not pd.isna(value)} for row in rows]
 
 

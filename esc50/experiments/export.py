@@ -1,4 +1,4 @@
-"""Write what answers without TensorFlow: YAMNet and the heads as ONNX, YAMNet for phones as TFLite, reference clips."""
+"""Export the models for inference: YAMNet and heads to ONNX, YAMNet to TFLite, and the reference clips."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from esc50.yamnet.frames import yamnet_fingerprint
 from esc50.yamnet.hub_module import load_yamnet
 from esc50.yamnet.runtime import YAMNET_FILE
 
-WEIGHTS = "int16"  # of the files that ship; what each format costs: benchmarks/formats.py
+WEIGHTS = "int16"  # of the shipped files; benchmarks/formats.py compares formats
 TFLITE_FILE = "audio-classifier.tflite"
 YAMNET_NOTICE = (
     f"YAMNet, Copyright the TensorFlow Authors, {hub_module.LICENCE}. Changed: converted to ONNX, normalisation folded "
@@ -27,21 +27,28 @@ HEAD_NOTICE = f"The head was trained on ESC-50 ({LICENCE}): for non-commercial u
 
 
 def export_models(*, format="onnx", folder=None, weights=WEIGHTS):
-    """Write the models from the Keras heads in ``data/models`` and the weights of the hub module.
+    """Export the Keras heads in ``data/models`` and YAMNet with the weights of the hub module.
 
     Parameters
     ----------
     format : str
-        "onnx": YAMNet, both heads and the reference clips; "tflite": YAMNet, for one patch of 0.975 s.
+        "onnx": YAMNet, both heads and the reference clips; "tflite": YAMNet for one patch of 0.975 s.
     folder : path-like, optional
-        Where to write; by default the package's own ``esc50/models``, for TFLite ``build``.
+        Where to write; by default ``esc50/models``, or ``build`` for TFLite.
     weights : str
         One of `esc50.yamnet.export.WEIGHT_FORMATS`; for TFLite "float32" or "float16".
 
     Returns
     -------
     list of Path
-        The files.
+        The written files.
+
+    Raises
+    ------
+    ResultsError
+        If a head is missing or invalid.
+    YamnetError
+        If YAMNet cannot be loaded.
     """
     if format == "tflite":
         folder = Path(folder or BUILD_DIR)

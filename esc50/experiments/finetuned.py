@@ -1,4 +1,4 @@
-"""YAMNet trained further, end to end, behind the distilled head; each kernel needs a rate of its own."""
+"""Fine-tune YAMNet end to end with the distilled head; the learning rate is relative to each kernel's size."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from esc50.experiments.kernel_ridge import KernelRidge
 from esc50.experiments.multilayer import SPEEDS
 from esc50.experiments.training import blend, compile_model, one_hot, set_seed, train_drawn
 from esc50.yamnet import keras_model
-from esc50.yamnet.frames import SILENCE_LIKENESS, pad_waveform, silence
+from esc50.yamnet.frames import MAX_SILENCE_COSINE, pad_waveform, silence
 from esc50.yamnet.hub_module import load_yamnet
 
 PATCH_WINDOWS = keras_model.PATCH_WINDOWS
@@ -24,32 +24,30 @@ PATCH_WINDOWS = keras_model.PATCH_WINDOWS
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """YAMNet trained further, end to end; from trials on two folds, with networks trained on the three others."""
+    """End-to-end fine-tuning; chosen in trials on two folds with networks trained on the other three."""
 
-    head: DistillationSettings = distilled.SETTINGS  # distilled first, on YAMNet as AudioSet left it
-    epochs: int = 2  # of everything, after the head's own: with more it forgot
+    head: DistillationSettings = distilled.SETTINGS  # trained first, with YAMNet frozen
+    epochs: int = 2  # end to end, after the head's; more made the result worse
     batch_size: int = 32  # clips
-    patches_per_clip: int = 5  # of 0.96 s without overlap, from a start drawn anew in each epoch: nearly the whole clip
-    learning_rate: float = 1e-4  # peak, of the head; of each kernel of YAMNet, relative to its root mean square
-    first_trained_layer: int = 3  # the two before, of the finest grain, stay as AudioSet left them
-    teacher_weight: float = (
-        0.5  # of a label, what the head's teacher says of the blend; the rest: the clips' own labels
-    )
+    patches_per_clip: int = 5  # of 0.96 s without overlap, from a random start: nearly the whole clip
+    learning_rate: float = 1e-4  # peak; absolute for the head, relative to the RMS of each YAMNet kernel
+    first_trained_layer: int = 3  # layers 1 and 2 stay frozen
+    teacher_weight: float = 0.5  # weight of the teacher's outputs in the targets; the rest are the true labels
     weight_decay: float = 0.01  # of the head
     warmup_epochs: float = 0.5
-    ema_decay: float = 0.98  # a step; tested are the weights averaged over about the last 50 steps
+    ema_decay: float = 0.98  # per step: averages the tested weights over about 50 steps
 
 
 SETTINGS = FinetuneSettings()
 
 
 def prepare(*files):
-    """Log-mels of the recordings, the frames with sound, and the views that the head is distilled from."""
+    """Return the log-mels of the recordings, their active frames, and the views for distillation."""
     return load_log_mels(), files[0]["active"], *distilled.prepare(*files)
 
 
 def load_log_mels(*, clips_at_once=50):
-    """YAMNet's log-mels of all recordings, (n_clips, 528, 64)."""
+    """Return YAMNet's log-mels of all recordings, (n_clips, 528, 64)."""
     root = find_dataset()
     waveforms = np.stack([load_sound(clip_path(name, root)).waveform for name in load_clips()["filename"]])
     parts = np.array_split(pad_waveform(waveforms), len(waveforms) // clips_at_once)
@@ -57,7 +55,7 @@ def load_log_mels(*, clips_at_once=50):
 
 
 def fit(inputs, targets, *, settings=SETTINGS, seed=0, weights=None, progress=False, **_):
-    """Distil the head alone, then train everything on blends, labelled by the head's teacher and by the clips' own."""
+    """Distil the head, then train head and YAMNet on mixup pairs with labels from teacher and clips."""
     log_mels, _, *views = inputs
     head = distilled.fit({}, tuple(views), targets, settings=settings.head, seed=seed, progress=progress).head
     set_seed(seed)
@@ -82,16 +80,16 @@ def fit(inputs, targets, *, settings=SETTINGS, seed=0, weights=None, progress=Fa
         return rng.permutation(rows), rng.integers(log_mels.shape[1], size=len(rows))
 
     history = train_drawn(network, draw, settings=settings, fit=fit_epoch, progress=progress)
-    network.optimizer.finalize_variable_values(network.trainable_variables)  # the averages
+    network.optimizer.finalize_variable_values(network.trainable_variables)  # uses the averaged weights
     return Fitted(lambda test: {"finetuned": _predict(body, head, *test[:2])}, history, head)
 
 
 def relative_adamw(relative):
-    """AdamW whose steps are relative to the root mean square of some variables, which do not decay.
+    """Return an AdamW whose steps are relative to the RMS of the variables in `relative`, without weight decay on them.
 
-    Adam's steps are as long as the rate, whatever the gradient. YAMNet's kernels are small, for each is followed by a
-    normalisation: a rate of 1e-4 undoes them in a hundred steps. Hence a scale for each, as in Adafactor (Shazeer and
-    Stern 2018, arXiv 1804.04235, section 8).
+    Adam's step size is the learning rate, regardless of the gradient's size. YAMNet's kernels are small, because each
+    is followed by batch normalisation: a rate of 1e-4 destroys them within a hundred steps. The relative scale is that
+    of Adafactor (Shazeer and Stern 2018, arXiv 1804.04235, section 8).
     """
     from keras import optimizers
 
@@ -111,14 +109,14 @@ def relative_adamw(relative):
 
 
 def cut_patches(log_mels, starts, n_patches):
-    """Patches (n_clips, n_patches, 96, 64) from each clip's start on, and on from its beginning where it ends."""
+    """Cut patches (n_clips, n_patches, 96, 64) from each clip's start on, with wrap-around at its end."""
     windows = (starts[:, np.newaxis] + np.arange(n_patches * PATCH_WINDOWS)) % log_mels.shape[1]
     x = log_mels[np.arange(len(log_mels))[:, np.newaxis], windows]  # (n_clips, n_patches * 96, 64)
     return x.reshape(len(x), n_patches, PATCH_WINDOWS, -1)
 
 
 def _build_network(body, head, settings):
-    """From patches (n_clips, n_patches, 96, 64), each clip's partner and its share to probabilities of the blends."""
+    """Build a network from patches (n_clips, n_patches, 96, 64), mixup partners and shares to probabilities."""
     from keras import Input, Model, ops
 
     patches = Input((settings.patches_per_clip, *body.input_shape[1:]))
@@ -131,13 +129,13 @@ def _build_network(body, head, settings):
 
 
 def _active(vectors):
-    """As `esc50.yamnet.frames.active_frames`, of what the network itself makes of patches, as it is trained."""
+    """Return the active patches like `esc50.yamnet.frames.active_frames`, inside the network."""
     from keras import ops
 
     silent = load_yamnet().embed(silence())[0]  # (1024,)
     embeddings = vectors[..., -len(silent) :]
     lengths = ops.norm(embeddings, axis=-1) * np.linalg.norm(silent)
-    active = ops.matmul(embeddings, silent) <= SILENCE_LIKENESS * lengths  # (n_clips, n_patches)
+    active = ops.matmul(embeddings, silent) <= MAX_SILENCE_COSINE * lengths  # (n_clips, n_patches)
     return ops.logical_or(active, ops.logical_not(ops.any(active, axis=1, keepdims=True)))
 
 
@@ -147,7 +145,7 @@ def _draw_partners(n_clips, rng, settings):
 
 
 def _make_labels(views, targets, settings):
-    """A function from blends of training clips to labels: what the teacher says of them, and the clips' own."""
+    """Return a function from mixup pairs to labels: a weighted mean of the teacher's outputs and the clips' labels."""
     teacher, labels = KernelRidge(views[:N_TAUGHT], targets, settings=settings.head.teacher), one_hot(targets)
 
     def label(*pairs):
@@ -158,7 +156,7 @@ def _make_labels(views, targets, settings):
 
 
 def _predict(body, head, log_mels, active):
-    """Probabilities (n_clips, 50) of the maxima over the patches with sound, one every 0.48 s."""
+    """Return probabilities (n_clips, 50) from the maxima over active patches, one every 0.48 s."""
     maxima = []
     for part, counted in zip(*(np.array_split(x, -(-len(active) // 32)) for x in (log_mels, active)), strict=True):
         patches = keras_model.cut_patches(part).numpy()  # (n, n_patches, 96, 64)
@@ -183,6 +181,6 @@ EXPERIMENTS = [
         },
         SETTINGS,
         SEEDS,
-        version=2,  # 1 used an optimizer for each kernel, and averages that began before the first step
+        version=2,
     )
 ]

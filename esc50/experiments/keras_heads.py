@@ -1,4 +1,4 @@
-"""Heads as Keras files, with their metadata beside them as JSON: what training writes and `esc50 export` reads."""
+"""Save and load heads as Keras files with JSON metadata, between training and `esc50 export`."""
 
 import hashlib
 import json
@@ -36,27 +36,39 @@ KERAS_FILES = {
     "multilayer": MODELS_DIR / "audio-classifier.keras",
     "plain": MODELS_DIR / "audio-classifier-plain.keras",
 }
-TRUST_FILES = {name: RESULTS_DIR / f"trust_{name}.json" for name in KERAS_FILES}  # not all need exist
+TRUST_FILES = {name: RESULTS_DIR / f"trust_{name}.json" for name in KERAS_FILES}  # may be missing
 EMBEDDING = (LAST,)  # layers of the plain head
 
-# What Keras raises at a file of another version, whose bytes are as they were saved.
+# Errors that Keras raises for an intact file of another version.
 UNREADABLE = (AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
 def load_keras_head(path, metadata):
-    """Open a saved head; the runtime calls it for ``.keras`` files, by an entry point.
+    """Open a saved head; called for ``.keras`` files by an entry point.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.keras`` file.
+    metadata : dict
+        Its metadata; ``themes`` are added if missing.
+
+    Returns
+    -------
+    esc50.classifier.head.Head
+        For the runtime.
 
     Raises
     ------
     ResultsError
-        Keras cannot open it, or it does not lead from the metadata's layers to the metadata's classes.
+        If Keras cannot open it, or its input and output sizes do not match the metadata.
     """
     metadata.setdefault("themes", themes())
     return to_head(load_keras_model(path, metadata), metadata=metadata)
 
 
 def load_keras_model(path, metadata):
-    """The Keras model of a saved head, from (n, size) to (n, n_classes), on the CPU."""
+    """Load the Keras model of a saved head, from (n, size) to (n, n_classes), on the CPU."""
     quiet_tensorflow()
     import keras
 
@@ -65,8 +77,8 @@ def load_keras_model(path, metadata):
             model = keras.models.load_model(path, compile=False)
     except UNREADABLE as error:
         versions = f"saved with Keras {metadata['versions'].get('keras')}, this is {keras.__version__}"
-        raise ResultsError(f"{path} cannot be opened ({versions}): save it anew with this version") from error
-    inner = [layer for layer in metadata["layers"] if layer != SCORES]  # its scores are added behind the network
+        raise ResultsError(f"{path} cannot be opened ({versions}): save it again with this version") from error
+    inner = [layer for layer in metadata["layers"] if layer != SCORES]  # scores are added after the network
     expected = sum(layer_sizes(inner)), len(metadata["class_names"])
     if (found := (model.input_shape[-1], model.output_shape[-1])) != expected:
         raise ResultsError(
@@ -77,12 +89,12 @@ def load_keras_model(path, metadata):
 
 
 def to_head(model, *, weights="float32", metadata=None):
-    """The runtime's head from a Keras model of `esc50.experiments.networks.build_head`."""
+    """Convert a Keras model of `esc50.experiments.networks.build_head` to the runtime's head."""
     return Head(to_onnx(model, weights=weights, metadata=metadata).SerializeToString())
 
 
 def to_onnx(model, *, weights="float32", metadata=None):
-    """A Keras head as an ONNX model: an optional logarithm, standardisation, dense layers."""
+    """Convert a Keras head to ONNX: optional logarithm, standardisation, dense layers, optional prior."""
     from esc50.yamnet.export import head_model
 
     standardise = model.get_layer("standardise")
@@ -96,28 +108,28 @@ def to_onnx(model, *, weights="float32", metadata=None):
 
 
 def save_classifier(model, *, pooling, cross_validated, settings, layers=EMBEDDING, trust=None, path=None):
-    """Save a trained head, without its optimizer's state, and the metadata that say what it is.
+    """Save a trained head, without its optimizer's state, and its metadata.
 
-    Both are written beside their place, then renamed: an interrupted call leaves the old ones, and were it
-    interrupted between the two names, `load_metadata` would refuse the pair.
+    Both files are written to temporary names and renamed. An interruption leaves the old pair, or a mismatched one
+    that `load_metadata` rejects.
 
     Parameters
     ----------
     model : keras.Model
-        A head of `esc50.experiments.networks.build_head`, trained; on several layers, with `with_logarithm`.
+        A trained head of `esc50.experiments.networks.build_head`, for several layers with `with_logarithm`.
     pooling : str
         One of `esc50.classifier.pooling.POOLING_NAMES`.
     cross_validated : dict
-        What this recipe reached on the official folds.
+        Metrics of this recipe on the official folds.
     settings : HeadSettings
-        How the head was built and trained.
+        Settings of the head and its training.
     layers : sequence of int
-        Layers of YAMNet whose joined activations it takes, the last of which is 14; that one alone by default.
+        YAMNet layers of its input, ending in 14; by default only 14.
     trust : dict, optional
-        ``temperature``, ``rejection`` and ``conformal``; by default those in one of `TRUST_FILES`, if they were
-        measured with this recipe. Otherwise the metadata lack them, and loading says so.
+        ``temperature``, ``rejection`` and ``conformal``; by default from one of `TRUST_FILES` with the same recipe.
+        Without them the head cannot be loaded.
     path : path-like, optional
-        The ``.keras`` file; by default that of the model on these layers, in ``data/models`` or in ``build`` while
+        The ``.keras`` file; by default that of the model with these layers, in ``data/models``, or in ``build`` while
         notebooks run without ``--publish``.
 
     Returns
@@ -128,14 +140,14 @@ def save_classifier(model, *, pooling, cross_validated, settings, layers=EMBEDDI
     Raises
     ------
     ResultsError
-        There is no such pooling, or the layers do not end in 14.
+        If the pooling is unknown, or the layers do not end in 14.
     """
     layers = list(layers)
     path = Path(path or output_path(_file_for(layers)))
     if pooling not in POOLING_NAMES:
         raise ResultsError(f"no pooling named {pooling!r}: choose from {', '.join(POOLING_NAMES)}")
     if not are_layers(layers):
-        raise ResultsError(f"no head takes the layers {layers!r}: {LAYERS_RULE}")
+        raise ResultsError(f"invalid layers {layers!r}: {LAYERS_RULE}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as scratch:
         beside = Path(scratch) / path.name
@@ -150,13 +162,28 @@ def save_classifier(model, *, pooling, cross_validated, settings, layers=EMBEDDI
 
 
 def update_trust(trust, *, path=None):
-    """Write newly measured trust into the metadata of a saved head, where it was measured with the head's recipe.
+    """Write a new trust report to the metadata of a saved head, if both have the same recipe.
 
-    Returns the ``.keras`` file, or None where the head has another recipe: its metadata stay as they were.
+    Parameters
+    ----------
+    trust : dict
+        The ``report`` of `esc50.experiments.trust_report.Trust`.
+    path : path-like, optional
+        The ``.keras`` file; by default that of the model with the report's layers.
+
+    Returns
+    -------
+    Path or None
+        The file, or None if the recipes differ and nothing was written.
+
+    Raises
+    ------
+    ResultsError
+        If the head has no metadata file.
     """
     path = Path(path or _file_for(trust["recipe"]["layers"])).with_suffix(".json")
     if not path.is_file():
-        raise ResultsError(f"no classifier here: {path} is missing; restore it with git or run `esc50 ship`")
+        raise ResultsError(f"no such model file: {path}; restore it with git or run `esc50 ship`")
     metadata = json.loads(path.read_text(encoding="utf-8"))
     if not _fits(trust, metadata):
         return None
@@ -165,35 +192,35 @@ def update_trust(trust, *, path=None):
 
 
 def recipe_of(pooling, settings, layers=EMBEDDING):
-    """What trust depends on, apart from the data: ``pooling``, ``head_settings`` and ``layers``, as JSON has them."""
+    """Return the settings that a trust report depends on, in JSON types: pooling, head_settings and layers."""
     return json.loads(json.dumps({"pooling": pooling, "head_settings": asdict(settings), "layers": list(layers)}))
 
 
 def trust_of(measured):
-    """What the metadata have of a trust report."""
+    """Return the part of a trust report that is stored in the metadata."""
     return {key: measured[key] for key in TRUST if key in measured}
 
 
 def keras_file(name_or_path=DEFAULT_MODEL):
-    """Where a trained head lies: a key of `KERAS_FILES`, or the path of a ``.keras`` file."""
+    """Return the file of a trained head, given a key of `KERAS_FILES` or a path."""
     name = OLD_NAMES.get(str(name_or_path), name_or_path)
     return KERAS_FILES[name] if name in KERAS_FILES else Path(name)
 
 
 def load_trained(name=DEFAULT_MODEL):
-    """A trained head as Keras model, and its metadata, checked."""
+    """Load a trained head as a Keras model, and its checked metadata."""
     path = keras_file(name)
     metadata = load_metadata(path)
     return load_keras_model(path, metadata), check_metadata(metadata, path, f"run `{command('trust', name)}`")
 
 
 def themes():
-    """Class name -> major category."""
+    """Return the major category of each class, by name."""
     return {name: THEMES[label * len(THEMES) // len(class_names())] for label, name in enumerate(class_names())}
 
 
 def _measured_trust(metadata):
-    """Temperature and rejection from the first file that was measured with this recipe; else nothing."""
+    """Return temperature, rejection and conformal from the first trust report with this recipe, or an empty dict."""
     found = [json.loads(file.read_text(encoding="utf-8")) for file in TRUST_FILES.values() if file.is_file()]
     return next((trust_of(trust) for trust in found if _fits(trust, metadata)), {})
 

@@ -1,4 +1,4 @@
-"""Kernel ridge regression on the maxima of clips: each layer at its loudest, compared with other clips."""
+"""Kernel ridge regression on clip maxima: the maximum of each activation over the active frames."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,46 +18,54 @@ N_TRAINING = N_CLIPS * 4 // 5  # clips of four folds
 
 @dataclass(frozen=True)
 class KernelRidgeSettings:
-    """Kernel ridge regression on the maxima of clips: the middle of the grid of notebook 05."""
+    """Kernel ridge regression on clip maxima; the defaults are the middle of the grid in notebook 05."""
 
-    gamma: float = 0.35  # of the radial basis function, over the median squared distance of the training clips
+    gamma: float = 0.35  # of the RBF kernel, relative to the median squared distance of the training clips
     ridge: float = 0.02  # scikit-learn's alpha
-    inverse_temperature: float = (
-        10.0  # its outputs, 0 to 1, times this are logits: for probabilities, not for the order
-    )
+    inverse_temperature: float = 10.0  # scales outputs to logits; does not change the order of classes
 
 
 SETTINGS = KernelRidgeSettings()
 
 
 def maxima(clips):
-    """Maximum of each activation over the active frames, (n_clips, size), float32; `clips` are `LayerFeatures`."""
+    """Return the maxima over active frames of `LayerFeatures`, float32 (n_clips, size)."""
     return maximum_of_vectors(clips.frames, clips.active).astype(np.float32)
 
 
 def means(clips):
-    """Mean of each activation over the active frames, (n_clips, size), float32."""
+    """Return the means over active frames of `LayerFeatures`, float32 (n_clips, size)."""
     return average(clips.frames.astype(np.float32), clips.active / clips.active.sum(axis=1, keepdims=True))
 
 
 def partial_maxima(clips, rng):
-    """Maxima over only some of the active frames: how many is drawn, from one to all, and then which."""
+    """Return the maxima over a random number of randomly chosen active frames, float32 (n_clips, size)."""
     order = np.where(clips.active, rng.random(clips.active.shape), np.inf).argsort(axis=1).argsort(axis=1)
     n_kept = rng.integers(1, clips.active.sum(axis=1) + 1)  # (n_clips,)
     return maximum_of_vectors(clips.frames, order < n_kept[:, np.newaxis]).astype(np.float32)
 
 
 def prepare(*files, pool=maxima):
-    """One vector a clip at each speed."""
+    """Return one vector per clip for each speed."""
     return tuple(map(pool, multilayer.prepare(*files, names=SPEEDS[: len(files)])))
 
 
 class KernelRidge:
-    """Kernel ridge regression of the one-hot label, with a radial basis function on standardised vectors.
+    """Kernel ridge regression of one-hot labels, with an RBF kernel on standardised vectors.
 
-    Its width is relative to the median squared distance of the training vectors (Garreau et al. 2017, arXiv
-    1707.07269). One solution, found without chance. `views` are those of the training clips, each (n_clips, size).
-    With `blocks`, sizes of parts of the vectors, it is a product of kernels, each relative to its part's own median.
+    The kernel's width is relative to the median squared distance of the training vectors (Garreau et al. 2017, arXiv
+    1707.07269). The solution is deterministic.
+
+    Parameters
+    ----------
+    views : sequence of np.ndarray, each of shape (n_clips, size)
+        Views of the training clips.
+    targets : np.ndarray, shape (n_clips,)
+        Labels.
+    settings : KernelRidgeSettings
+        Kernel and regularisation.
+    blocks : sequence of int
+        Sizes of parts of the vectors. The kernel is then a product over parts, each with its own median.
     """
 
     def __init__(self, views, targets, *, settings=SETTINGS, blocks=()):
@@ -76,21 +84,24 @@ class KernelRidge:
         self.regression = regression.fit(self._kernel(products, self.squares), labels)
 
     def products_with(self, vectors):
-        """Inner products (n, n_training); those of a blend of two vectors are the blend of theirs."""
+        """Return the inner products with the training vectors, (n, n_training); they are linear in `vectors`."""
         return self._standardise(vectors) @ self.vectors.T
 
     def outputs(self, vectors, *, products=None):
-        """About 1 for the class, about 0 for the others, (n, 50); most of the time goes into the `products`."""
+        """Return the regression outputs (n, 50), near 1 for the class and near 0 otherwise.
+
+        `products` from `products_with` save most of the time if they are already known.
+        """
         products = self.products_with(vectors) if products is None else products
         kernel = self._kernel(products, (self._standardise(vectors) ** 2).sum(axis=1))  # (n, n_training)
         return self.regression.predict(kernel) + 1 / N_CLASSES
 
     def probabilities(self, outputs):
-        """Softmax of outputs (n, 50) as logits; float32."""
+        """Return the softmax of scaled outputs (n, 50), float32."""
         return softmax(self.settings.inverse_temperature * outputs, axis=1).astype(np.float32)
 
     def _block_widths(self, vectors, blocks):
-        """Root of the median squared distance in each block, (size,); 1 without blocks."""
+        """Return the root of the median squared distance in each block, (size,); 1 without blocks."""
         if not blocks:
             return 1
         parts = np.split(self._standardise(vectors), np.cumsum(blocks)[:-1], axis=1)
@@ -107,14 +118,14 @@ class KernelRidge:
 
 
 def _median_distance(vectors):
-    """Median of the squared distances between vectors (n, size)."""
+    """Return the median squared distance between vectors (n, size)."""
     products = vectors @ vectors.T  # (n, n)
     squares = products.diagonal()
     return np.median(squares[:, np.newaxis] + squares - 2 * products)
 
 
 def fit(name, views, targets, *, settings, **_):
-    """Fit on all views of the training clips; test on the mean output over the views."""
+    """Fit on all views of the training clips; predict by the mean output over the views."""
     ridge = KernelRidge(views, targets, settings=settings)
     return Fitted(lambda test: {name: ridge.probabilities(np.mean([ridge.outputs(view) for view in test], axis=0))})
 

@@ -1,4 +1,4 @@
-"""Clips of ESC-50 worth a listen: labels that two witnesses doubt, and clips that are in two folds."""
+"""Find ESC-50 clips to review: doubtful labels, and clips that occur in two folds."""
 
 import numpy as np
 import pandas as pd
@@ -14,20 +14,25 @@ from esc50.experiments.results import load_out_of_fold, probabilities, read_csv,
 from esc50.yamnet.runtime import load_runtime
 
 FILE = "label_audit.csv"
-WITNESS = "robust"  # the shipped model's out-of-fold probabilities
-LIKELIEST = 40  # clips to listen to
-MIN_COSINE = 0.85  # of two clips' embeddings, to compare their waveforms
-MIN_CORRELATION = 0.4  # of their waveforms at the best shift: below lie takes that sound alike
+WITNESS = "robust"  # out-of-fold probabilities of the shipped model's recipe
+LIKELIEST = 40  # clips to review
+MIN_COSINE = 0.85  # of two clips' embeddings, from which waveforms are compared
+MIN_CORRELATION = 0.4  # of the waveforms at the best shift; similar takes have less
 
 
 def measure(*, progress=True):
-    """The clips whose labels are the least probable, then those that another fold has too; at least 40 rows.
+    """Find the clips with the least probable labels, and those with a duplicate in another fold.
 
-    Confident learning (Northcutt et al. 2021, arXiv 1911.00068) by cleanlab, on probabilities from heads that did not
-    train on the clip's fold. Columns: filename, fold, category; ``predicted``, the head's class, and its
-    ``confidence``; ``label_quality``, the probability of the label; ``audioset`` and ``audioset_score``, what YAMNet
-    itself scores highest, the mean over the clip; ``witness``, which of the two that sides with; ``doubted``, by
-    confident learning; ``duplicate_of`` and ``correlation`` of the waveforms.
+    Doubtful labels are found by confident learning (Northcutt et al. 2021, arXiv 1911.00068) with cleanlab, on
+    out-of-fold probabilities.
+
+    Returns
+    -------
+    pandas.DataFrame, at least 40 rows
+        ``filename``, ``fold``, ``category``; ``predicted``, the head's class, and its ``confidence``;
+        ``label_quality``, the probability of the label; ``audioset`` and ``audioset_score``, YAMNet's top class by mean
+        score over the clip; ``witness``, whether that class agrees with the "label", the "head" or "neither";
+        ``doubted``, by confident learning; ``duplicate_of`` and the ``correlation`` of the waveforms.
     """
     table = witnesses().merge(find_duplicates(progress=progress), on="filename", how="left")
     table["duplicate_of"] = table["duplicate_of"].fillna("")
@@ -37,7 +42,7 @@ def measure(*, progress=True):
 
 
 def witnesses():
-    """What the head and YAMNet make of every clip, in the order of the clip table; the columns of `measure`."""
+    """Return the predictions of head and YAMNet for every clip, with columns as in `measure`."""
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
@@ -60,7 +65,7 @@ def witnesses():
 
 
 def find_duplicates(*, progress=True):
-    """Clips whose waveform is in another fold too: filename, duplicate_of, correlation; needs the recordings."""
+    """Find clips whose waveform occurs in another fold: filename, duplicate_of, correlation. Needs the recordings."""
     from tqdm.auto import tqdm
 
     clips = load_clips()
@@ -78,7 +83,7 @@ def find_duplicates(*, progress=True):
 
 
 def correlation(one, other):
-    """Largest normalised cross-correlation of two waveforms (n_samples,) over all shifts, whatever their signs."""
+    """Return the largest absolute normalised cross-correlation of two waveforms (n_samples,) over all shifts."""
     from scipy.signal import correlate
 
     energy = np.sqrt(np.sum(one**2, dtype=np.float64) * np.sum(other**2, dtype=np.float64))
@@ -86,9 +91,12 @@ def correlation(one, other):
 
 
 def accuracy_without(table, *, models=("kernel_ridge_speeds", "distilled", WITNESS)):
-    """Accuracy of some models on all clips, without the doubted ones, and without duplicates.
+    """Return the accuracy of some models on all clips, without doubted ones, and without duplicates.
 
-    Index: model; columns: which clips are removed, and how many.
+    Returns
+    -------
+    pandas.DataFrame, index model
+        The columns say which clips are removed, and how many.
     """
     doubted, twice = (set(table.loc[chosen, "filename"]) for chosen in (table["doubted"], table["duplicate_of"] != ""))
     parts = {"all clips": set(), "without the doubted": doubted, "without duplicates": twice}
@@ -103,12 +111,12 @@ def accuracy_without(table, *, models=("kernel_ridge_speeds", "distilled", WITNE
 
 
 def save(table, *, folder=None):
-    """Write the table; gives its path."""
+    """Write the table; return its path."""
     path = (folder or output_path(RESULTS_DIR)) / FILE
     write_csv(table, path, float_format="%.4f")
     return path
 
 
 def load(*, folder=RESULTS_DIR):
-    """What `measure` gave."""
+    """Read the committed result of `measure`."""
     return read_csv(folder / FILE).fillna({"duplicate_of": ""})

@@ -1,4 +1,4 @@
-"""Labelled recordings: a table with the columns filename and category, or a folder with one folder a class."""
+"""Read labelled recordings from a table with the columns filename and category, or a folder of class folders."""
 
 import csv
 import difflib
@@ -12,34 +12,56 @@ import pandas as pd
 from esc50.classifier import formats
 from esc50.config import LabelsError
 
-NONE = "none"  # the category of a sound of no class
+NONE = "none"  # category of a sound of no class
 REQUIRED = ("filename", "category")
 COLUMNS = (*REQUIRED, "source", "recording")
-SEPARATORS = ",;\t"  # spreadsheets write semicolons where the comma is the decimal point
-CLOSE = 0.5  # of difflib: how alike a name must be to be suggested
-HELP = f'`esc50 classes` lists the classes, and "{NONE}" stands for a sound of none'
+SEPARATORS = ",;\t"  # spreadsheets write semicolons in locales with decimal commas
+CLOSE = 0.5  # difflib's similarity from which a name is suggested
+HELP = f'run `esc50 classes` to list the classes, or use "{NONE}" for a sound of no class'
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Which recordings there are and what they hold."""
+    """Labelled recordings."""
 
-    table: pd.DataFrame  # filename and category, then whatever else the file has, all text
-    paths: tuple  # where each recording lies
-    notes: tuple = ()  # sentences about what was left out
+    table: pd.DataFrame  # filename, category and any other columns, all text
+    paths: tuple  # of each recording
+    notes: tuple = ()  # sentences about skipped files and lines
 
 
 def read_labels(source, class_names, *, audio=None):
-    """Read labels: of a CSV file, whose filenames count from `audio` or its own folder, or of a folder of classes."""
+    """Read labels from a CSV file or a folder of class folders.
+
+    Parameters
+    ----------
+    source : path-like
+        The file or folder.
+    class_names : sequence of str
+        Valid categories, besides "none".
+    audio : path-like, optional
+        Folder that the file names in a CSV file are relative to; by default that of the file.
+
+    Returns
+    -------
+    Labels
+        Each file once.
+
+    Raises
+    ------
+    LabelsError
+        If the labels are invalid, or none of the recordings exists.
+    """
     source = Path(source)
     if source.is_dir():
         if audio is not None:
-            raise LabelsError(f"{source} is a folder, which holds its own recordings: leave out the folder of audio")
+            raise LabelsError(f"{source} is a folder of recordings: leave out --audio")
         root, (rows, notes) = source, _rows_of_folder(source)
     else:
         root, rows, notes = Path(source.parent if audio is None else audio), _rows_of_csv(source), []
     if not rows:
-        raise LabelsError(f"{source} names no recording: give a line for each, or a folder with one folder a class")
+        raise LabelsError(
+            f"{source} lists no recordings: add a line per file, or give a folder with a folder per class"
+        )
     _name_categories(rows, class_names, source)
     rows, repeated = _drop_repeated(rows, source)
     table = pd.DataFrame([row for _, row in rows])
@@ -49,7 +71,7 @@ def read_labels(source, class_names, *, audio=None):
 
 
 def _rows_of_csv(path):
-    """Each line as where it stands and a dict; lines without any text are left out."""
+    """Return each line that is not empty as its place in the file and a dict."""
     text = _read_text(path)
     if not text.strip():
         raise LabelsError(f"{path} is empty: give a CSV file with the columns {', '.join(REQUIRED)}")
@@ -58,16 +80,16 @@ def _rows_of_csv(path):
     reader.fieldnames = [_column_name(name) for name in reader.fieldnames or ()]
     if missing := [name for name in REQUIRED if name not in reader.fieldnames]:
         found = ", ".join(reader.fieldnames) or "nothing"
-        raise LabelsError(f"{path} has no column {' and no '.join(missing)}: its first line must name it, not {found}")
+        raise LabelsError(f"{path} has no column {' and no '.join(missing)}: add it to the first line, now {found}")
     try:
         rows = [(f"line {reader.line_num}", row) for row in reader if any(filter(str.strip, map(str, row.values())))]
     except csv.Error as error:
-        raise LabelsError(f"{path}, line {reader.line_num}: {error}; save it anew as CSV") from error
+        raise LabelsError(f"{path}, line {reader.line_num}: {error}; save the table as CSV again") from error
     for place, row in rows:
         if None in row:
-            raise LabelsError(f'{path}, {place}: more cells than columns; put a name with commas in "quotes"')
+            raise LabelsError(f'{path}, {place}: more cells than columns; put values with commas in "quotes"')
         if empty := [name for name in REQUIRED if not row[name].strip()]:
-            raise LabelsError(f"{path}, {place}: no {empty[0]}; fill the cell, or leave out the line")
+            raise LabelsError(f"{path}, {place}: {empty[0]} is empty; fill it in, or delete the line")
     return rows
 
 
@@ -77,7 +99,7 @@ def _read_text(path):
     except FileNotFoundError as error:
         raise LabelsError(f"no such file: {path}; give a CSV file with the columns {', '.join(REQUIRED)}") from error
     except UnicodeDecodeError as error:
-        raise LabelsError(f'{path} is not text in UTF-8: save it as "CSV UTF-8", or give a CSV file') from error
+        raise LabelsError(f'{path} is not UTF-8 text: save it as "CSV UTF-8", or give a CSV file') from error
     except OSError as error:
         raise LabelsError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
 
@@ -88,18 +110,18 @@ def _column_name(name):
 
 
 def _rows_of_folder(folder):
-    """Each recording in a class's folder, however deep, and a sentence about other files."""
+    """Return the recordings in class folders, at any depth, and a note about other files."""
     files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
     shown = [path for path in files if not any(part.startswith(".") for part in path.parts)]
     taken = [path for path in shown if len(path.parts) > 1 and path.suffix.lower() in formats.SOUND_ENDINGS]
     rows = [(f"folder {path.parts[0]}", {"filename": path.as_posix(), "category": path.parts[0]}) for path in taken]
     n_others = len(shown) - len(taken)
     what = "1 file is" if n_others == 1 else f"{n_others} files are"
-    return rows, [f"{what} no sound in a class's folder: left out"] if n_others else []
+    return rows, [f"{what} not a sound in a class folder: skipped"] if n_others else []
 
 
 def _name_categories(rows, class_names, source):
-    """Write each category as the model does; refuse those that it does not know."""
+    """Normalise each category to the model's spelling; raise an error for unknown ones."""
     known, unknown = {_plain(name): name for name in (*class_names, NONE)}, {}
     for place, row in rows:
         found = known.get(_plain(row["category"]))
@@ -110,9 +132,9 @@ def _name_categories(rows, class_names, source):
         name, place = next(iter(unknown.items()))
         alike = {_sort_words(each): each for each in known.values()}
         close = difflib.get_close_matches(_sort_words(name), alike, n=1, cutoff=CLOSE)
-        hint = f" (do you mean {alike[close[0]]}?)" if close else ""
-        more = f", and {len(unknown) - 1} more are unknown" if len(unknown) > 1 else ""
-        raise LabelsError(f"{source}, {place}: no class is called {name!r}{hint}{more}; {HELP}")
+        hint = f" (did you mean {alike[close[0]]}?)" if close else ""
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise LabelsError(f"{source}, {place}: unknown class {name!r}{hint}{more}; {HELP}")
 
 
 def _plain(category):
@@ -124,7 +146,7 @@ def _sort_words(category):
 
 
 def _drop_repeated(rows, source):
-    """The rows without files named before, and a sentence about them; two classes for one file are an error."""
+    """Drop repeated files, and return a note about them; raise an error if a file has two categories."""
     first = {}
     for place, row in rows:
         row["filename"] = row["filename"].strip()
@@ -133,14 +155,14 @@ def _drop_repeated(rows, source):
             both = f"{earlier[1]['category']} in {earlier[0]} and {row['category']} in {place}"
             raise LabelsError(f"{source}: {row['filename']} is {both}; give each file one category")
     n_repeated = len(rows) - len(first)
-    what = "1 line names a file" if n_repeated == 1 else f"{n_repeated} lines name files"
-    return list(first.values()), [f"{what} for a second time: counted once"] if n_repeated else []
+    what = "1 line repeats a file" if n_repeated == 1 else f"{n_repeated} lines repeat files"
+    return list(first.values()), [f"{what}: ignored"] if n_repeated else []
 
 
 def _refuse_if_elsewhere(paths, inside, root, source):
-    """One line in place of one for each file, where the folder is wrong; `inside` is where the first may be."""
+    """Raise one error for all files if none exists; suggest the folder ``audio`` if the first is at `inside`."""
     if any(map(os.path.exists, paths)):
         return
     seen = f" (try {root / 'audio'})" if inside.exists() else ""
     what = "the recording" if len(paths) == 1 else f"any of the {len(paths)} recordings"
-    raise LabelsError(f"{root} does not hold {what} of {source}: name their folder with --audio{seen}")
+    raise LabelsError(f"{root} does not contain {what} in {source}: give their folder with --audio{seen}")

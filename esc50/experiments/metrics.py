@@ -1,4 +1,4 @@
-"""How good, and how sure: accuracy, intervals, comparisons, calibration, rejection."""
+"""Accuracy, confidence intervals, comparisons, calibration and rejection metrics."""
 
 import numpy as np
 import pandas as pd
@@ -7,15 +7,26 @@ from esc50.classifier.pooling import TINY, temper
 from esc50.config import N_CLASSES
 
 LABELS = np.arange(N_CLASSES)
-RELIABILITY_BINS = 15  # as Guo et al. 2017, arXiv 1706.04599
+RELIABILITY_BINS = 15  # as in Guo et al. 2017, arXiv 1706.04599
 TEMPERATURE_BOUNDS = (0.05, 20.0)
-TPR = 0.95  # at which the false positive rate is told
+TPR = 0.95  # at which the false positive rate is reported
 
 
 def classification_metrics(targets, probabilities):
-    """``n_clips`` and, as shares of 1, ``accuracy``, ``top3_accuracy`` and ``macro_f1`` of some clips.
+    """Compute accuracy, top-3 accuracy and macro-F1.
 
-    The macro-F1 is the mean over the classes that occur among the targets (n_clips,) or the predictions.
+    Parameters
+    ----------
+    targets : np.ndarray, shape (n_clips,)
+        Labels.
+    probabilities : np.ndarray, shape (n_clips, 50)
+        Of each class.
+
+    Returns
+    -------
+    dict
+        ``n_clips``; ``accuracy``, ``top3_accuracy`` and ``macro_f1``, the mean over classes that occur among the
+        targets or the predictions, as shares of 1.
     """
     from sklearn.metrics import accuracy_score, f1_score, top_k_accuracy_score
 
@@ -29,9 +40,27 @@ def classification_metrics(targets, probabilities):
 
 
 def bootstrap_intervals(targets, probabilities, groups, *, n_resamples=2000, level=0.95, seed=0):
-    """Percentile bootstrap intervals (Efron 1979) of each metric, drawing whole recordings rather than clips.
+    """Compute percentile bootstrap intervals (Efron 1979) of each metric over whole recordings.
 
-    Takes of one recording rise and fall together, so drawing single clips would make the intervals too narrow.
+    Clips of one recording are correlated, so resampling single clips would make the intervals too narrow.
+
+    Parameters
+    ----------
+    targets : np.ndarray, shape (n_clips,)
+        Labels.
+    probabilities : np.ndarray, shape (n_clips, 50)
+        Of each class.
+    groups : np.ndarray, shape (n_clips,)
+        Recording of each clip.
+    n_resamples, seed : int
+        Of the bootstrap.
+    level : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    dict of str to tuple of float
+        Low and high end of ``accuracy``, ``top3_accuracy`` and ``macro_f1``.
     """
     rng, predicted = np.random.default_rng(seed), probabilities.argmax(axis=1)
     _, group = np.unique(groups, return_inverse=True)  # (n_clips,)
@@ -49,33 +78,45 @@ def bootstrap_intervals(targets, probabilities, groups, *, n_resamples=2000, lev
 
 
 def weighted_macro_f1(targets, predicted, weights):
-    """Macro-F1 of clips that count several times; scikit-learn's takes thirty times as long."""
+    """Compute the macro-F1 with integer weights of clips, thirty times as fast as scikit-learn."""
     hit, true, said = count_by_class(targets, predicted, weights)
     occurring = true + said > 0
     return (2 * hit[occurring] / (true + said)[occurring]).mean()
 
 
 def count_by_class(targets, predicted, weights, *, n_classes=N_CLASSES):
-    """How many clips of each class are right, how many there are, how many are predicted as it: each (n_classes,)."""
+    """Count the correct, actual and predicted clips of each class, with weights: three arrays (n_classes,)."""
     parts = (targets, weights * (targets == predicted)), (targets, weights), (predicted, weights)
     return tuple(np.bincount(labels, of, minlength=n_classes) for labels, of in parts)
 
 
 def weighted_roc(positive, scores, weights):
-    """False and true positive rates from 0 to 1 at falling scores, of clips that count several times.
+    """Compute a weighted ROC curve.
 
-    Of many weightings, (..., n_clips), at once: rates of shape (..., n_different_scores + 1).
+    Parameters
+    ----------
+    positive : np.ndarray of bool, shape (n_clips,)
+        True for positives.
+    scores : np.ndarray, shape (n_clips,)
+        Higher for positives.
+    weights : np.ndarray, shape (..., n_clips)
+        One or more sets of weights.
+
+    Returns
+    -------
+    fpr, tpr : np.ndarray, shape (..., n_distinct_scores + 1)
+        False and true positive rates from 0 to 1, for descending thresholds.
     """
     order = np.argsort(-np.asarray(scores), kind="stable")
     falling = np.asarray(scores)[order]
-    last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))  # equal scores share a place
+    last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))  # last of each run of equal scores
     passed = [np.cumsum((weights * which)[..., order], axis=-1)[..., last] for which in (~positive, positive)]
     start = np.zeros((*passed[0].shape[:-1], 1))
     return tuple(np.concatenate([start, counts / counts[..., -1:]], axis=-1) for counts in passed)
 
 
 def separation(positive, scores, weights):
-    """AUROC, and the false positive rate at the highest threshold that 95 % of the positive reach."""
+    """Compute the AUROC and the FPR at 95 % TPR; parameters as for `weighted_roc`, values of shape (...)."""
     fpr, tpr = weighted_roc(positive, scores, weights)
     first = (tpr >= TPR).argmax(axis=-1)[..., np.newaxis]
     return {
@@ -85,7 +126,7 @@ def separation(positive, scores, weights):
 
 
 def holm(p):
-    """Correct p values for their number (Holm 1979); NaN, where there was no test, stays."""
+    """Correct p-values for multiple testing (Holm 1979); NaN stays NaN and is not counted."""
     corrected = np.array(p, dtype=float)
     order = np.argsort(corrected)[: np.isfinite(corrected).sum()]  # NaN comes last
     steps = corrected[order] * np.arange(len(order), 0, -1)
@@ -94,11 +135,28 @@ def holm(p):
 
 
 def compare(targets, probabilities, others, groups, *, n_resamples=2000, level=0.95, seed=0):
-    """Is one model better than another on the same clips? Exact McNemar test, and a paired bootstrap.
+    """Compare two models on the same clips by an exact McNemar test (1947) and a paired bootstrap.
 
-    The test counts the clips that only one of the two gets right (McNemar 1947); it takes clips for independent.
-    The bootstrap draws whole recordings, as `bootstrap_intervals` does. Gives ``gain`` in accuracy with ``gain_low``
-    and ``gain_high``; ``won`` and ``lost``, the clips that only the one or only the other gets right; ``p``, two-sided.
+    The test treats clips as independent; the bootstrap resamples whole recordings, as in `bootstrap_intervals`.
+
+    Parameters
+    ----------
+    targets : np.ndarray, shape (n_clips,)
+        Labels.
+    probabilities, others : np.ndarray, shape (n_clips, 50)
+        Of the two models.
+    groups : np.ndarray, shape (n_clips,)
+        Recording of each clip.
+    n_resamples, seed : int
+        Of the bootstrap.
+    level : float
+        Coverage of the interval.
+
+    Returns
+    -------
+    dict
+        ``gain`` in accuracy with ``gain_low`` and ``gain_high``; ``won`` and ``lost``, the clips that only the first or
+        only the second model gets right; ``p``, two-sided.
     """
     from scipy.stats import binomtest
 
@@ -116,8 +174,8 @@ def compare(targets, probabilities, others, groups, *, n_resamples=2000, level=0
 
 
 def fit_temperature(targets, probabilities):
-    """The temperature under which the true labels are most likely; from networks not trained on these clips."""
-    from scipy.optimize import minimize_scalar  # takes half a second, and measuring alone needs no fit
+    """Return the temperature that maximises the likelihood of the labels of clips not used for training."""
+    from scipy.optimize import minimize_scalar  # slow to import
 
     def loss(log_temperature):
         return negative_log_likelihood(targets, temper(probabilities, np.exp(log_temperature)))
@@ -126,16 +184,28 @@ def fit_temperature(targets, probabilities):
 
 
 def negative_log_likelihood(targets, probabilities):
-    """Mean of minus the logarithm of the true class's probability, in nats; 0 is perfect."""
+    """Return the mean negative log-likelihood of the true class, in nats."""
     own = np.take_along_axis(probabilities, np.asarray(targets)[:, None], axis=1)
     return float(-np.log(np.maximum(own, TINY)).mean())
 
 
 def reliability_table(correct, confidence, *, n_bins=RELIABILITY_BINS):
-    """How often answers are right, by how sure they were: low, high, clips, and the means confidence and accuracy.
+    """Compare confidence and accuracy in bins of equal width.
 
-    Bins are of equal width between 0 and 1; a value on an edge belongs to the lower one, and the means of an empty one
-    are NaN.
+    Parameters
+    ----------
+    correct : np.ndarray of bool, shape (n_clips,)
+        Whether each prediction is correct.
+    confidence : np.ndarray, shape (n_clips,)
+        Probability of each predicted class; a value on an edge belongs to the lower bin.
+    n_bins : int
+        Between 0 and 1.
+
+    Returns
+    -------
+    pandas.DataFrame
+        For each bin ``low``, ``high``, the number of ``clips``, and the mean ``confidence`` and ``accuracy`` (NaN if
+        empty).
     """
     edges = np.linspace(0, 1, n_bins + 1)
     answers = pd.DataFrame({"confidence": confidence, "accuracy": np.asarray(correct, float)})
@@ -146,15 +216,25 @@ def reliability_table(correct, confidence, *, n_bins=RELIABILITY_BINS):
 
 
 def expected_calibration_error(correct, confidence, *, n_bins=RELIABILITY_BINS):
-    """Mean distance between how sure and how right, bins counting by their clips (Guo et al. 2017, equation 3)."""
+    """Return the expected calibration error (Guo et al. 2017, equation 3); parameters as for `reliability_table`."""
     table = reliability_table(correct, confidence, n_bins=n_bins).dropna()
     return float(np.average((table["accuracy"] - table["confidence"]).abs(), weights=table["clips"]))
 
 
 def risk_coverage(correct, confidence):
-    """Coverage and risk (n_clips,) where only the surest are answered (El-Yaniv and Wiener 2010).
+    """Compute the risk-coverage curve of selective prediction (El-Yaniv and Wiener 2010).
 
-    Risk is the share of the answers that are wrong; for sounds of no known class no answer is right.
+    Parameters
+    ----------
+    correct : np.ndarray of bool, shape (n_clips,)
+        Whether each prediction is correct; False for sounds of no known class.
+    confidence : np.ndarray, shape (n_clips,)
+        Predictions are accepted in descending order of this.
+
+    Returns
+    -------
+    coverage, risk : np.ndarray, shape (n_clips,)
+        Share of accepted predictions, and share of wrong ones among these.
     """
     order = np.argsort(-np.asarray(confidence), kind="stable")
     answered = np.arange(1, len(order) + 1)
@@ -162,5 +242,5 @@ def risk_coverage(correct, confidence):
 
 
 def area_under_risk_coverage(correct, confidence):
-    """Mean risk over all coverages (AURC): the lower, the better the score tells right from wrong."""
+    """Return the area under the risk-coverage curve (AURC): the mean risk, lower for a better score."""
     return float(risk_coverage(correct, confidence)[1].mean())

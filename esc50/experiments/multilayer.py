@@ -1,4 +1,4 @@
-"""The head on many of YAMNet's layers: on random averages of frames, or with attention over them."""
+"""Heads on several YAMNet layers, trained on random averages of frames or with attention over frames."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,16 +17,16 @@ from esc50.experiments.results import read_csv, write_csv
 from esc50.experiments.training import blend, compile_model, fit_in_batches, one_hot, set_seed, train_drawn
 from esc50.yamnet.architecture import columns_of
 
-KEPT = 0.5  # chance of a frame to be in a random average
-ORIGINAL = 0.5  # chance of a clip to be drawn as it is, where there are other views of it
-N_FRAMES = {"layers": FRAMES, "layers_often": 28, "layers_slow": FRAMES, "layers_fast": FRAMES}  # of a clip
-SPEEDS = ("layers", "layers_slow", "layers_fast")  # the clips as they are; and slower, and faster
+KEPT = 0.5  # probability of a frame to be in a random average
+ORIGINAL = 0.5  # probability of the unmodified view, if there are others
+N_FRAMES = {"layers": FRAMES, "layers_often": 28, "layers_slow": FRAMES, "layers_fast": FRAMES}  # per clip
+SPEEDS = ("layers", "layers_slow", "layers_fast")  # original, slower, faster
 ATTENTION_FILE = "attention.csv.gz"
 
 
 @dataclass(frozen=True)
 class MultilayerSettings(HeadSettings):
-    """The head on many layers of YAMNet and its training: see notebook 05."""
+    """The head on several YAMNet layers and its training: see notebook 05."""
 
     epochs: int = 60
     batch_size: int = 128
@@ -42,18 +42,18 @@ SETTINGS = MultilayerSettings()
 
 @dataclass(frozen=True, eq=False)
 class LayerFeatures:
-    """Activations of YAMNet's layers; rows are taken of it as of an array."""
+    """Activations of YAMNet's layers; indexing selects clips."""
 
     frames: np.ndarray  # (n_clips, n_frames, size) float16: log activations
-    active: np.ndarray  # (n_clips, n_frames) frames that count: those with sound, or all of a clip without any
+    active: np.ndarray  # (n_clips, n_frames) active frames, or all frames of a silent clip
 
     def __getitem__(self, rows):
-        """Some of the clips."""
+        """Return some of the clips."""
         return LayerFeatures(self.frames[rows], self.active[rows])
 
 
 def prepare(*files, names=("layers",), layers=ALL_LAYERS, logarithm=True):
-    """Some layers of each feature file: views of the clips."""
+    """Return the chosen layers of each feature file, as views of the clips."""
     views = []
     for name, arrays in zip(names, files, strict=True):
         activations = arrays["activations"][..., columns_of(layers, among=PARAMETERS[name].layers)]
@@ -62,7 +62,7 @@ def prepare(*files, names=("layers",), layers=ALL_LAYERS, logarithm=True):
 
 
 def fit(tta_views, views, targets, *, settings, seed=0, trained_on=(0,), progress=False, **_):
-    """Train on vectors that are newly drawn in each epoch; average over views of the test clips by `tta_views`."""
+    """Train on vectors that are drawn again in each epoch; average predictions over the views in `tta_views`."""
     set_seed(seed)
     rng, labels = np.random.default_rng(seed), one_hot(targets)
     views = [LayerFeatures(views[v].frames.astype(np.float32), views[v].active) for v in trained_on]
@@ -72,7 +72,7 @@ def fit(tta_views, views, targets, *, settings, seed=0, trained_on=(0,), progres
     standardise(model, active.mean(axis=0), active.std(axis=0) + MIN_DEVIATION)
     del active
     draw = partial(draw_masks if settings.attention_units else draw_averages, views, labels, rng)
-    draw()  # the committed results were made with one draw before those that are trained on
+    draw()  # keeps the random state of the committed results
     compile_model(model, settings, n_examples=len(labels))
     fit_epoch = fit_in_batches(model, settings.batch_size, rng)
     history = train_drawn(
@@ -82,13 +82,13 @@ def fit(tta_views, views, targets, *, settings, seed=0, trained_on=(0,), progres
 
 
 def predict_views(tta_views, probabilities_of, views):
-    """Probabilities of each model: the geometric mean over its views of the clips."""
+    """Return the probabilities of each model, the geometric mean over its views."""
     found = {v: probabilities_of(views[v]) for v in sorted({v for used in tta_views.values() for v in used})}
     return {model: geometric_mean_pool(np.stack([found[v] for v in used], 1)) for model, used in tta_views.items()}
 
 
 def clip_probabilities(model, clips):
-    """Probabilities (n_clips, 50): pooled by attention, or the geometric mean over the active frames."""
+    """Return probabilities (n_clips, 50), pooled by attention or by the geometric mean over active frames."""
     if len(model.inputs) > 1:
         return model.predict([clips.frames.astype(np.float32), clips.active], batch_size=64, verbose=0)
     n_clips, n_frames, size = clips.frames.shape
@@ -97,7 +97,7 @@ def clip_probabilities(model, clips):
 
 
 def draw_averages(views, labels, rng):
-    """One vector a clip: the average of some frames of one of its views, at random weights."""
+    """Draw one vector per clip, a randomly weighted average of some frames of a random view, and the labels."""
     if len(views) == 1:
         return average(views[0].frames, _random_weights(views[0].active, rng)), labels
     chosen = choose_views(len(views), len(labels), rng)
@@ -109,24 +109,24 @@ def draw_averages(views, labels, rng):
 
 
 def average(frames, weights):
-    """Sum of each clip's frames (n_clips, n_frames, size) by weights (n_clips, n_frames); einsum is slower."""
+    """Return the weighted sum of each clip's frames (n_clips, n_frames, size); faster than einsum."""
     return np.matmul(weights.astype(frames.dtype)[:, np.newaxis], frames)[:, 0]  # (n_clips, size)
 
 
 def choose_views(n_views, n_clips, rng):
-    """Number (n_clips,) of the view drawn for each clip: half of the time 0, the clip as it is."""
+    """Draw the number of a view for each clip, (n_clips,); half of them are 0, the original."""
     return np.where(rng.random(n_clips) < ORIGINAL, 0, rng.integers(1, n_views, n_clips))
 
 
 def draw_masks(views, labels, rng):
-    """All frames of the clips as they are, of which a random half counts."""
+    """Return all frames of the original clips with a random mask, and the labels."""
     return [views[0].frames, _random_weights(views[0].active, rng) > 0], labels
 
 
 def build_attention_head(size, settings):
-    """Head that weighs the frames itself: gated attention (Ilse et al. 2018, arXiv 1802.04712, equation 9).
+    """Build a head with gated attention over frames (Ilse et al. 2018, arXiv 1802.04712, equation 9).
 
-    From frames (batch, n_frames, size) and the mask (batch, n_frames) of those that count to (batch, 50).
+    It maps frames (batch, n_frames, size) and a mask (batch, n_frames) to probabilities (batch, 50).
     """
     from keras import Input, Model, layers, ops
 
@@ -147,7 +147,7 @@ def build_attention_head(size, settings):
 
 
 def attention_weights(model, clips):
-    """How much each frame counts (n_clips, n_frames) to a network with attention; sums to 1 over the frames."""
+    """Return the attention weights of each clip's frames, (n_clips, n_frames), which sum to 1."""
     from keras import Model
 
     part = Model(model.inputs, model.get_layer("attention").output)
@@ -155,7 +155,7 @@ def attention_weights(model, clips):
 
 
 def attention_table(*, retrain=False, folder=None, progress=True):
-    """Attention to frame_0 … frame_9 of the clips of fold 1, by filename, of a network that did not train on them."""
+    """Return the attention weights frame_0 … frame_9 of the clips of fold 1, held out in training, by filename."""
     if retrain:
         clips, experiment = load_clips(), next(e for e in EXPERIMENTS if e.settings.attention_units)
         (split,), inputs = official_splits(clips, folds=[1]), experiment.inputs()
@@ -176,7 +176,7 @@ def _random_weights(active, rng):
 
 
 def _mix(x, y, alpha, rng):
-    """Mixup of the drawn vectors, each with another one, of which it keeps the larger share."""
+    """Apply mixup; each vector keeps the larger share."""
     if not alpha:
         return x, y
     share = rng.beta(alpha, alpha, size=(len(x), 1)).astype(np.float32)
@@ -196,7 +196,7 @@ def _experiment(
     trained_on=(0,),
     **how,
 ):
-    """One with a row for itself and, in `tta`, rows of the same heads tested on other views: name -> (idea, views)."""
+    """Make an experiment; `tta` adds models with the same heads tested on other views, name -> (idea, views)."""
     models = {name: Model("", idea, over, layers, n_frames=FRAMES * len(trained_on))}
     views = {name: (0,)} | {model: used for model, (_, used) in dict(tta).items()}
     for model, (title, used) in dict(tta).items():

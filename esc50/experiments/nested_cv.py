@@ -1,4 +1,4 @@
-"""Which settings? Chosen anew for each official fold, by trainings that never saw it: nested cross-validation."""
+"""Nested cross-validation: choose settings for each official fold by training and validating without it."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -17,19 +17,19 @@ from esc50.experiments.plain import CLIP_HEAD
 from esc50.experiments.results import load_cross_validation, load_out_of_fold, read_csv, write_csv
 
 LAYERS = ("multilayer_1", "multilayer_3", "multilayer_8", "multilayer_14", "multilayer_8_linear")
-KERNEL_RIDGES = ("kernel_ridge_mean", "kernel_ridge", "kernel_ridge_speeds")  # what of the clip, at how many speeds
+KERNEL_RIDGES = ("kernel_ridge_mean", "kernel_ridge", "kernel_ridge_speeds")
 KERNEL_RIDGE_GRID = (KernelRidgeSettings(0.2, 0.01), KernelRidgeSettings(), KernelRidgeSettings(0.5, 0.05))
 POOLED_GRID = (KernelRidgeSettings(0.1, 0.005), KernelRidgeSettings(0.2, 0.005), KernelRidgeSettings(0.35, 0.02))
 FRAME_GRID = ((20, 0.01), (30, 0.01), (40, 0.01), (30, 0.1), (40, 0.1))  # epochs, weight decay
 
 
 def kernel_ridge_label(name, settings):
-    """Name of a candidate, such as ``kernel_ridge, gamma 0.35, ridge 0.02``."""
+    """Return the name of a candidate, such as ``kernel_ridge, gamma 0.35, ridge 0.02``."""
     return f"{name}, gamma {settings.gamma:g}, ridge {settings.ridge:g}"
 
 
 def _candidates():
-    """Kind -> candidates: the choice that one belongs to, its name, experiment, and settings if not its own."""
+    """Return the candidates of each kind: choice, label, experiment, and settings or None for the experiment's own."""
     heads = [
         (
             "head_frames",
@@ -64,21 +64,20 @@ KINDS = tuple(CANDIDATES)
 
 
 def path_of(kind, folder=RESULTS_DIR):
-    """The file of one kind of candidates."""
+    """Return the results file of one kind of candidates."""
     return Path(folder) / f"nested_cv_{kind}.csv"
 
 
 def load_validation(kind="heads", *, folder=RESULTS_DIR):
-    """What candidates reached: experiment, candidate, model, test_fold (not seen), validation_fold, metrics."""
+    """Read the validation metrics: experiment, candidate, model, test_fold (held out), validation_fold, metrics."""
     return read_csv(path_of(kind, folder))
 
 
 def validate(kind="heads", *, folder=None, progress=True):
-    """Validate every candidate of a kind on every pair of official folds, and write the file.
+    """Validate every candidate of a kind, and write the file.
 
-    A training leaves two folds out. To the choice for either of them it is a training on three of the four folds that
-    the choice may use, and the other is its validation fold: ten trainings serve all five choices, each of which is
-    made by the four trainings that never saw its own fold.
+    Each run leaves out two folds: one serves as the validation fold in the choice for the other, and vice versa. Ten
+    runs per candidate thus serve all five choices; the four runs for a choice never use its test fold.
     """
     folder, clips = folder or output_path(RESULTS_DIR), load_clips()
     splits = [held_out_split(clips, pair) for pair in combinations(FOLDS, 2)]
@@ -94,7 +93,7 @@ def validate(kind="heads", *, folder=None, progress=True):
 
 
 def choices(table):
-    """Best candidate of each experiment for each test fold, by mean accuracy over its validation folds."""
+    """Return the best candidate of each experiment for each test fold, by mean validation accuracy."""
     keys = ["experiment", "test_fold", "candidate", "model"]
     means = table.groupby(keys, sort=False)["accuracy"].mean().reset_index()
     best = means.groupby(["experiment", "test_fold"], sort=False)["accuracy"].idxmax()
@@ -102,7 +101,7 @@ def choices(table):
 
 
 def network_choices(*, folder=RESULTS_DIR):
-    """`choices` among single networks, `LAYERS` and what is distilled; candidates are names in data/results."""
+    """Return `choices` among single networks (`LAYERS` and distilled ones); candidates are names in data/results."""
     layers, others = (load_validation(kind, folder=folder) for kind in ("layers", "kernel_ridge"))
     distilled = others[others["experiment"] == "distilled"]
     table = pd.concat([layers, distilled.assign(candidate=distilled["model"])], ignore_index=True)
@@ -110,7 +109,7 @@ def network_choices(*, folder=RESULTS_DIR):
 
 
 def runs_of_chosen(chosen, *, folder=RESULTS_DIR):
-    """Runs of the model that was chosen for each fold without it, as `results.load_cross_validation`."""
+    """Return the runs of the model chosen for each fold, as `results.load_cross_validation`."""
     runs = load_cross_validation(folder=folder)
     return runs.merge(
         chosen[["candidate", "test_fold"]], left_on=["model", "fold"], right_on=["candidate", "test_fold"]
@@ -118,7 +117,7 @@ def runs_of_chosen(chosen, *, folder=RESULTS_DIR):
 
 
 def out_of_fold_of_chosen(chosen, *, folder=RESULTS_DIR):
-    """Its out-of-fold probabilities, as `results.load_out_of_fold`."""
+    """Return the out-of-fold probabilities of the model chosen for each fold, as `results.load_out_of_fold`."""
     parts = [load_out_of_fold(c.candidate, folder=folder).query(f"fold == {c.test_fold}") for c in chosen.itertuples()]
     return pd.concat(parts, ignore_index=True)
 

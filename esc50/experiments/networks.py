@@ -1,4 +1,4 @@
-"""The dense head on vectors of YAMNet."""
+"""Dense heads on YAMNet vectors."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from esc50.config import N_CLASSES
 
-MIN_DEVIATION = 0.05  # of a log activation: what hardly varies in training must not blow up later
+MIN_DEVIATION = 0.05  # of log activations: limits the scaling of values that hardly vary in training
 
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """The dense head on YAMNet's frames; epochs and weight decay as chosen by nested validation, see notebook 04."""
+    """A dense head on YAMNet frames; nested validation chose epochs and weight decay: see notebook 04."""
 
     units: tuple[int, ...] = (256, 128)
     input_dropout: float = 0.3
@@ -24,7 +24,7 @@ class HeadSettings:
 
 
 def build_head(*, input_size=1024, settings=HeadSettings()):
-    """Head from vectors (batch, input_size) to probabilities (batch, 50); `standardise` it before it is trained."""
+    """Build a head from vectors (batch, input_size) to probabilities (batch, 50); `standardise` it before training."""
     from keras import Input, Model, layers
 
     inputs = Input((input_size,), name="embedding")
@@ -37,7 +37,7 @@ def build_head(*, input_size=1024, settings=HeadSettings()):
 
 
 def standardise(model, mean, deviation):
-    """Let a network's layer ``standardise`` use this mean and deviation (size,)."""
+    """Set the mean and deviation (size,) of a network's layer ``standardise``."""
     layer, shape = model.get_layer("standardise"), model.inputs[0].shape[1:-1]
     layer.adapt(np.zeros((2, *(1 for _ in shape), len(mean)), np.float32))  # builds it
     layer.adapt_mean.assign(mean)
@@ -46,13 +46,13 @@ def standardise(model, mean, deviation):
 
 
 def with_logarithm(head):
-    """A head that takes activations as they are, from one that was trained on the logarithm of 1 plus them."""
+    """Return a head on activations x, from a head that was trained on log(1 + x)."""
     from keras import Input, Model, ops
 
     inputs = Input(head.input_shape[1:], name="activations")
     x = ops.log1p(inputs)
     for layer in head.layers[1:]:
-        x = type(layer).from_config(layer.get_config())(x)  # a copy: a layer of two models has no one input
+        x = type(layer).from_config(layer.get_config())(x)  # copies: a shared layer would have two inputs
     model = Model(inputs, x, name=head.name)
     model.set_weights(head.get_weights())
     model.get_layer("standardise").finalize_state()

@@ -1,6 +1,6 @@
-"""Detectors of unknown classes: scores that are higher for the known, each from what one head knows.
+"""Out-of-distribution detectors: scores that are higher for known classes.
 
-Their settings are those of their papers or, for k, of notebook 07: none was chosen on the benchmark's figures.
+Settings follow the papers, except k (notebook 07); none was tuned on the benchmark.
 """
 
 from collections.abc import Callable
@@ -11,65 +11,65 @@ import numpy as np
 
 from esc50.classifier.ood import NEIGHBOURS
 
-PRINCIPAL = 512  # dimensions of ViM's principal space, as its authors have it for features of fewer than 1,500
-GAMMA = 0.1  # of the generalised entropy, as its authors have it
+PRINCIPAL = 512  # dimensions of ViM's principal space, its authors' value for fewer than 1,500 features
+GAMMA = 0.1  # of the generalised entropy, its authors' value
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The training or the test clips of one head."""
+    """The training or test clips of one head."""
 
     vectors: np.ndarray  # (n_clips, 1024) mean embedding of the active frames, at unit length
-    logits: np.ndarray  # (n_clips, n_known) of the classes that the head knows
-    targets: np.ndarray  # (n_clips,) which of these; of training clips
+    logits: np.ndarray  # (n_clips, n_known) of the known classes
+    targets: np.ndarray  # (n_clips,) index among the known classes; for training clips only
 
 
 def max_logit(train, test):
-    """Largest logit."""
+    """Return the largest logit."""
     return test.logits.max(axis=1)
 
 
 def entropy(train, test):
-    """Minus the entropy of the probabilities."""
+    """Return minus the entropy of the probabilities."""
     probabilities = _softmax(test)
     return (probabilities * np.log(probabilities)).sum(axis=1)
 
 
 def generalised_entropy(train, test):
-    """Minus the sum of (p (1 - p))^gamma over the classes."""
+    """Return minus the sum of (p (1 - p))^gamma over the classes."""
     probabilities = _softmax(test)
     return -((probabilities * (1 - probabilities)) ** GAMMA).sum(axis=1)
 
 
 def kl_matching(train, test):
-    """Minus the divergence from the nearest class's mean probabilities."""
+    """Return minus the KL divergence from the nearest class's mean probabilities."""
     templates = _class_means(_softmax(train), train.targets)  # (n_known, n_known)
     return (_softmax(test) @ np.log(templates).T).max(axis=1) - entropy(train, test)
 
 
 def knn(train, test):
-    """Cosine to the k-th nearest training clip."""
+    """Return the cosine to the k-th nearest training clip."""
     return np.sort(test.vectors @ train.vectors.T, axis=1)[:, -NEIGHBOURS]
 
 
 def mahalanobis(train, test):
-    """Minus the squared distance from the nearest class mean, under the covariance within classes."""
+    """Return minus the squared Mahalanobis distance to the nearest class mean, by the within-class covariance."""
     return -_class_distances(train, test).min(axis=1)
 
 
 def relative_mahalanobis(train, test):
-    """The same less the squared distance from the mean of all, under the covariance of all."""
+    """Return the squared Mahalanobis distance to the overall mean minus that to the nearest class mean."""
     mean = train.vectors.mean(axis=0, keepdims=True)
     return _distances(test.vectors, mean, train.vectors - mean)[:, 0] - _class_distances(train, test).min(axis=1)
 
 
 def residual(train, test):
-    """Minus the length of what lies outside the principal space of the training clips."""
+    """Return minus the norm of the component outside the principal space of the training clips."""
     return -_residuals(train, test)
 
 
 def vim(train, test):
-    """Energy less the residual, which is scaled to the logits; the origin is the mean, for there is no last layer."""
+    """Return the energy minus the residual, scaled to the logits; the origin is the mean of the training clips."""
     scale = train.logits.max(axis=1).mean() / _residuals(train, train).mean()
     return np.logaddexp.reduce(test.logits, axis=1) - scale * _residuals(train, test)
 
@@ -91,7 +91,7 @@ def _class_distances(train, test):
 
 
 def _distances(vectors, means, deviations):
-    """Squared Mahalanobis distances (n, n_means); the covariance of the deviations is shrunk (Ledoit and Wolf 2004)."""
+    """Return squared Mahalanobis distances (n, n_means), with a shrunk covariance (Ledoit and Wolf 2004)."""
     from scipy.spatial.distance import cdist
     from sklearn.covariance import LedoitWolf
 
@@ -105,15 +105,15 @@ def _residuals(train, test):
 
 @lru_cache(maxsize=1)
 def _minor_axes(train):
-    _, axes = np.linalg.eigh(np.cov(train.vectors, rowvar=False))  # the smallest eigenvalue first
+    _, axes = np.linalg.eigh(np.cov(train.vectors, rowvar=False))  # in ascending order of eigenvalues
     return axes[:, :-PRINCIPAL]
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A score, higher for the known: what tables call it, where it is from, and its function.
+    """A detector: title in tables, source, and function.
 
-    Those without a function are scores of the package, which `trust_report` computes: see esc50.classifier.ood.
+    Detectors without a function are scores of `esc50.classifier.ood`, which `trust_report` computes.
     """
 
     title: str

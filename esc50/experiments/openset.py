@@ -1,7 +1,8 @@
-"""The open-set benchmark on ESC-50: which scores tell clips of classes that a head was never shown, and how well.
+"""The open-set benchmark on ESC-50: how well scores detect clips of held-out classes.
 
 For each official fold and each of five groups of ten classes, a head is trained on the other four folds without the
-group's classes, and the fold is scored: the group's clips are unknown, the rest known. See RESULTS.md for the protocol.
+group's classes. The clips of the fold are then scored: those of the group are unknown, the rest known. RESULTS.md
+describes the protocol.
 """
 
 from pathlib import Path
@@ -26,13 +27,13 @@ from esc50.experiments.trust_report import held_out_groups
 GROUPS_FILE, SCORES_FILE, SUMMARY_FILE = "openset_groups.csv", "openset_scores.csv.gz", "openset_summary.csv"
 RECORD_FILE = "openset.json"
 KEYS, REQUIRED = ["fold", "group", "filename"], ["filename", "fold", "group", "score"]
-MEAN, POOLED, HEAD = "mean over heads", "pooled", "head"  # what a row of the summary is about
+MEAN, POOLED, HEAD = "mean over heads", "pooled", "head"  # kinds of rows in the summary
 FIGURES = ("auroc", "fpr_at_95_tpr")
 N_RESAMPLES, ENDS, SEED = 1_000, (0.025, 0.975), 0
 
 
 def protocol():
-    """What is to be scored, a row for each head and test clip: fold, group, filename, target, known."""
+    """Return the rows to score, one per head and test clip: fold, group, filename, target, known."""
     clips = load_clips()[["fold", "filename", "target"]]
     tables = [
         clips.assign(group=group, known=~clips["target"].isin(held_out))
@@ -43,7 +44,7 @@ def protocol():
 
 
 def measure(*, model=DEFAULT_MODEL, folds=FOLDS, progress=True):
-    """The rows of `protocol` with a column for each detector, from 25 heads of a model's recipe or its surrogate."""
+    """Return the rows of `protocol` with a column per detector, from 25 heads of a model's recipe or surrogate."""
     from tqdm.auto import tqdm
 
     clips, tables = trust_report._read_clips(RECIPES[model]), []
@@ -61,11 +62,21 @@ def measure(*, model=DEFAULT_MODEL, folds=FOLDS, progress=True):
 
 
 def summarise(scores, *, n_resamples=N_RESAMPLES):
-    """Figures of each detector, a row for the mean over heads, for all heads pooled, and for each head.
+    """Compute the metrics of each detector: mean over heads, all heads pooled, and each head.
 
-    Columns detector, over, fold, group, and ``auroc`` and ``fpr_at_95_tpr`` with ``…_low`` and ``…_high``, their 95 %
-    percentile bootstrap intervals (Efron 1979) over recordings, the same draws for all. The FPR is that at the highest
-    threshold which 95 % of the known clips reach, of the head or, pooled, of all heads.
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        From `measure`.
+    n_resamples : int
+        Of the bootstrap, with the same draws for all detectors.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns detector, over, fold, group; ``auroc`` and ``fpr_at_95_tpr``, each with ``…_low`` and ``…_high``,
+        its 95 % percentile bootstrap interval over recordings (Efron 1979). The FPR is at the highest threshold that
+        95 % of the known clips reach, per head or, if pooled, over all heads.
     """
     times, known = _draw(recordings(scores), n_resamples), scores["known"].to_numpy()  # (1 + n_resamples, n_rows)
     heads, tables = scores.groupby(["fold", "group"]).indices, []
@@ -81,17 +92,17 @@ def summarise(scores, *, n_resamples=N_RESAMPLES):
 
 
 def score_detector(scores, *, name="yours", source="the table"):
-    """Measure a detector by the benchmark's protocol.
+    """Evaluate a detector by the benchmark's protocol.
 
     Parameters
     ----------
     scores : pandas.DataFrame
-        Columns ``filename``, ``fold``, ``group`` and ``score``, higher for clips that are more like the known classes:
-        a row for each row of `protocol`, in any order.
+        Columns ``filename``, ``fold``, ``group`` and ``score`` (higher for known classes), one row for each row of
+        `protocol`, in any order.
     name : str
-        What the detector is called in the result.
+        Name of the detector in the result.
     source : str
-        What the table is called in errors.
+        Name of the table in messages.
 
     Returns
     -------
@@ -101,7 +112,7 @@ def score_detector(scores, *, name="yours", source="the table"):
     Raises
     ------
     ResultsError
-        A column, a clip or a number is missing, a clip is there twice, or one is not of the benchmark.
+        If a column, row or number is missing, or a row is repeated or not in the benchmark.
     """
     if missing := [column for column in REQUIRED if column not in scores]:
         raise ResultsError(f"{source} has no column {missing[0]}: its columns must be {', '.join(REQUIRED)}")
@@ -119,18 +130,18 @@ def score_detector(scores, *, name="yours", source="the table"):
 
 
 def compare_detector(path):
-    """The committed summary, with the rows of a detector whose CSV file has the columns of `score_detector`."""
+    """Return the committed summary with the rows of a detector from a CSV file: see `score_detector`."""
     try:
         scores = pd.read_csv(path)
     except (OSError, EOFError, ValueError) as error:
         message = " ".join(str(error).split())
-        raise ResultsError(f"{path} is no CSV file ({message}): give the columns {', '.join(REQUIRED)}") from error
+        raise ResultsError(f"{path} is not a CSV file ({message}): give the columns {', '.join(REQUIRED)}") from error
     name = Path(path).name.partition(".")[0]
     return pd.concat([score_detector(scores, name=name, source=str(path)), load_summary()], ignore_index=True)
 
 
 def run_benchmark(*, model=DEFAULT_MODEL, folder=None, progress=True):
-    """Measure all detectors and write the four files of the benchmark; gives the summary."""
+    """Evaluate all detectors, write the four files of the benchmark, and return the summary."""
     folder, recipe = folder or output_path(RESULTS_DIR), RECIPES[model]
     record = find_experiments()[recipe.experiment].record(recipe.settings)
     about = {"model": model, "command": "esc50 openset", "surrogate": recipe.surrogate_name.strip(",")}
@@ -142,24 +153,24 @@ def run_benchmark(*, model=DEFAULT_MODEL, folder=None, progress=True):
 
 
 def groups_table():
-    """Which group each class is in: target, category, group."""
+    """Return the group of each class: target, category, group."""
     groups = {label: group for group, held_out in enumerate(held_out_groups(), start=1) for label in held_out}
     rows = [(target, category, groups[target]) for target, category in enumerate(class_names())]
     return pd.DataFrame(rows, columns=["target", "category", "group"])
 
 
 def load_scores(*, folder=RESULTS_DIR):
-    """Every clip's scores under every head: the columns of `protocol`, then one for each detector."""
+    """Read the scores of all clips and heads: the columns of `protocol`, then one per detector."""
     return read_csv(Path(folder) / SCORES_FILE)
 
 
 def load_summary(*, folder=RESULTS_DIR):
-    """What `summarise` finds of these."""
+    """Read the committed result of `summarise`."""
     return read_csv(Path(folder) / SUMMARY_FILE)
 
 
 def format_summary(summary):
-    """The figures over all heads as text, indexed by detector, the best mean AUROC first."""
+    """Return the metrics over all heads as text, indexed by detector, the highest mean AUROC first."""
     parts = {over: summary[summary["over"] == over].set_index("detector") for over in (MEAN, POOLED)}
     columns = {}
     for before, rows in zip(("", "pooled "), parts.values(), strict=True):
@@ -185,7 +196,7 @@ def _make_part(sounds, logits, known):
 
 
 def _draw(names, n_resamples):
-    """How often each row counts: once, and then in each draw of recordings."""
+    """Return the weight of each row, (1 + n_resamples, n_rows): 1, then its count in each bootstrap draw."""
     group, found = pd.factorize(names)
     draws = np.random.default_rng(SEED).integers(len(found), size=(n_resamples, len(found)))
     counts = np.stack([np.bincount(draw, minlength=len(found)) for draw in draws])

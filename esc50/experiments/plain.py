@@ -1,4 +1,4 @@
-"""The dense head on YAMNet's embedding: of single frames, or of the clip's mean (and maximum)."""
+"""Dense heads on YAMNet's embedding, of single frames or of the clip's mean (and maximum)."""
 
 from functools import partial
 
@@ -11,35 +11,35 @@ from esc50.experiments.networks import HeadSettings, build_head
 from esc50.experiments.training import set_seed, train
 from esc50.yamnet.frames import active_frames
 
-FRAME_POOLINGS = {  # model -> a name of esc50.classifier.pooling.POOLINGS; the first is the chosen one
+FRAME_POOLINGS = {  # model -> key of esc50.classifier.pooling.POOLINGS; the first was chosen
     "head_frames": "geometric_mean_of_sound",
     "head_frames_mean_of_sound": "mean_of_sound",
     "head_frames_geometric": "geometric_mean",
     "head_frames_mean": "mean",
     "head_frames_max": "max",
 }
-# Chosen by nested validation, as is HeadSettings itself: a test holds them to data/results/nested_cv_heads.csv.
+# Chosen by nested validation, as are the defaults of HeadSettings; a test compares with nested_cv_heads.csv.
 CLIP_HEAD = HeadSettings(epochs=40, batch_size=64, weight_decay=0.01)
 FRAME_HEADS = {"fold 1": HeadSettings(epochs=40, weight_decay=0.01), "fold 3": HeadSettings(epochs=40)}
 
 
 def frames(yamnet):
-    """Embeddings of all frames, (n_clips, 10, 1024)."""
+    """Return the embeddings of all frames, (n_clips, 10, 1024)."""
     return yamnet["embeddings"]
 
 
 def mean(yamnet):
-    """Mean embedding, (n_clips, 1, 1024)."""
+    """Return the mean embedding, (n_clips, 1, 1024)."""
     return yamnet["embeddings"].mean(axis=1, keepdims=True)
 
 
 def mean_and_maximum(yamnet):
-    """Mean and maximum, joined, (n_clips, 1, 2048)."""
+    """Return the mean and maximum embedding, concatenated, (n_clips, 1, 2048)."""
     return np.concatenate([mean(yamnet), yamnet["embeddings"].max(axis=1, keepdims=True)], axis=2)
 
 
 def fit(poolings, inputs, targets, *, settings, seed=0, held_out=None, progress=False):
-    """Train on vectors (n_clips, n_vectors, size), each with its clip's label; pool what is said of each clip's."""
+    """Train on vectors (n_clips, n_vectors, size) with their clip's label; pool the predictions of each clip."""
     set_seed(seed)
     head, (x, y) = build_head(input_size=inputs.shape[2], settings=settings), _vectors(inputs, targets)
     head.get_layer("standardise").adapt(x)

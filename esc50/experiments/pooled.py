@@ -1,4 +1,4 @@
-"""Kernel ridge regression on richer poolings of YAMNet's layers, averaged over views of each clip; and one head."""
+"""Kernel ridge regression on maxima and band means of YAMNet's layers, averaged over views; and a distilled head."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,42 +14,42 @@ from esc50.experiments.training import blend, compile_model, fit_in_batches, set
 from esc50.yamnet.architecture import layer_sizes
 
 FILES = ("view", "view_slow", "view_fast", "view_looped", "view_quiet", "view_loud")
-N_SPEEDS = 3  # the first of them
+N_SPEEDS = 3  # the first FILES
 SETTINGS = KernelRidgeSettings(0.2, 0.005)
-# Chosen by nested validation: a test holds them to data/results/nested_cv_pooled.csv.
+# Chosen by nested validation; a test compares with nested_cv_pooled.csv.
 CHOSEN = dict.fromkeys(("fold 1", "fold 2", "fold 5"), KernelRidgeSettings(0.1, 0.005))
 
 
 def prepare(*files):
-    """Logarithm of 1 plus the activations of each view, (n_clips, size) each, float32."""
+    """Return log(1 + activations) of each view, float32 (n_clips, size)."""
     return tuple(np.log1p(arrays["activations"], dtype=np.float32) for arrays in files)
 
 
 @dataclass(frozen=True)
 class PooledHeadSettings(DistillationSettings):
-    """The head that learns from it: YAMNet and head have less than five million parameters."""
+    """The distilled head; together with YAMNet it has fewer than five million parameters."""
 
     teacher: KernelRidgeSettings = SETTINGS
     units: tuple[int, ...] = (94, 128)
 
 
 def fit(used, views, targets, *, settings, **_):
-    """Test averages of the first few views; `used` tells of each model how many."""
+    """Fit kernel ridge regression; each model is tested on the average of its first `used` views."""
     ridge = fit_ridge(views, targets, settings=settings)
     return Fitted(partial(_predict, used, lambda vectors: ridge.probabilities(ridge.outputs(vectors))))
 
 
 def fit_ridge(views, targets, *, settings):
-    """Kernel ridge regression on the clips as they are and, of several views, on their averages.
+    """Fit kernel ridge regression on the first view and, if there are several, on their average.
 
-    The kernel is a product of one for each block, the maxima and the bands, each relative to its own median distance.
+    The kernel is a product of one for the maxima and one for the bands, each relative to its own median distance.
     """
     rows = views if len(views) == 1 else (np.mean(views, axis=0), views[0])
     return KernelRidge(rows, targets, settings=settings, blocks=layer_sizes(POOLED_LAYERS))
 
 
 def fit_head(used, views, targets, *, settings, seed=0, progress=False, **_):
-    """Train one head to say what kernel ridge regression says of blends of two clips' averages over random views."""
+    """Distil kernel ridge regression to a head, on mixup pairs of averages over random views."""
     teacher = fit_ridge(views, targets, settings=settings.teacher)
     set_seed(seed)
     rng, products = np.random.default_rng(seed), [teacher.products_with(view) for view in views]
@@ -73,7 +73,7 @@ def _predict(used, probabilities_of, views):
 
 
 def _experiment(name, files, models, *, fit=fit, settings=SETTINGS, seeds=(0,), by_split=None):
-    """`models`: name -> (idea, the row that it changes, views that are averaged in the test)."""
+    """Make an experiment; `models` maps a name to (idea, model it changes, number of views averaged in the test)."""
     used = {each: n_views for each, (*_, n_views) in models.items()}
     n_remembered = min(2, len(files)) * N_TRAINING if settings is SETTINGS else 0
     shared = {"layers": POOLED_LAYERS, "n_remembered": n_remembered, "units": PooledHeadSettings.units}

@@ -1,4 +1,4 @@
-"""What shortcuts in the protocol are worth: the same networks, trained and tested as published work does it."""
+"""Measure how much common shortcuts in the evaluation protocol inflate accuracy, with the same networks."""
 
 from itertools import product
 
@@ -13,8 +13,8 @@ from esc50.experiments.base import run_splits
 from esc50.experiments.results import load_history, read_csv, write_csv
 
 FILE = "protocol_audit.csv"
-HEADS = ("head_clip_mean",)  # trained anew; its curve is of clips, as its answers are
-NETWORKS = ("head_clip_mean_max", "cnn_separable", "cnn_vgg")  # from their curves alone: the CNNs take hours
+HEADS = ("head_clip_mean",)  # retrained; its training curve is over clips, like its predictions
+NETWORKS = ("head_clip_mean_max", "cnn_separable", "cnn_vgg")  # from existing curves, since the CNNs take hours
 TEN_SEEDS = tuple(range(10))
 FIXED = "fixed epochs"
 BEST_EPOCH, BEST_EPOCHS = "best epoch of the mean curve", "best epoch on each test fold"
@@ -24,7 +24,7 @@ SHORTCUTS = (HEAR, FIXED, BEST_EPOCH, BEST_EPOCHS, BEST_SEED, RANDOM, DUPLICATED
 
 
 def measure(*, progress=True):
-    """Accuracy of each network under each protocol; columns model, protocol, seed, fold, accuracy."""
+    """Return the accuracy of each network under each protocol: model, protocol, seed, fold, accuracy."""
     curves = load_history()
     rows = [row for name in (*HEADS, *NETWORKS) for row in _from_curves(curves[curves["model"] == name], name)]
     for name in HEADS:
@@ -33,22 +33,32 @@ def measure(*, progress=True):
 
 
 def save(table, *, folder=None):
-    """Write the table; gives its path."""
+    """Write the table; return its path."""
     path = (folder or output_path(RESULTS_DIR)) / FILE
     write_csv(table, path, float_format="%.6f")
     return path
 
 
 def load(*, folder=RESULTS_DIR):
-    """What `measure` gave."""
+    """Read the committed result of `measure`."""
     return read_csv(folder / FILE)
 
 
 def worth(table, *, level=0.95):
-    """Points that each shortcut adds to fixed epochs on the official folds, for each network.
+    """Return the gain in accuracy of each shortcut over fixed epochs on the official folds.
 
-    Columns model, protocol, accuracy, gain, and its interval ``low`` to ``high``: by Student's t over the five folds'
-    differences, each averaged over seeds; over the two sets of five folds where the splits are others.
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `measure`.
+    level : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``model``, ``protocol``, ``accuracy``, ``gain`` with ``low`` and ``high``. The interval is Student's t on the
+        five folds' differences, averaged over seeds, or Welch's for protocols with other splits.
     """
     means = table.pivot_table("accuracy", ["model", "protocol"], "fold")  # the mean over seeds
     rows = []
@@ -60,7 +70,7 @@ def worth(table, *, level=0.95):
 
 
 def _gain(ours, fixed, protocol, level):
-    if protocol in (RANDOM, DUPLICATED):  # other clips in each part: no pairs
+    if protocol in (RANDOM, DUPLICATED):  # other splits, so unpaired
         interval = stats.ttest_ind(ours, fixed, equal_var=False).confidence_interval(level)
     else:
         interval = stats.ttest_1samp(ours - fixed, 0).confidence_interval(level) if protocol != FIXED else (0.0, 0.0)
@@ -76,7 +86,7 @@ def _from_curves(curves, name):
 
 
 def _best_seed(name, progress):
-    """The seed of ten with the highest accuracy over the test folds."""
+    """Return the rows of the best seed of ten, by accuracy on the test folds."""
     runs = run_splits(name, official_splits(load_clips()), seeds=TEN_SEEDS, progress=progress)
     table = pd.DataFrame(
         [(seed, _fold(split), _accuracy(split, run, name)) for (seed, _), (split, run) in runs.items()]
@@ -87,7 +97,7 @@ def _best_seed(name, progress):
 
 
 def _splits(name, progress):
-    """Splits that leak, for each of the experiment's seeds."""
+    """Yield rows for leaky splits, for each seed."""
     for protocol, make in ((RANDOM, leaky_random_splits), (DUPLICATED, duplicated_clip_splits)):
         for seed in SEEDS:
             runs = run_splits(name, make(load_clips(), seed=seed), seeds=[seed], progress=progress)
@@ -97,7 +107,7 @@ def _splits(name, progress):
 
 
 def _hear(name, progress):
-    """As HEAR does it (Turian et al. 2022, arXiv 2203.03022): the epoch is chosen on the fold after the test fold."""
+    """Yield rows for HEAR's protocol (Turian et al. 2022, arXiv 2203.03022): the epoch is chosen on the next fold."""
     targets = {"validation": lambda fold: fold % len(FOLDS) + 1, "test": lambda fold: fold}
     for seed in SEEDS:
         runs = {
@@ -110,7 +120,7 @@ def _hear(name, progress):
 
 
 def _three_folds(fold_of):
-    """For each test fold a split that trains on three folds, without it and the next, and tests on one of the two."""
+    """Return for each fold a split that trains without it and the next one, and tests on `fold_of(fold)`."""
     folds = load_clips()["fold"].to_numpy()
     return [
         Split(

@@ -1,4 +1,4 @@
-"""The results files: one row a run, one row of probabilities a clip, and what made them."""
+"""Read and write results files: metrics per run, probabilities per clip, training curves and provenance."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ RUNS, CURVES, MANIFEST = "cross_validation.csv", "history.csv.gz", "manifest.jso
 
 @dataclass(frozen=True)
 class Results:
-    """What one experiment found; the tables have the columns of the files in data/results."""
+    """Results of one experiment, with the columns of the files in data/results."""
 
     cross_validation: pd.DataFrame  # model, seed, fold, n_clips, accuracy, top3_accuracy, macro_f1, train_seconds
     out_of_fold: dict  # model -> filename, fold, target, p_0 ... p_49 (mean over seeds)
@@ -27,27 +27,27 @@ class Results:
 
 
 def load_cross_validation(*, folder=RESULTS_DIR):
-    """Every run of every model: model, seed, fold, n_clips, accuracy, top3_accuracy, macro_f1, train_seconds."""
+    """Read all runs: model, seed, fold, n_clips, accuracy, top3_accuracy, macro_f1, train_seconds."""
     return read_csv(Path(folder) / RUNS)
 
 
 def load_out_of_fold(model, *, folder=RESULTS_DIR):
-    """Probabilities of each clip, mean over seeds, from networks that did not train on its fold: p_0 … p_49."""
+    """Read the out-of-fold probabilities of each clip, averaged over seeds: filename, fold, target, p_0 … p_49."""
     return read_csv(Path(folder) / "out_of_fold" / f"{model}.csv.gz")
 
 
 def load_history(*, folder=RESULTS_DIR):
-    """Training curves of every network: model, seed, fold, epoch, loss, accuracy, and the same of held-out clips."""
+    """Read all training curves: model, seed, fold, epoch, loss, accuracy, held_out_loss, held_out_accuracy."""
     return read_csv(Path(folder) / CURVES)
 
 
 def load_manifest(*, folder=RESULTS_DIR):
-    """What made the results of each model."""
+    """Read the provenance of each model's results."""
     return read_json(Path(folder) / MANIFEST)
 
 
 def load_results(models, *, folder=RESULTS_DIR):
-    """Results of some models; a `ResultsError` where a file is missing or says nothing of one of them."""
+    """Read the results of some models; raise a `ResultsError` if a file or a model is missing."""
     runs, history, manifest = (load(folder=folder) for load in (load_cross_validation, load_history, load_manifest))
     _refuse_unknown(models, manifest, Path(folder) / MANIFEST)
     _refuse_unknown(models, {*runs["model"]}, Path(folder) / RUNS)
@@ -60,7 +60,7 @@ def load_results(models, *, folder=RESULTS_DIR):
 
 
 def save_results(results, *, folder=RESULTS_DIR):
-    """Write the results of a whole run; those of other models stay. Two calls at once would lose rows."""
+    """Write the results of a complete run and keep those of other models; concurrent calls may lose rows."""
     folder = Path(folder)
     _refuse_partial(results)
     for model, table in results.out_of_fold.items():
@@ -72,11 +72,27 @@ def save_results(results, *, folder=RESULTS_DIR):
 
 
 def summarise(models, *, folder=RESULTS_DIR):
-    """Sum up models, one a row, in shares of 1.
+    """Summarise models.
 
-    ``run_accuracy`` and ``run_accuracy_sd``: mean and standard deviation over seeds of one network's accuracy on all
-    clips. ``accuracy``, ``top3_accuracy``, ``macro_f1``: of the probabilities averaged over seeds, each with ``…_low``
-    and ``…_high``, its 95 % bootstrap interval over recordings. ``n_seeds``; ``train_seconds``, of all runs.
+    Parameters
+    ----------
+    models : iterable of str
+        Names in data/results.
+    folder : Path
+        Folder of the results.
+
+    Returns
+    -------
+    pandas.DataFrame, index model
+        Shares of 1: ``run_accuracy`` and ``run_accuracy_sd``, mean and standard deviation over seeds of a single
+        network's accuracy; ``accuracy``, ``top3_accuracy`` and ``macro_f1`` of probabilities averaged over seeds, each
+        with ``…_low`` and ``…_high``, its 95 % bootstrap interval over recordings. Also ``n_seeds`` and the total
+        ``train_seconds``.
+
+    Raises
+    ------
+    ResultsError
+        If a file or a model is missing.
     """
     runs = load_cross_validation(folder=folder)
     _refuse_unknown(models, {*runs["model"]}, Path(folder) / RUNS)
@@ -85,7 +101,7 @@ def summarise(models, *, folder=RESULTS_DIR):
 
 
 def summarise_out_of_fold(table):
-    """Metrics of an out-of-fold table, each with its interval as ``…_low`` and ``…_high``."""
+    """Compute the metrics of an out-of-fold table, each with its interval as ``…_low`` and ``…_high``."""
     targets, found = table["target"].to_numpy(), probabilities(table)
     intervals = metrics.bootstrap_intervals(targets, found, recordings(table))
     ends = {f"{k}_{end}": v for k, pair in intervals.items() for end, v in zip(("low", "high"), pair, strict=True)}
@@ -93,7 +109,7 @@ def summarise_out_of_fold(table):
 
 
 def headline(summary):
-    """Figures that a saved model carries, with their protocol, from its row of `summarise`; rounded to four places."""
+    """Return a row of `summarise`, rounded to four decimals, with its protocol, for a model's metadata."""
     keys = [f"{name}{end}" for name in ("accuracy", "top3_accuracy", "macro_f1") for end in ("", "_low", "_high")]
     figures = {key: round(float(summary[key]), 4) for key in ("run_accuracy", *keys)}
     n_seeds = int(summary["n_seeds"])
@@ -102,17 +118,17 @@ def headline(summary):
 
 
 def probabilities(table):
-    """Probabilities (n_clips, 50) of an out-of-fold table."""
+    """Return the probabilities (n_clips, 50) of an out-of-fold table."""
     return table[PROBABILITY_COLUMNS].to_numpy(dtype=np.float64)
 
 
 def recordings(table):
-    """The recording (n_clips,) that each clip of an out-of-fold table was cut from."""
+    """Return the recording (n_clips,) of each clip in an out-of-fold table."""
     return table["filename"].str.split("-").str[1].to_numpy()  # fold-recording-take-target
 
 
 def read_csv(path):
-    """Read a results table; a `ResultsError` where it is missing."""
+    """Read a results table; raise a `ResultsError` if it is missing."""
     try:
         return pd.read_csv(path)
     except FileNotFoundError:
@@ -120,7 +136,7 @@ def read_csv(path):
 
 
 def read_json(path):
-    """Read a results file; a `ResultsError` where it is missing or damaged."""
+    """Read a results file; raise a `ResultsError` if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -130,7 +146,7 @@ def read_json(path):
 
 
 def write_csv(table, path, *, float_format=None):
-    """Write a table without its index; a name in .gz gives the same bytes at every call."""
+    """Write a table without its index; compression (``.gz``) is reproducible."""
     compression = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
     with atomic_write(path) as beside:
         table.to_csv(beside, index=False, float_format=float_format, compression=compression)
@@ -143,7 +159,7 @@ def write_json(content, path):
 
 
 def _summary(runs, table):
-    by_seed = runs.groupby("seed")["accuracy"].mean()  # folds are of one size, so this is the accuracy on all clips
+    by_seed = runs.groupby("seed")["accuracy"].mean()  # folds have equal size, so this is the accuracy on all clips
     return {
         "run_accuracy": by_seed.mean(),
         "run_accuracy_sd": by_seed.std(),
@@ -154,7 +170,7 @@ def _summary(runs, table):
 
 
 def _merge(new, path, order, *, float_format):
-    """Put rows into a table in place of those of the same models."""
+    """Replace the rows of the same models in a table."""
     if new.empty and path.exists():
         return
     if path.exists():
@@ -165,7 +181,7 @@ def _merge(new, path, order, *, float_format):
 
 def _refuse_unknown(models, known, path):
     if missing := [model for model in models if model not in known]:
-        raise ResultsError(f"{path} has nothing of {', '.join(missing)}: {REMEDY}")
+        raise ResultsError(f"{path} has no results of {', '.join(missing)}: {REMEDY}")
 
 
 def _refuse_partial(results):
@@ -173,5 +189,5 @@ def _refuse_partial(results):
     for model, table in results.out_of_fold.items():
         if len(table) != len(expected) or set(table["filename"]) != expected:
             raise ResultsError(
-                f"{model}: {len(table)} of {len(expected)} clips were tested; a partial run is shown, not saved"
+                f"{model}: {len(table)} of {len(expected)} clips were tested, so the run is not saved: test all folds"
             )

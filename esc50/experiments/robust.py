@@ -1,4 +1,4 @@
-"""The distilled head for recordings of strangers: one level, degraded copies, and YAMNet's own scores beside it."""
+"""The distilled head for real-world recordings: level normalisation, degraded copies, and YAMNet's own scores."""
 
 from dataclasses import dataclass
 
@@ -17,19 +17,19 @@ from esc50.yamnet.architecture import N_AUDIOSET_CLASSES
 from esc50.yamnet.runtime import load_runtime
 
 FILES = ("levelled", "degraded", "degraded_anew")
-N_TAUGHT = len(FILES)  # views that the teacher learns from
+N_TAUGHT = len(FILES)  # views on which the teacher is fitted
 
 
 @dataclass(frozen=True)
 class RobustSettings(DistillationSettings):
-    """The distilled head, the level of its sounds, and the weight of YAMNet's scores beside it."""
+    """The distilled head, its level normalisation, and the prior from YAMNet's scores."""
 
     level: LevelSettings = LEVEL
     audioset: AudioSetSettings = AUDIOSET
 
 
 def prepare(*files):
-    """Views of the clips, each (n_clips, size), and last the largest score of each AudioSet class, (n_clips, 521)."""
+    """Return views of the clips, each (n_clips, size), and last the maximum AudioSet scores, (n_clips, 521)."""
     copies, rng = multilayer.prepare(*files, names=FILES), np.random.default_rng(0)
     scores = files[0]["activations"][..., :N_AUDIOSET_CLASSES]
     views = *map(maxima, copies), *(partial_maxima(each, rng) for _ in range(PARTS) for each in copies)
@@ -37,7 +37,7 @@ def prepare(*files):
 
 
 def fit(inputs, targets, *, settings, **how):
-    """Distil as `distilled.fit` does; the scores join the answer, not the training."""
+    """Distil as `distilled.fit` does; the scores are used in prediction only."""
     *views, _ = inputs
     fitted = distilled.fit({"robust_without_scores": (0,)}, views, targets, settings=settings, n_taught=N_TAUGHT, **how)
 
@@ -50,14 +50,14 @@ def fit(inputs, targets, *, settings, **how):
 
 
 def add_scores(probabilities, scores, settings):
-    """Probabilities (n, 50) once YAMNet's scores (n, 521) have joined their logarithms."""
+    """Combine probabilities (n, 50) with the prior from YAMNet's scores (n, 521)."""
     matrix, bias, weight = prior(settings)
     joined = probabilities * (scores @ matrix + bias) ** weight
     return (joined / joined.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def prior(settings):
-    """What joins the logits: see `esc50.classifier.audioset.audioset_prior`."""
+    """Return the prior for the logits: see `esc50.classifier.audioset.audioset_prior`."""
     return audioset_prior(class_names(), load_runtime().class_names, settings)
 
 

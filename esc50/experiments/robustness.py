@@ -1,4 +1,4 @@
-"""How accuracy falls as recordings get worse: ESC-50's own clips, degraded, by heads that never saw their fold."""
+"""Measure accuracy on degraded ESC-50 clips, by heads that were not trained on their fold."""
 
 import io
 from dataclasses import asdict, dataclass
@@ -22,13 +22,13 @@ from esc50.experiments.shipping import RECIPES
 from esc50.yamnet.frames import active_frames
 
 ROBUSTNESS_FILE, SEED, VERSION = "robustness.csv", 0, 1
-N_CLIPS = 200  # of each fold, the first of the clip table
+N_CLIPS = 200  # per fold, the first in the clip table
 SHIPPED = RECIPES[DEFAULT_MODEL]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One kind of fault and how bad it is."""
+    """A kind of degradation and its amount."""
 
     kind: str
     amount: float
@@ -52,7 +52,7 @@ CONDITIONS = _conditions()
 
 
 def worsen(waveform, condition, *, seed):
-    """A copy of a clip (n_samples,) as it would come out, at 16 bits, of a recorder with this fault."""
+    """Return a degraded copy of a clip (n_samples,), quantised to 16 bits."""
     rng, amount = np.random.default_rng(seed), condition.amount
     changed = {
         "level": lambda: waveform * 10 ** (amount / 20),
@@ -63,7 +63,7 @@ def worsen(waveform, condition, *, seed):
         "MP3": lambda: _coded(waveform, amount, format="MP3", subtype="MPEG_LAYER_III"),
         "Opus": lambda: _coded(waveform, amount, format="OGG", subtype="OPUS"),
     }[condition.kind]()
-    if condition.kind not in ("level", "clipping"):  # a recorder keeps its peaks
+    if condition.kind not in ("level", "clipping"):  # avoid unintended clipping
         changed = changed / max(1.0, np.abs(changed).max())
     return (np.clip(np.round(changed * 32_768), -32_768, 32_767) / 32_768).astype(np.float32)
 
@@ -77,9 +77,23 @@ def _coded(waveform, compression, **form):
 
 
 def measure(*, folds=FOLDS, conditions=CONDITIONS, n_clips=N_CLIPS, progress=True):
-    """Accuracy of one network a fold on some of its clips, degraded: one row for each condition and fold.
+    """Measure the accuracy of one head per fold on degraded clips of that fold.
 
-    Finished folds are read back.
+    Parameters
+    ----------
+    folds : sequence of int
+        Official folds; finished ones come from the cache.
+    conditions : sequence of Condition
+        Degradations.
+    n_clips : int
+        Clips per fold.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``kind``, ``amount``, ``unit``, ``fold``, ``n_clips`` and ``accuracy``, one row per condition and fold.
     """
     from tqdm.auto import tqdm
 
@@ -93,14 +107,14 @@ def measure(*, folds=FOLDS, conditions=CONDITIONS, n_clips=N_CLIPS, progress=Tru
 
 
 def run_robustness(**how):
-    """Measure all folds and write ``robustness.csv``; gives its path."""
+    """Measure all folds, write ``robustness.csv``, and return its path."""
     path = output_path(RESULTS_DIR) / ROBUSTNESS_FILE
     write_csv(measure(**how), path, float_format="%.6g")
     return path
 
 
 def load_robustness(*, folder=RESULTS_DIR):
-    """Accuracy under each condition, the mean over folds: columns as in the file, without fold."""
+    """Read the accuracy under each condition, averaged over folds: columns as in the file, without fold."""
     table = read_csv(folder / ROBUSTNESS_FILE)
     keys = ["kind", "amount", "unit"]
     return table.groupby(keys, sort=False).agg(n_clips=("n_clips", "sum"), accuracy=("accuracy", "mean")).reset_index()

@@ -1,4 +1,4 @@
-"""The one cache: whatever takes long is kept under what determines it, which is nothing of the source code."""
+"""Cache of slow results, keyed by everything that determines them except the source code; and provenance."""
 
 import json
 import os
@@ -21,17 +21,17 @@ def make(key, function):
 
 
 def cached(key, function, *, folder=None):
-    """What the function made for this key before, or makes now, and its provenance; `key` is of what JSON can hold."""
+    """Return the cached or new result of a function, and its provenance; `key` consists of JSON types."""
     return kept(key, lambda: (function(), provenance()), folder=folder)
 
 
 def is_kept(key):
-    """Whether a function was called for this key before."""
+    """Return whether there is a result for this key."""
     return _memory(None).check_call_in_cache(json.dumps(key, sort_keys=True), None)
 
 
 def kept(key, function, *, folder=None):
-    """The same without provenance, in any folder."""
+    """Return the cached or new result of a function, without provenance."""
     return _memory(folder)(json.dumps(key, sort_keys=True), function)
 
 
@@ -42,19 +42,19 @@ def _memory(folder):
 
 
 def distinct(origins):
-    """Provenances without repetition."""
+    """Return provenances without duplicates."""
     return [origin for i, origin in enumerate(origins) if origin not in origins[:i]]
 
 
 def rows_key(split):
-    """Digest of a split's training and test rows."""
+    """Return a digest of a split's training and test rows."""
     from joblib import hash
 
     return hash([split.train.tolist(), split.test.tolist()])
 
 
 def provenance():
-    """With which code, packages and machine results are made; no commit where there is no repository."""
+    """Return the commit, package versions and machine; the commit is None without a repository."""
     return {
         **_commit(),
         "versions": {"esc50": __version__, **{name: version(name) for name in PACKAGES}},
@@ -71,7 +71,7 @@ def _commit():
 
 
 def git(*arguments):
-    """Output of a git command in the project's folder; empty where it fails or there is no git."""
+    """Return the output of a git command in the project's folder; empty if it fails or git is missing."""
     if not shutil.which("git"):
         return ""
     return subprocess.run(["git", "-C", PROJECT_DIR, *arguments], capture_output=True, text=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""How each shipped model is made: by an experiment, on all clips; and the heads by which its figures are measured."""
+"""Recipes of the shipped models: train them on all clips, and train the heads for their evaluation."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,57 +23,57 @@ from esc50.yamnet.runtime import load_runtime
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one shipped model is made; its heads take vectors as `SoundClassifier.embed` gives them."""
+    """Recipe of a shipped model, whose heads use vectors from `SoundClassifier.embed`."""
 
-    experiment: str  # also the name in data/results under which its cross-validation is kept
+    experiment: str  # also the name of its cross-validation in data/results
     pooling: str  # one of esc50.classifier.pooling.POOLING_NAMES
-    layers: tuple  # of YAMNet, joined
-    clip_features: str  # feature files with the vectors of all clips
-    ood_features: str  # and of the sounds that are not in ESC-50
-    finish: Callable = lambda head: head  # makes it of what the experiment trained
-    surrogate_fit: Callable | None = None  # (inputs, targets, settings) -> logits_of(vectors), in seconds
-    surrogate_name: str = "a head"  # of the surrogate in reports
+    layers: tuple  # YAMNet layers, concatenated
+    clip_features: str  # feature file with the vectors of all clips
+    ood_features: str  # feature file with those of sounds outside ESC-50
+    finish: Callable = lambda head: head  # converts the trained head to the shipped one
+    surrogate_fit: Callable | None = None  # fast substitute: (inputs, targets, settings) -> logits_of(vectors)
+    surrogate_name: str = "a head"  # name of the surrogate in reports
 
     @property
     def settings(self):
-        """How heads are built and trained: those of the experiment."""
+        """Settings of the experiment."""
         return find_experiments()[self.experiment].settings
 
     @cached_property
     def inputs(self):
-        """What heads are trained on, read once."""
+        """Training inputs of all clips, read once."""
         return find_experiments()[self.experiment].inputs()
 
     @property
     def about(self):
-        """Pooling, settings and layers, as the metadata have them."""
+        """Pooling, settings and layers as in the metadata."""
         return recipe_of(self.pooling, self.settings, self.layers)
 
     def fit(self, rows, *, settings=None, seed=0, progress=False):
-        """Keras head, trained on these rows of the clip table."""
+        """Train a Keras head on these rows of the clip table."""
         targets, how = load_clips()["target"].to_numpy()[rows], {"seed": seed, "progress": progress}
         fit = find_experiments()[self.experiment].fit
         return self.finish(fit(take(self.inputs, rows), targets, settings=settings or self.settings, **how).head)
 
     def head(self, rows, *, settings=None, seed=0):
-        """The runtime's head of such a training, with YAMNet's scores where the settings join them."""
+        """Train a head on these rows, and convert it to the runtime, with the prior if the settings have one."""
         settings = settings or self.settings
         model = self.fit(rows, settings=settings, seed=seed)
         return to_head(model, metadata={"head_settings": asdict(settings)})
 
     def embed(self, waveform):
-        """Vectors (n_frames, size) of a waveform, as the heads take them."""
+        """Return the heads' input vectors (n_frames, size) for a waveform."""
         levelled = set_level(waveform) if self.is_levelled else waveform
         return load_runtime().embed(levelled, layers=self.layers)
 
     @property
     def is_levelled(self):
-        """Whether its sounds are set to one level."""
+        """Whether sounds are level-normalised."""
         return hasattr(self.settings, "level")
 
 
 def fit_teacher(inputs, targets, settings):
-    """Logits of kernel ridge regression, from which the head is distilled, and YAMNet's scores: much as the head's."""
+    """Fit the teacher of the distilled head; return a function to logits that approximate the head's."""
     *views, _ = inputs
     teacher = KernelRidge(views[: robust.N_TAUGHT], targets, settings=settings.teacher)
     matrix, bias, weight = robust.prior(settings.audioset)
@@ -102,10 +102,30 @@ RECIPES = {
 
 
 def ship(name=DEFAULT_MODEL, *, seed=0, folder=RESULTS_DIR, path=None, progress=True):
-    """Train a model on all clips, as its recipe says, and save it; `esc50 export` then puts it into the package.
+    """Train a model on all clips by its recipe, and save it for `esc50 export`.
 
-    Its cross-validation must lie in `folder`. Gives the path of the ``.keras`` file; the metadata beside it have the
-    trust that was measured with this recipe, if it was.
+    Parameters
+    ----------
+    name : str
+        A key of `RECIPES`.
+    seed : int
+        Of the training.
+    folder : Path
+        Folder of the results, with the cross-validation of the recipe.
+    path : path-like, optional
+        As for `esc50.experiments.keras_heads.save_classifier`.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Path
+        The ``.keras`` file; its metadata include the trust report of this recipe if there is one.
+
+    Raises
+    ------
+    ResultsError
+        If there is no cross-validation of the recipe.
     """
     recipe = RECIPES[name]
     figures = headline(summarise([recipe.experiment], folder=folder).loc[recipe.experiment])

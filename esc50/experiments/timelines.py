@@ -1,10 +1,9 @@
-"""How well timelines tell what is in long recordings: measured on soundscapes of clips that the heads never saw.
+"""Evaluate timelines on soundscapes of clips that the heads were not trained on.
 
-Two things were not chosen anew for each fold. Heads are made as `shipping.RECIPES` say, with settings for whose choice
-see `nested_cv`: each reported fold had a part in it. And the grid is what was left of trials on validation folds with
-other rules, which had no use: a lower threshold for a class beside a stronger one, by its probability, by its share of
-what the stronger one leaves, or by YAMNet's scores; means over windows of several widths; windows of 1 and 7 frames;
-other gaps. An earlier one held a ``min_event_seconds`` of 1.9 s, which was taken out for the sake of single clicks.
+Two choices were not repeated for each fold. The settings of the heads (`shipping.RECIPES`, see `nested_cv`) were
+chosen with all folds. The grid is the result of trials on validation folds, in which other rules did not help: lower
+thresholds for a class next to a stronger one, means over windows of several lengths, windows of 1 and 7 frames, other
+gaps. A ``min_event_seconds`` of 1.9 s was removed, because it suppressed single clicks.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -38,24 +37,24 @@ from esc50.yamnet.frames import active_frames
 
 TIMELINE_FILE = "timeline.json"
 GRID = {
-    "window_frames": (3, 5),  # of heads on maxima; for others there is no choice
+    "window_frames": (3, 5),  # for heads on maxima only
     "smoothing_frames": (1, 3, 5),
     "on_probability": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
     "off_probability": (0.02, 0.05, 0.1, 0.2),
     "trim_frames": (0, 1, 2),
 }
-KINDS = {"one_at_a_time": False, "overlapping": True}  # of soundscapes: whether their clips overlap
-PSDS = {  # scenarios of DCASE 2021, task 4: when it sounds; what it is, and about when
+KINDS = {"one_at_a_time": False, "overlapping": True}  # of soundscapes: whether clips overlap
+PSDS = {  # scenarios of DCASE 2021 task 4: 1 stresses localisation in time, 2 classification
     "psds1": {"dtc_threshold": 0.7, "gtc_threshold": 0.7, "alpha_st": 1.0},
     "psds2": {"dtc_threshold": 0.1, "gtc_threshold": 0.1, "cttc_threshold": 0.3, "alpha_ct": 0.5, "alpha_st": 1.0},
 }
-RIGHT_SHARE = 0.5  # an event is right where its class sounds in as much of its time
-N_BINS = 10  # of confidence, equally wide
+RIGHT_SHARE = 0.5  # share of an event in which its class must be present to count as correct
+N_BINS = 10  # of confidence, with equal width
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A soundscape as heads take it."""
+    """An embedded soundscape."""
 
     vectors: np.ndarray  # (n_frames, size) float16
     reference: tuple  # of ReferenceEvent
@@ -63,7 +62,7 @@ class Recording:
 
 
 class Frames(NamedTuple):
-    """What a head makes of a recording."""
+    """A head's output for a recording."""
 
     probabilities: np.ndarray  # (n_frames, 50), of maxima over a window
     active: np.ndarray  # (n_frames,) bool
@@ -71,7 +70,7 @@ class Frames(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Of some recordings together: how sure each event is, and whether it is right."""
+    """Confidence and correctness of the events of several recordings."""
 
     confidence: np.ndarray  # (n_events,)
     is_right: np.ndarray  # (n_events,) bool
@@ -80,18 +79,44 @@ class Events(NamedTuple):
 def run_timelines(
     *, model=DEFAULT_MODEL, folds=FOLDS, settings=SoundscapeSettings(), seed=0, folder=None, progress=True
 ):
-    """Measure timelines on soundscapes of each fold in turn, and write ``timeline.json`` where all folds are measured.
+    """Evaluate timelines on soundscapes of each fold, and write ``timeline.json`` if all folds are covered.
 
-    For each fold the settings of the timeline are chosen, and its confidence is calibrated, on a validation fold inside
-    the four training folds, by a head trained on the other three; then a head trained on all four is tested. The
-    settings in use (``TimelineSettings``) are those that do best over all the validation folds together. Events are
-    taken as `esc50.classifier.timeline.find_events` gives them: the rule for "none of these" is no part of these
-    metrics.
+    For each fold, the timeline settings are chosen and the confidence is calibrated on a validation fold, with a head
+    trained on the other three; a head trained on all four training folds is then tested. The settings in use
+    (``TimelineSettings``) are the best over all validation folds together. The metrics are those of
+    `esc50.classifier.timeline.find_events`, without the rejection rule.
+
+    Parameters
+    ----------
+    model : str
+        A key of `esc50.experiments.shipping.RECIPES`.
+    folds : sequence of int
+        Folds to test on.
+    settings : SoundscapeSettings
+        How soundscapes are made.
+    seed : int
+        Of the heads.
+    folder : path-like, optional
+        Where to write; by default that of the results.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    dict
+        Content of ``timeline.json``.
+
+    Raises
+    ------
+    ResultsError
+        If sed_scores_eval is not installed.
+    DatasetError
+        If no ESC-50 audio is found.
     """
     from tqdm.auto import tqdm
 
-    if not find_spec("sed_scores_eval"):  # not among the requirements: it has no wheel, and needs a compiler
-        raise ResultsError("timelines are measured with sed_scores_eval: `pip install sed_scores_eval`")
+    if not find_spec("sed_scores_eval"):  # not a requirement, because it has no wheel and needs a compiler
+        raise ResultsError("sed_scores_eval is not installed: run `pip install sed_scores_eval`")
     recordings = {k: embed_soundscapes(k, model=model, settings=settings, progress=progress) for k in FOLDS}
     by_fold, tested, validation = [], {kind: [] for kind in KINDS}, []
     for fold in tqdm(folds, desc="folds", unit="fold", disable=not progress):
@@ -100,7 +125,7 @@ def run_timelines(
         head = RECIPES[model].head(official_splits(load_clips(), folds=[fold])[0].train, seed=seed)
         frames = {kind: frames_of(head, recordings[fold][kind], n_frames=chosen.window_frames) for kind in KINDS}
         row = {"fold": fold, "settings": _choice(chosen)}
-        row["first_recording"] = segments(frames["one_at_a_time"][:1], chosen)  # a test makes it anew
+        row["first_recording"] = segments(frames["one_at_a_time"][:1], chosen)  # recomputed by a test
         by_fold.append(row | {kind: measure([(parts, chosen)]) for kind, parts in frames.items()})
         for kind, parts in frames.items():
             tested[kind].append((parts, chosen))
@@ -115,7 +140,7 @@ def run_timelines(
 
 
 def embed_soundscapes(fold, *, model=DEFAULT_MODEL, settings=SoundscapeSettings(), n_recordings=None, progress=False):
-    """Recordings of each kind from the clips of one fold, each clip in one, in a drawn order; all or the first few."""
+    """Make and embed soundscapes of each kind from a fold's clips in random order, each used once per kind."""
     from tqdm.auto import tqdm
 
     clips, root = load_clips(), find_dataset()
@@ -132,7 +157,7 @@ def embed_soundscapes(fold, *, model=DEFAULT_MODEL, settings=SoundscapeSettings(
 
 
 def validate(fold, recordings, *, model=DEFAULT_MODEL, seed=0):
-    """For one reported fold: F1 of every choice on a fold inside its training folds, and the frames it was taken on.
+    """Return the F1 of every choice on the validation fold of a reported fold, and the frames by window length.
 
     The F1 is the mean over both kinds of soundscapes.
     """
@@ -150,12 +175,12 @@ def validate(fold, recordings, *, model=DEFAULT_MODEL, seed=0):
 
 
 def choose(validation):
-    """Settings with the highest mean F1 over validation folds; the first of equals."""
+    """Return the settings with the highest mean F1 over validation folds; the first of equals."""
     return max(validation[0][0], key=lambda choice: np.mean([f1[choice] for f1, _ in validation]))
 
 
 def calibrate(settings, validation):
-    """The settings with the logistic of an event's confidence that fits the events of validation folds (Platt 1999)."""
+    """Return the settings with Platt scaling of the confidence fitted on validation folds (Platt 1999)."""
     from sklearn.linear_model import LogisticRegression
 
     raw = replace(settings, confidence_slope=1.0, confidence_offset=0.0)
@@ -169,13 +194,13 @@ def calibrate(settings, validation):
 
 
 def grid(*, model=DEFAULT_MODEL):
-    """Every combination of the settings that are chosen by measurement."""
+    """Return every combination of settings in `GRID`."""
     values = _grid(model)
     return [replace(TimelineSettings(), **dict(zip(values, each, strict=True))) for each in product(*values.values())]
 
 
 def frames_of(head, recordings, *, n_frames=1):
-    """What a head makes of each recording, of maxima over `n_frames`."""
+    """Apply a head to the moving maxima over `n_frames` of each recording."""
     frames = []
     for recording in recordings:
         vectors = recording.vectors.astype(np.float32)  # (n_frames, size)
@@ -186,13 +211,13 @@ def frames_of(head, recordings, *, n_frames=1):
 
 
 def events_of(frames, settings):
-    """Events that a timeline tells of a recording."""
+    """Return the events found in a recording."""
     about = {"class_names": class_names(), "duration_seconds": frames.recording.duration_seconds}
     return find_events(frames.probabilities, frames.active, settings=settings, **about)
 
 
 def measure(tested):
-    """Segment metrics and PSDS of (frames of some recordings, settings), together."""
+    """Compute segment metrics and PSDS over pairs of (frames of some recordings, settings)."""
     scores = psds([(part, settings) for parts, settings in tested for part in parts])
     return (
         _round(segment_metrics(*map(np.concatenate, zip(*(activity(*each) for each in tested), strict=True)))) | scores
@@ -200,12 +225,12 @@ def measure(tested):
 
 
 def segments(frames, settings):
-    """Segment metrics alone, to four places."""
+    """Compute segment metrics, rounded to four decimals."""
     return _round(segment_metrics(*activity(frames, settings)))
 
 
 def activity(frames, settings):
-    """What truly sounds and what timelines say, (n_segments, 50) each, of all recordings one after the other."""
+    """Return the true and the predicted activity of all recordings, concatenated, (n_segments, 50) each."""
     reference, found = [], []
     for part in frames:
         about = {"names": class_names(), "duration_seconds": part.recording.duration_seconds}
@@ -215,15 +240,15 @@ def activity(frames, settings):
 
 
 def psds(tested):
-    """Polyphonic sound detection scores of (frames of one recording, settings), in both `PSDS` scenarios.
+    """Compute polyphonic sound detection scores over pairs of (frames of one recording, settings), for both `PSDS`.
 
-    Of the smoothed probabilities at every threshold (Ebbers et al., ICASSP 2022), so without the rule for events.
+    They use the smoothed probabilities at every threshold (Ebbers et al., ICASSP 2022), not the events.
     """
     from sed_scores_eval import intersection_based
     from sed_scores_eval.base_modules.scores import create_score_dataframe
 
     scores, truth, seconds = {}, {}, {}
-    present = {event.class_name for part, _ in tested for event in part.recording.reference}  # in any at all: all 50
+    present = {event.class_name for part, _ in tested for event in part.recording.reference}
     columns = [label for label, name in enumerate(class_names()) if name in present]
     names = [class_names()[label] for label in columns]
     for number, ((probabilities, active, recording), settings) in enumerate(tested):
@@ -231,28 +256,28 @@ def psds(tested):
         smooth = smooth_probabilities(probabilities, active, n_frames=settings.smoothing_frames)
         borders = np.array(frame_borders(len(smooth), recording.duration_seconds))
         frame = create_score_dataframe(smooth[:, columns], borders, names)
-        scores[name] = frame.astype({names[0]: np.float32})  # of two types pandas 3 gives a copy to write to
+        scores[name] = frame.astype({names[0]: np.float32})  # mixed types make pandas 3 return a writable copy
         truth[name], seconds[name] = _union(recording.reference), recording.duration_seconds
     found = {name: intersection_based.psds(scores, truth, seconds, **how)[0] for name, how in PSDS.items()}
     return _round(found)
 
 
 def judge_all(tested):
-    """`Events` of (frames of some recordings, settings)."""
+    """Return the `Events` of pairs of (frames of some recordings, settings)."""
     told = [(each, part.recording) for parts, how in tested for part in parts for each in events_of(part, how)]
     confidence = np.array([event.confidence for event, _ in told])
     return Events(confidence, np.array([is_right(event, recording.reference) for event, recording in told], bool))
 
 
 def is_right(event, reference):
-    """Whether an event's class sounds in at least half of its time."""
+    """Return whether an event's class is present in at least half of the event."""
     spans = [(first, last) for first, last, name in _union(reference) if name == event.class_name]
     common = sum(max(0.0, min(event.end_seconds, last) - max(event.start_seconds, first)) for first, last in spans)
     return common >= RIGHT_SHARE * (event.end_seconds - event.start_seconds)
 
 
 def reliability(events):
-    """How often events of each confidence are right, and the expected calibration error (Guo et al. 2017)."""
+    """Return the share of correct events by confidence, and the expected calibration error (Guo et al. 2017)."""
     bins = np.minimum((N_BINS * events.confidence).astype(int), N_BINS - 1)
     rows = []
     for number in np.unique(bins):
@@ -272,7 +297,7 @@ def _embed(soundscape, recipe):
 
 
 def _union(reference):
-    """The events (start, end, class), those of one class that overlap as one."""
+    """Return the events as (start, end, class), with overlapping events of one class merged."""
     joined = []
     for event in sorted(reference, key=lambda event: (event.class_name, event.start_seconds)):
         if joined and joined[-1][2] == event.class_name and event.start_seconds <= joined[-1][1]:

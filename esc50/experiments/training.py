@@ -1,4 +1,4 @@
-"""How networks are trained: seeds, the learning rate's schedule, and the loops over epochs."""
+"""Training of networks: seeds, learning-rate schedule and training loops."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from esc50.yamnet.backend import quiet_tensorflow
 
 
 def set_seed(seed):
-    """Seed Python, numpy and TensorFlow, and make TensorFlow deterministic: one seed, one result on one machine."""
+    """Seed Python, numpy and TensorFlow, and make TensorFlow deterministic."""
     quiet_tensorflow()
     import keras
     import tensorflow as tf
@@ -17,17 +17,17 @@ def set_seed(seed):
 
 
 def one_hot(targets):
-    """Labels (n,) as probabilities (n, 50), float32."""
+    """Return labels (n,) as one-hot vectors, float32 (n, 50)."""
     return np.eye(N_CLASSES, dtype=np.float32)[targets]
 
 
 def blend(rows, first, second, share):
-    """Mixtures of rows: a share (n, 1) of the first ones, the rest of the second ones."""
+    """Return mixup of rows: share (n, 1) * first + (1 - share) * second."""
     return share * rows[first] + (1 - share) * rows[second]
 
 
 def cosine_decay(rate, settings, steps_per_epoch):
-    """Learning rate that rises linearly from a 25th of its peak, `rate`, and then falls to zero as a cosine does."""
+    """Return a schedule with linear warm-up from `rate` / 25 to `rate`, followed by cosine decay to zero."""
     from keras import optimizers
 
     warmup = round(settings.warmup_epochs * steps_per_epoch)
@@ -40,7 +40,7 @@ def cosine_decay(rate, settings, steps_per_epoch):
 
 
 def compile_model(model, settings, *, n_examples, optimizer=None):
-    """Compile for cross-entropy and AdamW (or another optimizer of its kind), its rate falling over all epochs."""
+    """Compile with cross-entropy and AdamW, or a similar optimizer, with `cosine_decay` over all epochs."""
     from keras import losses, optimizers
 
     rate = cosine_decay(settings.learning_rate, settings, -(-n_examples // settings.batch_size))
@@ -49,7 +49,7 @@ def compile_model(model, settings, *, n_examples, optimizer=None):
 
 
 def train(model, inputs, targets, *, settings, held_out=None, progress=False):
-    """Train for a fixed number of epochs on the same examples; curves, with those of `held_out`, which nothing uses."""
+    """Train for a fixed number of epochs; return the curves, including those of `held_out`, which nothing else uses."""
     from keras import callbacks
 
     compile_model(model, settings, n_examples=len(inputs))
@@ -61,7 +61,7 @@ def train(model, inputs, targets, *, settings, held_out=None, progress=False):
 
 
 def train_drawn(model, draw, *, settings, fit, progress=False):
-    """Train a compiled network on what `draw()` gives for each epoch, by ``fit(inputs, labels)``; its curves."""
+    """Train a compiled network with ``fit(*draw())`` in each epoch; return the curves."""
     history = {}
     with epochs_bar(model, settings, progress) as bar:
         for _ in range(settings.epochs):
@@ -72,7 +72,7 @@ def train_drawn(model, draw, *, settings, fit, progress=False):
 
 
 def fit_in_batches(model, batch_size, rng):
-    """A function that trains for one pass in a new order: for so small batches ``Model.fit`` takes twice as long."""
+    """Return a function that trains for one epoch in random order, twice as fast as ``Model.fit`` for small batches."""
 
     def fit(x, y):
         parts, order = (x if isinstance(x, list) else [x]), rng.permutation(len(y))
@@ -87,7 +87,7 @@ def fit_in_batches(model, batch_size, rng):
 
 
 def epochs_bar(model, settings, progress):
-    """Progress bar over the epochs of one training."""
+    """Return a progress bar over the epochs of one training."""
     from tqdm.auto import tqdm
 
     return tqdm(total=settings.epochs, desc=model.name, unit="epoch", disable=not progress, leave=False)

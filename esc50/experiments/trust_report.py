@@ -1,4 +1,4 @@
-"""How far an answer can be trusted: calibration and rejection, measured on held-out classes and OOD sounds."""
+"""Trust report: calibration and rejection, measured on held-out classes and out-of-distribution sounds."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,29 +30,29 @@ SCORES = tuple(ood.OOD_SCORES)
 COMBINED = tuple(score.__name__ for score in ood.COMBINED)
 NEED_TYPICAL = ("other_score", "combined")
 REGULARISATION = 0.01  # of the logistic regression that combines scores: scikit-learn's C
-KNOWN, HELD_OUT, OOD = "known", "held-out classes", "ood sounds"  # OOD stands for all kinds of these together
-NEIGHBOURS_FILE = "trust_neighbours.csv"  # one for all models: neighbours are looked for among embeddings
+KNOWN, HELD_OUT, OOD = "known", "held-out classes", "ood sounds"  # OOD: all kinds together
+NEIGHBOURS_FILE = "trust_neighbours.csv"  # for all models, since neighbours are searched among embeddings
 NEIGHBOUR_COUNTS = (1, 3, 5, 10, 20)
 N_GROUPS = 5  # of held-out classes
-KEPT = 0.95  # share of the known sounds that the threshold keeps; fixed in advance
-SHARES = (*range(50, 90, 5), *range(90, 100))  # of the known sounds in percent that users may keep instead
+KEPT = 0.95  # share of known sounds that the threshold keeps; fixed in advance
+SHARES = (*range(50, 90, 5), *range(90, 100))  # alternatives in percent
 SEED = 0  # of groups and heads
 FIRST_COLUMNS = ["held_out_group", "fold", "name", "kind", "target", "taken_for", "silent"]
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What was measured; the tables have the columns of the files in data/results."""
+    """Result of a trust report; the tables have the columns of the files in data/results."""
 
     sounds: pd.DataFrame  # held_out_group (0: none), fold, name, kind, target, taken_for, silent, calibrated, SCORES
     summary: pd.DataFrame  # unknown, score, auroc, fpr_at_95_tpr, tpr, n_unknown
     sets: pd.DataFrame  # coverage, fold, target, sureness, clips, covered, classes: see esc50.experiments.conformal
     neighbours: pd.DataFrame  # frames, k, fold, auroc
-    report: dict  # model, recipe, temperature, rejection, conformal, and how they were found
+    report: dict  # model, recipe, temperature, rejection, conformal, and their provenance
 
 
 def held_out_groups(*, seed=SEED):
-    """The groups of classes (10,) that are held out in turn: two of each theme, each class once."""
+    """Return the groups of ten classes that are held out in turn: two of each theme, each class once."""
     rng = np.random.default_rng(seed)
     themes = [rng.permutation(10) + 10 * theme for theme in range(5)]  # a label's theme is label // 10
     parts = [np.split(labels, N_GROUPS) for labels in themes]
@@ -60,10 +60,25 @@ def held_out_groups(*, seed=SEED):
 
 
 def measure(*, model=DEFAULT_MODEL, settings=None, folds=FOLDS, progress=True):
-    """Train a head for each fold and each group of held-out classes, and score what it knows and what not.
+    """Train a head for each fold and each group of held-out classes, and score known and unknown sounds.
 
-    `folds` are at least two: temperatures and thresholds are tested on folds they did not see. Finished heads are read
-    back; nothing is written: see `save_trust`.
+    Finished heads come from the cache. Nothing is written: see `save_trust`.
+
+    Parameters
+    ----------
+    model : str
+        A key of `esc50.experiments.shipping.RECIPES`.
+    settings : dataclass, optional
+        Of the heads; by default those of the recipe.
+    folds : sequence of int
+        At least two, because temperatures and thresholds are tested on folds that did not determine them.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Trust
+        Tables and report.
     """
     recipe = RECIPES[model]
     settings = settings or recipe.settings
@@ -108,11 +123,21 @@ def measure(*, model=DEFAULT_MODEL, settings=None, folds=FOLDS, progress=True):
 
 
 def summarise(sounds):
-    """How well each score tells the unknown from the known: one row for each score and kind of unknown.
+    """Return how well each score separates each kind of unknown sounds from known ones.
 
-    As shares of 1: ``auroc``, the mean over heads; ``fpr_at_95_tpr`` of the unknown and ``tpr`` of the known, at the
-    threshold that keeps 95 % of the known of the other folds; ``n_unknown``, each sound as often as there were heads.
-    Sounds with nothing to hear are left aside: they are rejected without any score.
+    Silent sounds are left out, because they are rejected regardless of their score.
+
+    Parameters
+    ----------
+    sounds : pandas.DataFrame
+        As in `Trust`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per kind of ``unknown`` and ``score``, in shares of 1: ``auroc``, the mean over heads;
+        ``fpr_at_95_tpr`` and ``tpr`` at the threshold that keeps 95 % of the known sounds of the other folds;
+        ``n_unknown``, counting each sound once per head.
     """
     active = sounds[~sounds["silent"]]
     open_set, closed = active[active["held_out_group"] > 0], active[active["held_out_group"] == 0]
@@ -131,9 +156,9 @@ def _scores_in(sounds):
 
 
 def combine(sounds):
-    """Score ``combined`` of each row, by regressions that saw neither its fold nor its group of held-out classes.
+    """Return the score ``combined`` of each row, by regressions without its fold and its group of held-out classes.
 
-    They are fitted on clips of ESC-50 alone, of known and of held-out classes: sounds from elsewhere are new to them.
+    They are fitted on ESC-50 only, on known and held-out classes.
     """
     found = pd.Series(0.0, index=sounds.index)
     for (group, fold), rows in sounds.groupby(["held_out_group", "fold"]):
@@ -144,7 +169,7 @@ def combine(sounds):
 
 
 def fit_combination(sounds):
-    """Mean, deviation, weights and intercept of the logistic regression that tells known from held-out classes."""
+    """Fit the logistic regression of known against held-out classes; return mean, deviation, weights and intercept."""
     from sklearn.linear_model import LogisticRegression
 
     rows = sounds[sounds["kind"].isin([KNOWN, HELD_OUT]) & (sounds["held_out_group"] > 0) & ~sounds["silent"]]
@@ -157,15 +182,14 @@ def fit_combination(sounds):
 
 
 def typical_scores(scores):
-    """Mean of AudioSet's scores (n_clips, 521) over clips of known classes."""
+    """Return the mean AudioSet scores (521,) over clips of known classes, rounded, from (n_clips, 521)."""
     return np.round(scores.mean(axis=0, dtype=np.float64), 4).tolist()
 
 
 def choose_score(sounds):
-    """The score with the highest mean of two AUROCs: for held-out classes and for sounds outside ESC-50.
+    """Return the score with the highest mean of two AUROCs: held-out classes, and sounds outside ESC-50.
 
-    Held-out classes alone would not do: the surer a head, the better its own probability tells them, and that lets
-    tones and speech pass.
+    Held-out classes alone would favour the maximum probability, which accepts tones and speech.
     """
     active = sounds[~sounds["silent"]]
     parts = active[active["held_out_group"] > 0], active[active["held_out_group"] == 0]
@@ -173,7 +197,7 @@ def choose_score(sounds):
 
 
 def accepted(sounds, score, kept=KEPT):
-    """Which sounds (a Series of bool) reach the threshold that keeps a share of the known sounds of the other folds."""
+    """Return which sounds reach the threshold that keeps a share of the known sounds of the other folds."""
     found, known = pd.Series(False, index=sounds.index), sounds["kind"] == KNOWN
     for (group, fold), rows in sounds.groupby(["held_out_group", "fold"]):
         others = known & (sounds["fold"] != fold) & (sounds["held_out_group"] == group)
@@ -182,10 +206,14 @@ def accepted(sounds, score, kept=KEPT):
 
 
 def neighbour_study():
-    """Which frames and how many neighbours tell held-out classes best, inside the training folds.
+    """Measure which frames and how many neighbours detect held-out classes best, inside the training folds.
 
-    For each official fold, the next fold is asked and the three others answer; the fold itself stays aside. Columns
-    frames (``all`` or ``active``), k, fold (the one aside) and auroc, the mean over groups.
+    For each official fold, clips of the next fold are compared with the other three.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``frames`` ("all" or "active"), ``k``, ``fold`` (held out) and ``auroc``, the mean over groups.
     """
     embeddings, clips, rows = load_features("yamnet")["embeddings"], load_clips(), []
     mean = embeddings.mean(axis=1)  # (n_clips, 1024)
@@ -201,7 +229,7 @@ def neighbour_study():
 
 
 def save_trust(trust, *, folder=None):
-    """Write what was measured, in the files of the model that the report names; gives the path of the JSON."""
+    """Write the files of a trust report; return the path of the JSON file."""
     path = trust_path(trust.report["model"], folder or output_path(RESULTS_DIR))
     write_csv(trust.sounds, _beside(path, "sounds.csv.gz"), float_format="%.7g")
     write_csv(trust.summary, _beside(path, "summary.csv"), float_format="%.4f")
@@ -212,7 +240,7 @@ def save_trust(trust, *, folder=None):
 
 
 def load_trust(*, model=DEFAULT_MODEL, folder=RESULTS_DIR):
-    """Read what was measured; a `ResultsError` where a file is missing."""
+    """Read a trust report; raise a `ResultsError` if a file is missing."""
     path = trust_path(model, folder)
     if not path.is_file():
         raise ResultsError(f"no results file {path}: restore it with git or run `{command('trust', model)}`")
@@ -221,18 +249,18 @@ def load_trust(*, model=DEFAULT_MODEL, folder=RESULTS_DIR):
 
 
 def trust_path(model=DEFAULT_MODEL, folder=RESULTS_DIR):
-    """The trust report of a model."""
+    """Return the JSON file of a model's trust report."""
     return Path(folder) / TRUST_FILES[model].name
 
 
 @dataclass(frozen=True, eq=False)
 class _Sounds:
-    """Sounds of equally many vectors."""
+    """Sounds with the same number of vectors."""
 
-    vectors: np.ndarray  # (n_sounds, n_vectors, size) float32, as heads take them: of all frames, or one a sound
+    vectors: np.ndarray  # (n_sounds, n_vectors, size) float32, inputs of heads: all frames, or one per sound
     active: np.ndarray  # (n_sounds, n_vectors)
     embeddings: np.ndarray  # (n_sounds, 1024): see esc50.classifier.ood.clip_vectors
-    scores: np.ndarray  # (n_sounds, 521) AudioSet's, the largest of the frames; (n_sounds, 0) where heads take none
+    scores: np.ndarray  # (n_sounds, 521) maximum AudioSet scores; (n_sounds, 0) if heads use none
     about: pd.DataFrame  # name, kind, target, silent
 
     def __getitem__(self, rows):
@@ -258,7 +286,7 @@ def _read_clips(recipe):
 
 
 def _read_ood_sounds(recipe):
-    """One by one, for each has its own number of frames."""
+    """Read sounds outside ESC-50 one by one, because their numbers of frames differ."""
     arrays, vectors = _read(recipe.ood_features)
     parts = np.split(vectors, np.cumsum(arrays["n_frames"])[:-1])  # each (n_frames, size)
     about = [{key: [arrays[key][i]] for key in ("name", "kind", "silent")} for i in range(len(parts))]
@@ -266,7 +294,7 @@ def _read_ood_sounds(recipe):
 
 
 def _score_all(model, settings, folds, progress):
-    """Rows of all sounds under all heads, their probabilities (n_rows, 50), and what made the heads."""
+    """Return the rows of all sounds and heads, their probabilities (n_rows, 50), and the heads' provenance."""
     from tqdm.auto import tqdm
 
     recipe = RECIPES[model]
@@ -292,7 +320,7 @@ def _score_all(model, settings, folds, progress):
 
 
 def fit_logits(recipe, rows, tested, settings, seed):
-    """Logits (n_sounds, n_vectors, 50) of each of some `_Sounds` by a head, or by its surrogate where classes lack."""
+    """Train a head, or its surrogate if classes are held out; return the logits (n_sounds, n_vectors, 50) of sounds."""
     targets = load_clips()["target"].to_numpy()[rows]
     if recipe.surrogate_fit and len(np.unique(targets)) < N_CLASSES:
         logits_of = recipe.surrogate_fit(take(recipe.inputs, rows), targets, settings)
@@ -304,7 +332,7 @@ def fit_logits(recipe, rows, tested, settings, seed):
 
 
 def _judge(reference, held_out, pooling_name, k, sounds, logits):
-    """Rows and probabilities (n_sounds, 50) of sounds; classes held out have no part in them."""
+    """Return the rows and probabilities (n_sounds, 50) of sounds, without the held-out classes."""
     known = np.setdiff1d(np.arange(N_CLASSES), held_out)  # (n_known,)
     frames = softmax(logits[..., known])  # (n_sounds, n_vectors, n_known)
     is_pooled = pooling_name == MAXIMUM_OF_VECTORS
@@ -347,9 +375,9 @@ def _neighbour_auroc(vectors, targets, split, held_out, k):
 
 
 def make_rule(sounds, *, who):
-    """The rejection rule of the metadata: the score that tells best, its threshold, and what other shares would need.
+    """Return the metadata's rejection rule: the best score, its threshold, and thresholds for other shares.
 
-    `who` judged the clips of held-out classes: the name of the surrogate in reports.
+    `who` names the model that scored clips of held-out classes.
     """
     score, closed = choose_score(sounds), sounds[sounds["held_out_group"] == 0]
     known, shares = closed[closed["kind"] == KNOWN], [percent / 100 for percent in SHARES]
@@ -369,7 +397,7 @@ def make_rule(sounds, *, who):
 
 
 def _threshold(known, kept):
-    """Score that a share of the known sounds reach."""
+    """Return the score that a share of the known sounds reach."""
     return float(np.quantile(known, 1 - kept, method="lower"))
 
 

@@ -1,4 +1,4 @@
-"""The shipped model on labelled recordings that cannot be published: what ``esc50 evaluate`` tells, without names."""
+"""Evaluate the shipped model on labelled recordings that cannot be published; reports omit file names."""
 
 from esc50.config import RESULTS_DIR, output_path
 from esc50.experiments.evaluation import evaluate
@@ -6,13 +6,13 @@ from esc50.experiments.results import read_json, write_json
 from esc50.experiments.run_cache import provenance
 
 WILD_FILE = "wild.json"
-LEVELS = (0, -20, -40)  # decibels by which each recording is made fainter
+LEVELS = (0, -20, -40)  # gains in dB
 COMMAND = "esc50 run 08 -p labels LABELS.csv -p audio FOLDER --publish"
 PRIVATE = ("labels", "worst_mistakes", "unreadable")  # parts of a report that name files
 
 
 def measure(labels, *, audio=None, progress=True):
-    """Reports of the recordings at each level: see `esc50.experiments.evaluation.evaluate`."""
+    """Return the report at each level: see `esc50.experiments.evaluation.evaluate`."""
     reports = {}
     for level in LEVELS:
         report = evaluate(labels, audio=audio, gain_decibels=level, progress=progress).report
@@ -21,13 +21,13 @@ def measure(labels, *, audio=None, progress=True):
 
 
 def save_wild(measured):
-    """Write ``wild.json``; gives its path."""
+    """Write ``wild.json``; return its path."""
     path = output_path(RESULTS_DIR) / WILD_FILE
     write_json(measured, path)
     return path
 
 
 def load_wild(*, folder=RESULTS_DIR):
-    """Reports by level in decibels, the loudest first, as `measure` made them."""
+    """Read the reports of `measure` by level in dB, the loudest first."""
     reports = read_json(folder / WILD_FILE)["levels"]
     return {level: reports[str(level)] for level in LEVELS}

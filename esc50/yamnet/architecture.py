@@ -1,6 +1,6 @@
-"""YAMNet's layers as a table, for every copy of it. Source: tensorflow/models, research/audioset/yamnet/yamnet.py."""
+"""YAMNet's layers as a table. Source: tensorflow/models, research/audioset/yamnet/yamnet.py."""
 
-# (kind, stride, filters) of layers 1 to 14; "separable" is depthwise 3x3 then 1x1, each with its own normalisation.
+# (kind, stride, filters) of layers 1 to 14; "separable" is depthwise 3x3 then 1x1, each with batch normalisation.
 LAYERS = (
     ("conv", 2, 32),
     ("separable", 1, 64),
@@ -17,22 +17,22 @@ LAYERS = (
     ("separable", 2, 1024),
     ("separable", 1, 1024),
 )
-LAST = len(LAYERS)  # its activations are YAMNet's embedding
-SCORES = LAST + 1  # the dense layer behind it: scores of AudioSet's classes
-MAXIMA, BANDS = SCORES + 1, SCORES + 2  # of all layers together: over the patch; means over two halves of frequency
+LAST = len(LAYERS)  # its mean activations are YAMNet's embedding
+SCORES = LAST + 1  # the output layer: AudioSet scores
+MAXIMA, BANDS = SCORES + 1, SCORES + 2  # of all layers: maxima over the patch; means over two frequency bands
 N_AUDIOSET_CLASSES = 521
 BATCH_NORM_EPSILON = 1e-4
 
 
 def layer_sizes(layers):
-    """Filters of some layers, numbered from 1; for `SCORES`, `MAXIMA` and `BANDS` how many numbers they are."""
+    """Return the number of values per frame of each layer, numbered from 1, or of `SCORES`, `MAXIMA` and `BANDS`."""
     filters = [layer[2] for layer in LAYERS]
     every = [*filters, N_AUDIOSET_CLASSES, sum(filters), 2 * sum(filters)]
     return [every[number - 1] for number in layers]
 
 
 def columns_of(layers, *, among=tuple(range(1, LAST + 1))):
-    """Columns of some layers' activations where those of the layers `among` are joined, in order."""
+    """Return the columns of some layers in the concatenated activations of the layers `among`."""
     sizes = layer_sizes(among)
     starts = {layer: sum(sizes[:i]) for i, layer in enumerate(among)}
     return [starts[n] + i for n in layers for i in range(layer_sizes([n])[0])]

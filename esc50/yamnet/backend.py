@@ -1,4 +1,4 @@
-"""TensorFlow, imported late and quietly."""
+"""Import TensorFlow lazily and without its start-up messages."""
 
 import os
 import sys
@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 
 def quiet_tensorflow():
-    """Import TensorFlow and Keras without the start-up lines that they print about this machine.
+    """Import TensorFlow and Keras without start-up messages.
 
-    Call it before anything that needs Keras; later calls do nothing. Errors of the import itself still appear.
+    Call it before anything that needs Keras; later calls do nothing. Import errors are still raised.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" not in sys.modules:
@@ -16,13 +16,13 @@ def quiet_tensorflow():
             import keras
             import tensorflow as tf
 
-            tf.config.list_physical_devices()  # looks for GPUs, the other source of such lines
-            tf.get_logger().setLevel("ERROR")  # it warns that each new head is traced anew
+            tf.config.list_physical_devices()  # the search for GPUs prints messages too
+            tf.get_logger().setLevel("ERROR")  # hides warnings about retracing
             keras.backend.backend()
 
 
 def import_tensorflow():
-    """TensorFlow, imported by `quiet_tensorflow`."""
+    """Import TensorFlow by `quiet_tensorflow`, and return it."""
     quiet_tensorflow()
     import tensorflow as tf
 
@@ -30,13 +30,13 @@ def import_tensorflow():
 
 
 def on_cpu():
-    """Run a ``with`` block on the CPU: the TF32 arithmetic of a GPU is off by more than the golden check allows."""
+    """Run a ``with`` block on the CPU: TF32 arithmetic on a GPU exceeds the tolerance of the golden check."""
     return import_tensorflow().device("CPU:0")
 
 
 @contextmanager
 def _silent_stderr():
-    """Send what C++ writes to file descriptor 2 nowhere; Python's own `sys.stderr` in a notebook is not that."""
+    """Discard output that C++ code writes to file descriptor 2, which differs from `sys.stderr` in a notebook."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

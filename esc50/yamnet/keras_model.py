@@ -1,6 +1,6 @@
-"""YAMNet written out in Keras 3: batched, trainable, with any patch hop and the activations of any layer.
+"""YAMNet in Keras 3: batched, trainable, with any patch hop and access to every layer.
 
-The hub module stays the reference: `esc50.yamnet` loads it, a test compares the two, and the weights here are its own.
+The weights come from the hub module, and a test compares the outputs of the two.
 """
 
 import functools
@@ -19,15 +19,15 @@ PATCH_WINDOWS = round(SETTINGS.patch_window_seconds / SETTINGS.stft_hop_seconds)
 
 
 def build_backbone(*, layers=(LAST,), trainable_from=1):
-    """YAMNet's convolutions, without weights yet: see `set_weights`.
+    """Build YAMNet's convolutions with random weights: see `set_weights`.
 
     Parameters
     ----------
     layers : sequence of int
-        Layers, 1 to 14, whose activations are averaged over time and frequency and joined in this order.
-        Layer 14 alone is YAMNet's embedding; 15 are the scores of AudioSet's classes, in [0, 1].
+        Layers 1 to 14 whose activations are averaged over time and frequency, and concatenated in this order. Layer 14
+        is YAMNet's embedding; 15 stands for the AudioSet scores, in [0, 1].
     trainable_from : int
-        First layer whose convolutions may be trained; 15 for none. Normalisation stays as AudioSet left it.
+        First layer whose convolutions are trainable; 15 for none. Batch normalisation is always frozen.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def build_backbone(*, layers=(LAST,), trainable_from=1):
 
 
 def set_weights(backbone, weights):
-    """Give a backbone YAMNet's weights, from `esc50.yamnet.hub_module.Yamnet.weights`, and return it."""
+    """Set a backbone's weights to those from `esc50.yamnet.hub_module.Yamnet.weights`, and return it."""
     for layer in backbone.layers:
         if layer.weights:
             layer.set_weights([weights[_hub_name(layer, w)] for w in layer.weights])
@@ -60,7 +60,7 @@ def set_weights(backbone, weights):
 
 
 def log_mel(waveforms):
-    """YAMNet's log-mel of padded waveforms (batch, n_samples): ln(mel + 0.001) every 0.01 s, (batch, n_windows, 64)."""
+    """Return ln(mel + 0.001) every 0.01 s, (batch, n_windows, 64), of padded waveforms (batch, n_samples)."""
     import tensorflow as tf
 
     spectrum = tf.signal.stft(waveforms, WINDOW_SAMPLES, STEP_SAMPLES, FFT_SAMPLES)  # (batch, n_windows, 257)
@@ -69,9 +69,9 @@ def log_mel(waveforms):
 
 
 def cut_patches(log_mels, *, hop_seconds=SETTINGS.patch_hop_seconds):
-    """Cut log-mels (batch, n_windows, 64) into the patches that the network takes, (batch, n_patches, 96, 64).
+    """Cut log-mels (batch, n_windows, 64) into patches (batch, n_patches, 96, 64).
 
-    The hop is a multiple of 0.01 s; windows at the end that fill no patch are left out.
+    The hop is a multiple of 0.01 s; windows at the end that do not fill a patch are dropped.
     """
     import tensorflow as tf
 
@@ -81,7 +81,7 @@ def cut_patches(log_mels, *, hop_seconds=SETTINGS.patch_hop_seconds):
 
 @functools.cache
 def mel_matrix():
-    """Weights from 257 magnitudes of the spectrum to 64 mel bands."""
+    """Return the mel filter bank, (257, 64)."""
     tf = import_tensorflow()
     n_bins, hertz = FFT_SAMPLES // 2 + 1, (SETTINGS.mel_min_hz, SETTINGS.mel_max_hz)
     with tf.init_scope():
@@ -100,7 +100,7 @@ def _add_layer(x, kind, stride, filters, *, name, trainable):
 
 
 def _normalise(x, layer):
-    """A layer, its normalisation and ReLU."""
+    """Apply a layer, batch normalisation and ReLU."""
     from keras import layers
 
     name = f"{layer.name}.bn"

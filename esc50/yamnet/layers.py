@@ -1,4 +1,4 @@
-"""The activations of every layer of YAMNet, averaged over each patch: what the study's feature files hold."""
+"""Compute the activations of YAMNet's layers, averaged over each patch, for the feature files."""
 
 import numpy as np
 
@@ -14,23 +14,23 @@ CLIPS_PER_CALL = 10
 
 
 def compute_layers(waveforms, *, settings=LayerSettings(), progress=False):
-    """Activations of the chosen layers for each patch of many equally long clips.
+    """Compute the activations of the chosen layers for each patch of many clips of equal length.
 
     Parameters
     ----------
     waveforms : sequence of np.ndarray, each of shape (n_samples,)
         Mono float32 in [-1, 1] at 16 kHz.
     settings : LayerSettings
-        Layers, of which the last must be 14, hop from patch to patch, and speed.
+        Layers, the last of which must be 14, patch hop and speed.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     activations : np.ndarray, shape (n_clips, n_frames, size)
-        Averages over time and frequency of the patch, layer after layer; float16.
+        Float16 means over the patch, layer after layer.
     active : np.ndarray of bool, shape (n_clips, n_frames)
-        False for frames without sound: `esc50.yamnet.frames.active_frames` of layer 14.
+        False for silent frames: see `esc50.yamnet.frames.active_frames`.
     """
     from tqdm.auto import tqdm
 
@@ -46,13 +46,13 @@ def compute_layers(waveforms, *, settings=LayerSettings(), progress=False):
 
 
 def prepare(waveform, settings):
-    """A waveform at the speed and the level of the settings."""
+    """Change a waveform to the speed and the level of the settings."""
     played = change_speed(waveform, getattr(settings, "speed", 1.0))
     return set_level(played, settings=settings.level) if hasattr(settings, "level") else played
 
 
 def layer_function(*, settings=LayerSettings()):
-    """A function from waveforms (n_clips, n_samples) to activations (n_clips, n_frames, size), float32."""
+    """Return a function from waveforms (n_clips, n_samples) to float32 activations (n_clips, n_frames, size)."""
     tf = import_tensorflow()
 
     with on_cpu():

@@ -158,7 +158,7 @@ def test_a_bar_is_shown_when_asked_for(labels):
         (["evaluate", "{labels}", "--predictions", "{labels}"], 1, "would be overwritten"),
         (["evaluate", "{labels}", "--output", "{labels}/report.json"], 1, "cannot be made"),
         (["evaluate", "nothing.csv"], 1, "no such file"),
-        (["evaluate", "{labels}", "--audio", "nowhere"], 1, "does not hold any of the 4 recordings"),
+        (["evaluate", "{labels}", "--audio", "nowhere"], 1, "does not contain any of the 4 recordings"),
     ],
 )
 def test_mistakes_end_in_one_line(labels, arguments, code, message, monkeypatch):

@@ -182,7 +182,7 @@ def test_official_splits_test_every_clip_once_on_its_fold(clips):
 def test_fewer_folds_still_train_on_the_four_others(clips):
     (split,) = dataset.official_splits(clips, folds=(3,))
     assert sorted(clips["fold"].iloc[split.train].unique()) == [1, 2, 4, 5]
-    with pytest.raises(ValueError, match=r"fold 7 is none of \[1, 2, 3, 4, 5\]"):
+    with pytest.raises(ValueError, match=r"no fold 7: choose from \[1, 2, 3, 4, 5\]"):
         dataset.official_splits(clips, folds=(1, 7))
 
 
@@ -229,7 +229,7 @@ def test_validation_is_the_next_fold_and_lies_inside_training(clips, fold, expec
 def test_validation_on_the_test_fold_is_refused(clips):
     (split,) = dataset.official_splits(clips, folds=(2,))
     assert len(dataset.validation_split(clips, split, validation_fold=5).test) == 400
-    with pytest.raises(ValueError, match=r"fold 2 is none of \[1, 3, 4, 5\]"):
+    with pytest.raises(ValueError, match=r"no fold 2: choose from \[1, 3, 4, 5\]"):
         dataset.validation_split(clips, split, validation_fold=2)
 
 

@@ -179,7 +179,7 @@ BAD_ARCHIVES = {
         r"4 clips in .* are damaged \(1-100210-B-36\.wav: Format not recognised.*; "
         r"1-101296-B-19\.wav: 4\.900 s, not 5\.0 s; 1-101404-A-34\.wav: 2\.456 s, not 5\.0 s\)",
     ),
-    "altered list": (lambda m, c: archive({f"{TOP}meta/esc50.csv": b"filename,fold\n"}), "esc50.csv has md5"),
+    "altered list": (lambda m, c: archive({f"{TOP}meta/esc50.csv": b"filename,fold\n"}), "esc50.csv has MD5"),
     "no list": (lambda m, c: archive({f"{TOP}LICENSE": b""}), "no clip list"),
 }
 
@@ -189,15 +189,15 @@ def test_a_bad_archive_is_deleted_and_reported(place, server, members, clips, ca
     make, message = BAD_ARCHIVES[case]
     with pytest.raises(DatasetError, match=message) as caught:
         place.fetch([("good", make(members, clips))])
-    assert f"the archive from {server.url} is damaged or is not ESC-50" in str(caught.value)
-    assert "was deleted: run `make data` again" in str(caught.value)
+    assert f"the archive from {server.url} was damaged or not ESC-50" in str(caught.value)
+    assert "has been deleted: run `make data` again" in str(caught.value)
     assert place.names() == set()
 
 
 def test_a_flipped_byte_is_noticed_by_the_zip_checksum(place, good_archive):
     start = len(good_archive) // 20
     corrupted = good_archive[:start] + bytes(64) + good_archive[start + 64 :]
-    with pytest.raises(DatasetError, match="is damaged or is not ESC-50"):
+    with pytest.raises(DatasetError, match="was damaged or not ESC-50"):
         place.fetch([("good", corrupted)])
     assert place.names() == set()
 
@@ -272,5 +272,5 @@ def test_the_command_fails_with_one_line_and_no_traceback(place):
     result = CliRunner().invoke(cli, ["fetch", "--destination", str(place.folder)])
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr.startswith(f"Error: {place.folder / 'ESC-50'} is in the way")
+    assert result.stderr.startswith(f"Error: {place.folder / 'ESC-50'} exists but contains no audio/")
     assert len(result.stderr.splitlines()) == 1

@@ -138,7 +138,7 @@ def test_silence_is_refused_whatever_its_score():
     predictions.loc[4, ["is_silent", "is_known", "ood_score"]] = [True, False, 9.0]
     report = evaluation.measure(predictions, probabilities)
     assert (report["metrics"]["auroc"]["value"], report["n_silent"]) == (1, 1)
-    assert "1 of 6 files are silent: refused, whatever their score" in report["notes"]
+    assert "1 of 6 files are silent and therefore rejected" in report["notes"]
 
 
 def test_intervals_draw_recordings_by_a_seed(rng):
@@ -275,7 +275,7 @@ def test_where_nothing_can_be_kept_it_is_said(counting, labels, monkeypatch, tmp
     (tmp_path / "file").touch()
     monkeypatch.setattr(run_cache, "CACHE_DIR", tmp_path / "file" / "cache")
     [note, *_] = evaluation.evaluate(labels).report["notes"]
-    assert note.startswith("answers are not kept for the next call") and note.count("\n") == 0
+    assert note.startswith("predictions are not cached: the folder ") and note.count("\n") == 0
 
 
 def test_outside_a_checkout_answers_are_kept_for_the_user(counting, labels, monkeypatch, tmp_path):

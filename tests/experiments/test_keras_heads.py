@@ -115,9 +115,9 @@ def test_an_interrupted_save_leaves_the_old_one(small_head, saved, about, monkey
         ({"pooling": "median"}, "no pooling named 'median': choose from mean, geometric_mean"),
         (
             {"layers": (14, 13)},
-            r"no head takes the layers \[14, 13\]: they must be numbers from 1 to 15",
+            r"invalid layers \[14, 13\]: they must be distinct numbers from 1 to 15",
         ),
-        ({"layers": ()}, r"no head takes the layers \[\]"),
+        ({"layers": ()}, r"invalid layers \[\]"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(small_head, about, tmp_path, wrong, message):

@@ -53,7 +53,7 @@ def test_what_spreadsheets_write_is_understood(folder, encoding, separator, end)
 def test_a_file_named_twice_counts_once(folder):
     found = read(folder, "filename,category\na.wav,dog\n./a.wav,dog\nmore/../a.wav,dog\nb.mp3,rain\n")
     assert [path.name for path in found.paths] == ["a.wav", "b.mp3"]
-    assert found.notes == ("2 lines name files for a second time: counted once",)
+    assert found.notes == ("2 lines repeat files: ignored",)
 
 
 @pytest.mark.parametrize(
@@ -61,22 +61,22 @@ def test_a_file_named_twice_counts_once(folder):
     [
         ("", "is empty"),
         (" \n\n", "is empty"),
-        ("filename,category\n", "names no recording"),
-        ("filename,category\n,\n", "names no recording"),
-        ("file,category\na.wav,dog\n", "has no column filename: its first line must name it, not file, category"),
+        ("filename,category\n", "lists no recordings"),
+        ("filename,category\n,\n", "lists no recordings"),
+        ("file,category\na.wav,dog\n", "has no column filename: add it to the first line, now file, category"),
         ("a.wav,dog\nb.mp3,rain\n", "has no column filename and no category"),
-        ("filename,category\na.wav,dogs\n", "line 2: no class is called 'dogs' (do you mean dog?)"),
-        ("filename,category\na.wav,baby cry\n", "(do you mean crying_baby?)"),
-        ("filename,category\na.wav,dog bark\n", "(do you mean dog?)"),
-        ("filename,category\na.wav,xyz\nb.mp3,yz\n", "no class is called 'xyz', and 1 more"),
-        ("filename,category\na.wav,xyz\n", "`esc50 classes` lists the classes"),
-        ("filename,category\na.wav,\n", "line 2: no category"),
-        ("filename,category\n\n ,dog\n", "line 3: no filename"),
-        ("filename,category\na, b.wav,dog\n", 'line 2: more cells than columns; put a name with commas in "quotes"'),
+        ("filename,category\na.wav,dogs\n", "line 2: unknown class 'dogs' (did you mean dog?)"),
+        ("filename,category\na.wav,baby cry\n", "(did you mean crying_baby?)"),
+        ("filename,category\na.wav,dog bark\n", "(did you mean dog?)"),
+        ("filename,category\na.wav,xyz\nb.mp3,yz\n", "unknown class 'xyz' and 1 more"),
+        ("filename,category\na.wav,xyz\n", "run `esc50 classes` to list the classes"),
+        ("filename,category\na.wav,\n", "line 2: category is empty"),
+        ("filename,category\n\n ,dog\n", "line 3: filename is empty"),
+        ("filename,category\na, b.wav,dog\n", 'line 2: more cells than columns; put values with commas in "quotes"'),
         ("filename,category\na.wav,dog\na.wav,rain\n", "a.wav is dog in line 2 and rain in line 3"),
         ('filename,category\n"a.wav,dog\n', "line"),
-        ("filename,category\nz.wav,dog\n", "does not hold the recording of"),
-        ("filename,category\nz.wav,dog\ny.wav,dog\n", "does not hold any of the 2 recordings"),
+        ("filename,category\nz.wav,dog\n", "does not contain the recording in"),
+        ("filename,category\nz.wav,dog\ny.wav,dog\n", "does not contain any of the 2 recordings"),
     ],
 )
 def test_one_line_says_what_is_wrong(folder, text, message):
@@ -89,14 +89,14 @@ def test_one_line_says_what_is_wrong(folder, text, message):
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_another_encoding_is_told(folder, encoding):
-    with pytest.raises(LabelsError, match='is not text in UTF-8: save it as "CSV UTF-8"'):
+    with pytest.raises(LabelsError, match='is not UTF-8 text: save it as "CSV UTF-8"'):
         read(folder, "filename,category\nBär.wav,dog\n", encoding=encoding)
 
 
 def test_the_folder_where_they_seem_to_be_is_named(folder):
     (folder / "audio").mkdir()
     (folder / "audio" / "z.wav").touch()
-    with pytest.raises(LabelsError, match=rf"name their folder with --audio \(try {folder / 'audio'}\)"):
+    with pytest.raises(LabelsError, match=rf"give their folder with --audio \(try {folder / 'audio'}\)"):
         read(folder, "filename,category\nz.wav,dog\n")
 
 
@@ -123,19 +123,19 @@ def test_a_folder_with_a_folder_for_each_class(classes):
         "none/c.m4a": "none",
     }
     assert all(path.exists() for path in found.paths)
-    assert found.notes == ("2 files are no sound in a class's folder: left out",)
+    assert found.notes == ("2 files are not a sound in a class folder: skipped",)
 
 
 def test_a_folder_of_no_class_is_named(classes):
     (classes / "dogs").mkdir()
     (classes / "dogs" / "f.wav").touch()
-    with pytest.raises(LabelsError, match=r"folder dogs: no class is called 'dogs' \(do you mean dog\?\)"):
+    with pytest.raises(LabelsError, match=r"folder dogs: unknown class 'dogs' \(did you mean dog\?\)"):
         read_labels(classes, NAMES)
 
 
 def test_a_folder_needs_no_other_folder_and_some_recordings(classes, tmp_path):
-    with pytest.raises(LabelsError, match="leave out the folder of audio"):
+    with pytest.raises(LabelsError, match="leave out --audio"):
         read_labels(classes, NAMES, audio=tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(LabelsError, match="names no recording"):
+    with pytest.raises(LabelsError, match="lists no recordings"):
         read_labels(tmp_path / "empty", NAMES)

@@ -119,7 +119,8 @@ def test_what_is_no_csv_file_is_refused_in_one_line(content, tmp_path):
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
     assert (
-        "mine.csv is no CSV file" in result.stderr and "give the columns filename, fold, group, score" in result.stderr
+        "mine.csv is not a CSV file" in result.stderr
+        and "give the columns filename, fold, group, score" in result.stderr
     )
 
 

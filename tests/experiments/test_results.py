@@ -121,11 +121,11 @@ def test_a_model_without_runs_is_named_with_the_remedy(tmp_path):
     table = pd.read_csv(path)
     table[table["model"] != "distilled"].to_csv(path, index=False)
     for read in (results.summarise, results.load_results):
-        with pytest.raises(ResultsError, match=r"cross_validation\.csv has nothing of distilled: restore it"):
+        with pytest.raises(ResultsError, match=r"cross_validation\.csv has no results of distilled: restore it"):
             read(["distilled"], folder=tmp_path)
     manifest = results.load_manifest(folder=tmp_path)
     results.write_json({k: v for k, v in manifest.items() if k != "kernel_ridge"}, tmp_path / "manifest.json")
-    with pytest.raises(ResultsError, match=r"manifest\.json has nothing of kernel_ridge"):
+    with pytest.raises(ResultsError, match=r"manifest\.json has no results of kernel_ridge"):
         results.load_results(["kernel_ridge"], folder=tmp_path)
 
 

@@ -119,7 +119,7 @@ def test_what_is_shipped_was_trained_on_all_clips_and_says_what_its_recipe_reach
 
 @pytest.mark.slow
 def test_what_has_no_cross_validation_is_not_shipped(monkeypatch, small_head, tmp_path):
-    with pytest.raises(ResultsError, match="has nothing of unknown"):
+    with pytest.raises(ResultsError, match="has no results of unknown"):
         ship(monkeypatch, small_head, tmp_path / "model.keras", experiment="unknown")
     assert not list(tmp_path.iterdir())
 

@@ -73,7 +73,7 @@ def test_bad_waveforms_are_refused(bad, message):
 
 
 def test_clips_of_unequal_lengths_and_none_are_refused():
-    with pytest.raises(AudioError, match="clip 1 has 8 samples, the first has 9: pad them"):
+    with pytest.raises(AudioError, match="clip 1 has 8 samples, but the first has 9: pad them"):
         list(frames.equally_long([np.zeros(9, np.float32), np.zeros(8, np.float32)]))
     with pytest.raises(AudioError, match="no clips to embed"):
         list(frames.equally_long([]))
@@ -85,7 +85,7 @@ def test_golden_file(monkeypatch, tmp_path):
     assert golden.dtype == np.float32
     assert frames.yamnet_fingerprint() == hashlib.sha256(golden.tobytes()).hexdigest()[:16]
     monkeypatch.setattr(frames, "GOLDEN_FILE", tmp_path / "none.npz")
-    with pytest.raises(YamnetError, match=r"none\.npz: restore the file with git"):
+    with pytest.raises(YamnetError, match=r"none\.npz: restore it with git"):
         frames.yamnet_fingerprint()
 
 

@@ -156,7 +156,7 @@ def test_batch_reads_a_generator_and_shows_progress(yamnet, waveform, capsys):
 
 
 def test_batch_refuses_unequal_lengths_bad_clips_and_none(yamnet, waveform):
-    with pytest.raises(AudioError, match="clip 1 has 79999 samples, the first has 80000"):
+    with pytest.raises(AudioError, match="clip 1 has 79999 samples, but the first has 80000"):
         yamnet.embed_batch([waveform, waveform[1:]])
     with pytest.raises(AudioError, match="clip 1 has the peak nan"):
         yamnet.embed_batch([waveform, waveform * np.float32(np.nan)])
@@ -213,7 +213,7 @@ def test_wrong_path_and_variable_are_errors(monkeypatch, tmp_path):
 @pytest.mark.slow  # TensorFlow
 def test_damaged_cache_names_the_folder_to_delete(models_dir, pretend_folder):
     cache = pretend_folder(models_dir / "yamnet")
-    with pytest.raises(YamnetError, match=f"what is in {cache} is not YAMNet .*: delete that folder"):
+    with pytest.raises(YamnetError, match=f"the model in {cache} is not YAMNet .*: delete that folder"):
         load_yamnet()
 
 
@@ -258,11 +258,11 @@ class Tampered:
 
 
 TAMPERS = {
-    "'Speech' where YAMNet's is 'Silence'": lambda scores, embeddings: (np.eye(521)[[0] * 6], embeddings),
-    "'Silence' where YAMNet's is 'Sine wave'": lambda scores, embeddings: (np.eye(521)[[494] * 6], embeddings),
-    "off by 0.001": lambda scores, embeddings: (scores, embeddings + 1e-3),
-    "off by nan": lambda scores, embeddings: (scores, embeddings * np.nan),
-    "off by inf": lambda scores, embeddings: (scores, embeddings[:, :512]),
+    "'Speech', but YAMNet's is 'Silence'": lambda scores, embeddings: (np.eye(521)[[0] * 6], embeddings),
+    "'Silence', but YAMNet's is 'Sine wave'": lambda scores, embeddings: (np.eye(521)[[494] * 6], embeddings),
+    "differs by 0.001": lambda scores, embeddings: (scores, embeddings + 1e-3),
+    "differs by nan": lambda scores, embeddings: (scores, embeddings * np.nan),
+    "differs by inf": lambda scores, embeddings: (scores, embeddings[:, :512]),
 }
 
 
@@ -279,7 +279,7 @@ def test_untouched_yamnet_passes_the_golden_check(yamnet):
 def test_short_class_list_fails_the_golden_check(yamnet):
     short = Yamnet(yamnet.module)
     short.class_names = short.class_names[:520]
-    with pytest.raises(YamnetError, match="520 classes, YAMNet has 521"):
+    with pytest.raises(YamnetError, match="520 classes, but YAMNet has 521"):
         hub_module.check_yamnet(short)
 
 

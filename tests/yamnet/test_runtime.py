@@ -104,7 +104,7 @@ def test_what_is_no_waveform_is_refused(wrong):
 
 
 def test_a_file_that_is_not_in_the_package_is_named():
-    with pytest.raises(ResultsError, match=r"no model nothing\.onnx in the package: install esc50 again"):
+    with pytest.raises(ResultsError, match=r"no model nothing\.onnx in the package: reinstall esc50"):
         read_packaged("nothing.onnx")
 
 
