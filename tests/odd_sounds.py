@@ -1,4 +1,4 @@
-"""Files that people, microphones and attackers send: every sound and almost-sound that code can make."""
+"""Generate valid, damaged and malicious sound files for tests."""
 
 import contextlib
 import io
@@ -157,7 +157,7 @@ def with_hole(data, n_bytes):
 
 
 def with_fields(data, *fields):
-    """A sound file with other bytes in its header: the name of a chunk, a place behind its start, what to put there."""
+    """A sound file with modified header bytes: chunk name, offset from its start, new bytes."""
     data = bytearray(data)
     for chunk, offset, value in fields:
         place = data.index(chunk) + offset
@@ -166,7 +166,7 @@ def with_fields(data, *fields):
 
 
 def playlist(text, path):
-    """A list of other files, one of which is there, that calls itself sound."""
+    """A playlist that names an existing file, with the suffix of a sound file."""
     secret = path.with_name(SECRET)
     write(secret)
     path.write_text(text.format(secret=secret))

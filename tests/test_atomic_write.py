@@ -118,7 +118,7 @@ def test_a_device_is_written_to_and_stays_one():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_device_is_told():
+def test_a_full_device_is_reported():
     with pytest.raises(OSError, match="No space left"):
         write("/dev/full")
 
@@ -170,7 +170,7 @@ def test_a_link_to_itself_cannot_be_written(tmp_path):
 
 
 @pytest.mark.parametrize("ending", SOUND_ENDINGS)
-def test_what_is_called_a_sound_is_not_overwritten(tmp_path, ending):
+def test_a_file_with_a_sound_suffix_is_not_overwritten(tmp_path, ending):
     for path in (tmp_path / f"damaged{ending}", tmp_path / f"UPPER{ending.upper()}"):
         check_output(path)  # a new file
         path.write_bytes(b"")
@@ -180,7 +180,7 @@ def test_what_is_called_a_sound_is_not_overwritten(tmp_path, ending):
 
 @pytest.mark.parametrize("name", ["recording", "notes.txt", "answers.csv"])
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
-def test_what_is_a_sound_is_not_overwritten_whatever_its_name(tmp_path, name, form):
+def test_a_sound_with_another_suffix_is_not_overwritten(tmp_path, name, form):
     soundfile.write(tmp_path / name, np.sin(np.arange(16_000) / 10), 16_000, format=form)
     with pytest.raises(OutputError, match="is a recording"):
         check_output(tmp_path / name)

@@ -1,4 +1,4 @@
-"""What holds the project together: the lock, which room imports which, documentation, notebooks' form."""
+"""Lock files, import contracts, documentation and the format of notebooks."""
 
 import ast
 import copy

@@ -1,4 +1,4 @@
-"""The wheel in an empty environment: it answers in another folder, without HOME, network, checkout or the study."""
+"""The wheel in an empty environment works in another folder, without HOME, network, checkout or study packages."""
 
 import csv
 import io

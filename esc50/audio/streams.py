@@ -39,7 +39,7 @@ class SoundFacts:
     peak : float
         Largest absolute sample of the 16 kHz mono mix. Above 1, the waveform was scaled down to [-1, 1].
     clipped_fraction : float
-        Share of the source's mono samples that are at full scale together with the next or the previous one.
+        Share of the source's mono samples that are, like the one before, at full scale.
     declared_seconds : float or None
         Length that the header states, if the file ends before it (truncated); else None.
     states_no_length : bool

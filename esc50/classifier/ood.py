@@ -253,8 +253,8 @@ def clip_vectors(vectors):
         Float32; the inner product of two rows is their cosine.
     """
     embeddings = vectors[..., -YamnetSettings.embedding_size :]
-    counted = frame_mask(active_frames(embeddings)).astype(np.float32)
-    sums = np.einsum("cfd,cf->cd", embeddings, counted)  # (n_clips, 1024)
+    mask = frame_mask(active_frames(embeddings)).astype(np.float32)
+    sums = np.einsum("cfd,cf->cd", embeddings, mask)  # (n_clips, 1024)
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
 
 
@@ -277,6 +277,6 @@ def nearest_clips(similarity, reference, names, *, n_nearest=5):
 def _mean_of_largest(values, k):
     """Return the mean of the k largest finite values in each row; -1 if there is none."""
     largest = np.sort(values, axis=1)[:, -k:]
-    counted = np.isfinite(largest)
-    means = np.where(counted, largest, 0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
-    return np.where(counted.any(axis=1), means, -1)
+    is_finite = np.isfinite(largest)
+    means = np.where(is_finite, largest, 0).sum(axis=1) / np.maximum(is_finite.sum(axis=1), 1)
+    return np.where(is_finite.any(axis=1), means, -1)

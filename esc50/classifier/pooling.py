@@ -23,8 +23,8 @@ def geometric_mean_pool(probabilities, active=None):
 
 def max_pool(probabilities, active=None):
     """Return the normalised maximum of frame probabilities over the active frames."""
-    counted = _weights(probabilities, active) > 0  # (n_clips, n_frames)
-    pooled = np.where(counted[..., np.newaxis], probabilities, 0).max(axis=1)  # (n_clips, n_classes)
+    mask = _weights(probabilities, active) > 0  # (n_clips, n_frames)
+    pooled = np.where(mask[..., np.newaxis], probabilities, 0).max(axis=1)  # (n_clips, n_classes)
     return pooled / pooled.sum(axis=1, keepdims=True)
 
 
@@ -97,5 +97,5 @@ def softmax(logits):
 
 def _weights(probabilities, active):
     """Return equal weights for the frames to use, (n_clips, n_frames), which sum to 1 in each clip."""
-    counted = np.ones(probabilities.shape[:2], bool) if active is None else frame_mask(active)
-    return counted / counted.sum(axis=1, keepdims=True, dtype=probabilities.dtype)
+    mask = np.ones(probabilities.shape[:2], bool) if active is None else frame_mask(active)
+    return mask / mask.sum(axis=1, keepdims=True, dtype=probabilities.dtype)

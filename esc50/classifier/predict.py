@@ -596,12 +596,12 @@ class SoundClassifier:
 
     def _evidence(self, vectors, active, pooled):
         """Return the inputs of the rejection score, for the trained classes only."""
-        taken, counted = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
+        taken, mask = ood.head_vectors(vectors, active, pooling=self.metadata["pooling"])
         rule, pooled = self.metadata["rejection"], pooled[:, : self.base_head.n_classes]
         pooled = pooled / pooled.sum(axis=1, keepdims=True)
         logits = self.base_head.logits(taken[0])[np.newaxis] if rule["score"] in ood.NEED_LOGITS else None
         similarity = np.vecdot(self.reference.vectors, clip_vectors(vectors))[np.newaxis]  # faster than BLAS threads
-        evidence = Evidence(logits, counted, pooled, similarity, self.reference.targets, rule=rule)
+        evidence = Evidence(logits, mask, pooled, similarity, self.reference.targets, rule=rule)
         if not self.takes_scores:
             return evidence
         return replace(evidence, audioset=taken[..., :N_AUDIOSET_CLASSES].max(axis=1), matrix=self.audioset_matrix)

@@ -285,11 +285,11 @@ def windowed_maxima(vectors, active, *, n_frames):
     """
     if n_frames == 1:
         return vectors
-    counted = np.where(active[:, np.newaxis], vectors, 0)  # (n_frames, size)
-    maxima, near_active = counted.copy(), active.copy()
+    masked = np.where(active[:, np.newaxis], vectors, 0)  # (n_frames, size)
+    maxima, near_active = masked.copy(), active.copy()
     for shift in range(1, n_frames // 2 + 1):
         for here, there in ((slice(shift, None), slice(-shift)), (slice(-shift), slice(shift, None))):
-            np.maximum(maxima[here], counted[there], out=maxima[here])
+            np.maximum(maxima[here], masked[there], out=maxima[here])
             near_active[here] |= active[there]
     return np.where(near_active[:, np.newaxis], maxima, vectors)
 
@@ -399,8 +399,8 @@ def log_odds(probability):
 def smooth_probabilities(probabilities, active, *, n_frames):
     """Return the centred moving average over `n_frames` frames, with zero probability in silent frames."""
     margin = n_frames // 2
-    counted = np.where(active[:, np.newaxis], probabilities, 0.0)
-    padded = np.pad(counted, ((margin, margin), (0, 0)), mode="edge")
+    masked = np.where(active[:, np.newaxis], probabilities, 0.0)
+    padded = np.pad(masked, ((margin, margin), (0, 0)), mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, n_frames, axis=0).mean(axis=-1)
 
 

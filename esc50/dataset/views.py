@@ -45,8 +45,8 @@ def embed_view(waveform, settings):
     """Return the maxima (size,) over the active frames of a level-normalised waveform."""
     frames = load_runtime().embed(waveform, layers=(*settings.layers, LAST))  # (n_frames, size + 1024)
     active = active_frames(frames)
-    counted = frames[active] if active.any() else frames
-    return counted[:, : sum(layer_sizes(settings.layers))].max(axis=0)
+    used = frames[active] if active.any() else frames
+    return used[:, : sum(layer_sizes(settings.layers))].max(axis=0)
 
 
 def loop(waveform):

@@ -158,10 +158,10 @@ def _make_labels(views, targets, settings):
 def _predict(body, head, log_mels, active):
     """Return probabilities (n_clips, 50) from the maxima over active patches, one every 0.48 s."""
     maxima = []
-    for part, counted in zip(*(np.array_split(x, -(-len(active) // 32)) for x in (log_mels, active)), strict=True):
+    for part, mask in zip(*(np.array_split(x, -(-len(active) // 32)) for x in (log_mels, active)), strict=True):
         patches = keras_model.cut_patches(part).numpy()  # (n, n_patches, 96, 64)
         vectors = body.predict_on_batch(patches.reshape(-1, *patches.shape[2:])).reshape(*patches.shape[:2], -1)
-        maxima.append(maximum_of_vectors(vectors, counted))
+        maxima.append(maximum_of_vectors(vectors, mask))
     return head.predict_on_batch(np.log1p(np.concatenate(maxima)))
 
 

@@ -130,20 +130,20 @@ def build_attention_head(size, settings):
     """
     from keras import Input, Model, layers, ops
 
-    frames, counted = Input((None, size), name="frames"), Input((None,), dtype="bool", name="counted")
+    frames, mask = Input((None, size), name="frames"), Input((None,), dtype="bool", name="counted")
     x = layers.Normalization(name="standardise")(frames)
     x = layers.Dropout(settings.input_dropout)(x)
     x = layers.Dense(settings.units[0], activation="relu")(x)  # (batch, n_frames, units)
     x = layers.Dropout(settings.dropout)(x)
     tanh, gate = (layers.Dense(settings.attention_units, activation=kind)(x) for kind in ("tanh", "sigmoid"))
     logits = layers.Dense(1)(tanh * gate)  # (batch, n_frames, 1)
-    logits = ops.where(ops.expand_dims(counted, -1), logits, -1e9)
+    logits = ops.where(ops.expand_dims(mask, -1), logits, -1e9)
     attention = layers.Softmax(axis=1, name="attention")(logits)
     x = ops.sum(attention * x, axis=1)  # (batch, units)
     for units in settings.units[1:]:
         x = layers.Dense(units, activation="relu")(x)
         x = layers.Dropout(settings.dropout)(x)
-    return Model([frames, counted], layers.Dense(N_CLASSES, activation="softmax")(x), name="attention_head")
+    return Model([frames, mask], layers.Dense(N_CLASSES, activation="softmax")(x), name="attention_head")
 
 
 def attention_weights(model, clips):

@@ -190,8 +190,8 @@ def _score_head(recipe, clips, split, held_out):
 
 
 def _make_part(sounds, logits, known):
-    counted = frame_mask(sounds.active)[..., np.newaxis]  # (n_sounds, n_vectors, 1)
-    means = (logits[..., known] * counted).sum(axis=1) / counted.sum(axis=1)  # (n_sounds, n_known)
+    mask = frame_mask(sounds.active)[..., np.newaxis]  # (n_sounds, n_vectors, 1)
+    means = (logits[..., known] * mask).sum(axis=1) / mask.sum(axis=1)  # (n_sounds, n_known)
     return Part(sounds.embeddings, means.astype(np.float64), np.searchsorted(known, sounds.about["target"]))
 
 

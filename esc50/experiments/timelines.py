@@ -264,9 +264,9 @@ def psds(tested):
 
 def judge_all(tested):
     """Return the `Events` of pairs of (frames of some recordings, settings)."""
-    told = [(each, part.recording) for parts, how in tested for part in parts for each in events_of(part, how)]
-    confidence = np.array([event.confidence for event, _ in told])
-    return Events(confidence, np.array([is_right(event, recording.reference) for event, recording in told], bool))
+    found = [(each, part.recording) for parts, how in tested for part in parts for each in events_of(part, how)]
+    confidence = np.array([event.confidence for event, _ in found])
+    return Events(confidence, np.array([is_right(event, recording.reference) for event, recording in found], bool))
 
 
 def is_right(event, reference):

@@ -54,10 +54,10 @@ def train(model, inputs, targets, *, settings, held_out=None, progress=False):
 
     compile_model(model, settings, n_examples=len(inputs))
     with epochs_bar(model, settings, progress) as bar:
-        told = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar.update())
+        update_bar = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar.update())
         validation = held_out and (held_out[0], one_hot(held_out[1]))
         how = {"batch_size": settings.batch_size, "epochs": settings.epochs, "validation_data": validation}
-        return model.fit(inputs, one_hot(targets), callbacks=[told], verbose=0, **how).history
+        return model.fit(inputs, one_hot(targets), callbacks=[update_bar], verbose=0, **how).history
 
 
 def train_drawn(model, draw, *, settings, fit, progress=False):

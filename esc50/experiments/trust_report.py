@@ -385,13 +385,13 @@ def make_rule(sounds, *, who):
     unknown = sounds[(sounds["held_out_group"] > 0) & ~sounds["silent"]]
     passed = [float(accepted(unknown, score, each)[unknown["kind"] == HELD_OUT].mean()) for each in shares]
     threshold, share_passed = _threshold(known[score], KEPT), passed[SHARES.index(round(100 * KEPT))]
-    told = {"threshold": threshold, "kept": KEPT, "accepted": share_passed, "who": who}
+    figures = {"threshold": threshold, "kept": KEPT, "accepted": share_passed, "who": who}
     return {
         "score": score,
         "neighbours": ood.NEIGHBOURS,
         "threshold": round(threshold, 4),
         "kept": KEPT,
-        "meaning": ood.describe_rule(score, ood.NEIGHBOURS, **told),
+        "meaning": ood.describe_rule(score, ood.NEIGHBOURS, **figures),
         "by_share": {"share": shares, "scores": reached, "accepted": [round(p, 4) for p in passed], "who": who},
     }
 

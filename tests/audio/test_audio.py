@@ -1,4 +1,4 @@
-"""`esc50.audio.sound`: formats, arrays, blocks, and every input that is not sound."""
+"""`esc50.audio.sound`: formats, arrays, blocks and invalid input."""
 
 import io
 import subprocess
@@ -57,7 +57,7 @@ def test_silence_is_allowed_and_flagged():
     assert not sound.waveform.any()
 
 
-def test_a_peak_of_minus_80_decibel_is_the_border_of_silence():
+def test_silence_is_a_peak_below_minus_80_decibel():
     assert load_sound(synthesis.sine(440, amplitude=0.9e-4), sample_rate_hz=RATE).is_silent
     assert not load_sound(synthesis.sine(440, amplitude=1.1e-4), sample_rate_hz=RATE).is_silent
 
@@ -67,7 +67,7 @@ def test_a_peak_of_minus_80_decibel_is_the_border_of_silence():
     [synthesis.sine(440.0), synthesis.white_noise(), synthesis.impulse(at_seconds=2.0), synthesis.chirp()],
     ids=["sine", "white_noise", "impulse", "chirp"],
 )
-def test_a_waveform_in_the_right_form_passes_unchanged(waveform):
+def test_a_16_khz_mono_waveform_is_unchanged(waveform):
     sound = load_sound(waveform, sample_rate_hz=RATE)
     assert sound.waveform.dtype == np.float32
     np.testing.assert_array_equal(sound.waveform, waveform)
@@ -82,7 +82,7 @@ def test_an_impulse_keeps_its_place_through_resampling():
     assert np.argmax(load_sound(samples, sample_rate_hz=44_100).waveform) == 8_000
 
 
-def test_resampling_removes_what_16_khz_cannot_hold():
+def test_resampling_removes_frequencies_above_8_khz():
     times = np.arange(96_000) / 96_000
     sound = load_sound(0.5 * np.sin(2 * np.pi * 20_000 * times), sample_rate_hz=96_000)
     assert np.abs(sound.waveform[1_000:-1_000]).max() < 1e-4
@@ -172,7 +172,7 @@ def test_16_bit_at_16_khz_is_exact(tmp_path):
     np.testing.assert_array_equal(load_sound(values, sample_rate_hz=RATE).waveform, waveform)
 
 
-def test_a_file_longer_than_one_block_is_whole(tmp_path, monkeypatch):
+def test_a_file_longer_than_one_block_is_read_completely(tmp_path, monkeypatch):
     monkeypatch.setattr(streams, "BLOCK_SAMPLES", 1_000)
     noise = synthesis.white_noise(seconds=1.0)
     waveform = load_sound(written(tmp_path / "noise.wav", noise, RATE, subtype="FLOAT")).waveform
@@ -180,7 +180,7 @@ def test_a_file_longer_than_one_block_is_whole(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview, io.BytesIO], ids=lambda wrap: wrap.__name__)
-def test_bytes_and_file_objects_give_what_the_file_gives(tmp_path, wav_bytes, wrap):
+def test_bytes_and_file_objects_equal_the_file(tmp_path, wav_bytes, wrap):
     path = tmp_path / "tone.wav"
     path.write_bytes(wav_bytes)
     expected = load_sound(path).waveform
@@ -190,7 +190,7 @@ def test_bytes_and_file_objects_give_what_the_file_gives(tmp_path, wav_bytes, wr
         np.testing.assert_array_equal(load_sound(handle).waveform, expected)
 
 
-def test_the_format_is_told_by_the_content_not_by_the_name(tmp_path):
+def test_the_format_is_detected_by_content_not_by_name(tmp_path):
     written(tmp_path / "tone.flac", tone(RATE), RATE).rename(tmp_path / "tone.wav")
     assert_is_tone(load_sound(tmp_path / "tone.wav"))
 
@@ -208,7 +208,7 @@ def test_a_flac_that_does_not_state_its_length_is_read_whole(tmp_path):
 @pytest.mark.parametrize(
     ("ending", "rate", "n_channels"), [("wav", 44_100, 2), ("flac", 48_000, 1), ("mp3", 22_050, 2), ("wav", RATE, 6)]
 )
-def test_blocks_joined_are_the_whole_resampled_at_once(tmp_path, monkeypatch, ending, rate, n_channels):
+def test_resampling_in_blocks_equals_resampling_at_once(tmp_path, monkeypatch, ending, rate, n_channels):
     monkeypatch.setattr(streams, "BLOCK_SAMPLES", 20_000)
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3 * rate, n_channels))
     path = written(tmp_path / f"noise.{ending}", noise, rate)
@@ -229,7 +229,7 @@ def test_flat_tops_are_counted_across_blocks(monkeypatch):
     assert load_sound(samples, sample_rate_hz=RATE).clipped_fraction == whole > 0.5
 
 
-def test_what_is_too_long_for_memory_is_refused_as_it_is_read(tmp_path):
+def test_a_sound_beyond_the_length_limit_is_refused(tmp_path):
     path = written(tmp_path / "long.flac", np.zeros(3 * RATE), RATE)
     with pytest.raises(AudioError, match=r"longer than 0\.0333333 minutes.*--timeline"):
         load_sound(path, max_seconds=2)
@@ -283,7 +283,7 @@ def test_one_channel_with_an_axis_of_its_own_is_mono(shape):
     assert (sound.source_channels, len(sound.waveform)) == (1, RATE)
 
 
-def test_an_overshoot_is_turned_down_and_shows_in_the_peak():
+def test_an_overshoot_is_scaled_down_and_reported_in_the_peak():
     sound = load_sound(tone(RATE, amplitude=1.2), sample_rate_hz=RATE)
     assert sound.peak == pytest.approx(1.2, abs=1e-3)
     np.testing.assert_allclose(sound.waveform, tone(RATE) * 2 * 1.2 / sound.peak, atol=1e-6)
@@ -292,7 +292,7 @@ def test_an_overshoot_is_turned_down_and_shows_in_the_peak():
 
 @pytest.mark.parametrize("peak", [2.1, 8.0, 32_767.0, 1e29])
 @pytest.mark.parametrize("rate", [RATE, 44_100])
-def test_floats_far_above_full_scale_are_turned_down(tmp_path, peak, rate):
+def test_floats_far_above_full_scale_are_scaled_down(tmp_path, peak, rate):
     samples = tone(rate, amplitude=peak).astype(np.float32)
     sound = load_sound(samples, sample_rate_hz=rate)
     assert_is_tone(sound, amplitude=1.0)
@@ -311,7 +311,7 @@ def test_the_gain_follows_the_highest_peak_so_far(monkeypatch):
 
 
 @pytest.mark.parametrize("peak", [2e30, 1e300])
-def test_values_that_no_sound_has(peak):
+def test_values_beyond_any_scale_are_refused(peak):
     with pytest.raises(AudioError, match=r"the array has a peak of .*e\+3?0?0.*, too high for sound: divide it"):
         load_sound(tone(RATE, amplitude=peak), sample_rate_hz=RATE)
 
@@ -323,7 +323,7 @@ def test_very_quiet_is_a_peak_below_minus_40_decibel_and_not_silence(amplitude, 
     assert load_sound(synthesis.sine(440, amplitude=amplitude), sample_rate_hz=RATE).is_quiet == is_quiet
 
 
-def test_the_array_given_is_left_as_it_was():
+def test_the_input_array_is_not_modified():
     samples = tone(RATE, amplitude=1.2).astype(np.float32)
     before = samples.copy()
     load_sound(samples, sample_rate_hz=RATE).waveform[:] = 0
@@ -347,25 +347,25 @@ def test_the_array_given_is_left_as_it_was():
         ("samples.raw", bytes(5_000), "has no header: read it with numpy.fromfile"),
     ],
 )
-def test_files_that_are_not_sound(tmp_path, name, content, message):
+def test_files_without_sound_are_refused(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(AudioError, match=message):
         load_sound(path)
 
 
-def test_no_such_file(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(AudioError, match=r"no such file: .*bark\.wav; check its name"):
         load_sound(tmp_path / "bark.wav")
 
 
 @pytest.mark.parametrize("path", ["a\0b.wav", "x" * 5_000])
-def test_a_path_that_no_file_can_have(path):
+def test_an_invalid_path_is_refused(path):
     with pytest.raises(AudioError, match="cannot be opened"):
         load_sound(path)
 
 
-def test_a_folder(tmp_path):
+def test_a_folder_is_refused_as_sound(tmp_path):
     with pytest.raises(AudioError, match="is a folder"):
         load_sound(tmp_path)
 
@@ -421,7 +421,7 @@ def test_nan_and_infinity(tmp_path, value):
         (16_000j, "is 16000j"),
     ],
 )
-def test_sample_rates_that_no_recording_has(rate, message):
+def test_impossible_sample_rates_are_refused(rate, message):
     with pytest.raises(AudioError, match=message):
         load_sound(tone(RATE), sample_rate_hz=rate)
 
@@ -461,7 +461,7 @@ def test_less_than_one_sample_at_16_khz():
 
 
 @pytest.mark.parametrize("source", [None, 3, [0.0, 0.1], (RATE, np.zeros(10))])
-def test_sources_of_another_kind(source):
+def test_sources_of_an_unknown_type_are_refused(source):
     with pytest.raises(AudioError, match=f"cannot read sound from {type(source).__name__}: give a path"):
         load_sound(source)
 
@@ -478,12 +478,12 @@ def test_a_sample_rate_beside_a_file_is_refused(wav_bytes):
         load_sound(wav_bytes, sample_rate_hz=44_100)
 
 
-def test_errors_are_of_the_two_kinds_that_callers_catch():
+def test_errors_are_esc50_errors_and_value_errors():
     assert issubclass(AudioError, Esc50Error)
     assert issubclass(AudioError, ValueError)
 
 
-def test_damaged_bytes_end_in_sound_or_in_an_audio_error(tmp_path):
+def test_fuzzed_files_give_sound_or_an_audio_error(tmp_path):
     rng = np.random.default_rng(0)
     for ending in ("wav", "flac", "ogg", "aiff", "caf", "w64", "mp3"):
         intact = written(tmp_path / f"noise.{ending}", tone(RATE, seconds=0.2), RATE).read_bytes()
@@ -497,7 +497,7 @@ def test_damaged_bytes_end_in_sound_or_in_an_audio_error(tmp_path):
                 assert str(error)
 
 
-def test_what_arrays_do_without_is_not_imported():
+def test_arrays_are_loaded_without_importing_decoders():
     code = (
         "import sys, esc50.audio.sound; print({'tensorflow', 'librosa', 'keras', 'av', 'soundfile'} & set(sys.modules))"
     )

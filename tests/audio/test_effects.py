@@ -1,4 +1,4 @@
-"""`esc50.audio.effects`: a tape played at another speed."""
+"""`esc50.audio.effects`: change of speed."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_speed_shifts_frequency_and_keeps_length(speed):
     assert np.sqrt(np.mean(changed[:n_sounding] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
 
 
-def test_its_own_speed_changes_nothing():
+def test_speed_1_changes_nothing():
     waveform = synthesis.sine(1_000)
     assert change_speed(waveform, 1.0) is waveform
 

@@ -1,4 +1,4 @@
-"""Files of every kind: heard whole, whatever their headers, names and tags say, and no other file with them."""
+"""Every file format is read completely, regardless of headers, names and tags, and opens no other file."""
 
 import math
 import os
@@ -22,7 +22,7 @@ PADDING = 0.2  # what an encoder may add at 8 kHz, the frames of which are long
 
 
 def load(data):
-    """Of bytes, through the same door as files; and once more as a stream, which gives the same."""
+    """Load bytes, and check that a stream gives the same."""
     whole = load_sound(data)
     with open_sound(data) as stream:
         np.testing.assert_array_equal(np.concatenate(list(stream)), whole.waveform)
@@ -42,7 +42,7 @@ def stereo(rate, seconds=SECONDS):
 
 
 @pytest.mark.parametrize("name", MUXED)
-def test_a_file_of_every_kind_is_heard_whole_and_without_a_note(name):
+def test_every_format_is_read_completely_without_warnings(name):
     heard = load(MUXED[name]())
     assert odd_sounds.SECONDS - 0.05 < heard.duration_seconds < odd_sounds.SECONDS + PADDING
     assert len(heard.waveform) == pytest.approx(16_000 * heard.duration_seconds, abs=1)
@@ -61,7 +61,7 @@ def test_every_number_of_channels_keeps_its_values(form, n_channels):
 
 @pytest.mark.parametrize("form", ["WAV", "AIFF", "AU", "CAF", "W64", "RF64", "FLAC", "MAT5", "AVR", "NIST", "PAF"])
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-def test_what_is_lossless_has_the_values_that_libsndfile_reads(tmp_path, form, subtype):
+def test_lossless_formats_agree_with_libsndfile(tmp_path, form, subtype):
     if not soundfile.check_format(form, subtype):
         pytest.skip(f"no {subtype} in {form}")
     path = tmp_path / "noise"
@@ -84,7 +84,7 @@ def test_deep_samples_keep_the_precision_of_float32(codec):
 @pytest.mark.parametrize("rate", MP3_RATES)
 @pytest.mark.parametrize("quality", [None, 0, 9])
 @pytest.mark.parametrize("form", ["mp3", "wav", "matroska", "avi"])
-def test_an_mp3_is_heard_whole_at_every_rate_in_every_container(rate, quality, form):
+def test_mp3_is_read_completely_at_every_rate_in_every_container(rate, quality, form):
     samples = stereo(rate) * np.linspace(0.001, 1, round(rate * SECONDS))[:, np.newaxis]  # frames that grow
     options = odd_sounds.BARE_MP3 if form == "mp3" else {}
     heard = load(muxed(form, "libmp3lame", rate=rate, samples=samples, quality=quality, **options))
@@ -99,7 +99,7 @@ def test_an_mp3_is_heard_whole_at_every_rate_in_every_container(rate, quality, f
     ids=["bare", "with header", "with tags"],
 )
 @pytest.mark.parametrize("between", [b"", odd_sounds.ID3_V1], ids=["", "ID3v1"])
-def test_joined_mp3_files_are_heard_whole_and_are_not_damaged(make, between):
+def test_concatenated_mp3_files_are_read_completely_and_are_not_damaged(make, between):
     part = make(samples=stereo(44_100))
     heard = load(part + between + part + between + part)
     assert heard.duration_seconds == pytest.approx(3 * load_sound(part).duration_seconds, abs=0.1)
@@ -130,7 +130,7 @@ def ogg(subtype, rate, channels):
         (ogg("OPUS", 48_000, 1), ogg("OPUS", 48_000, 2)),
     ],
 )
-def test_joined_files_of_other_rates_and_channels_are_heard_whole(first, second):
+def test_concatenated_files_may_differ_in_rate_and_channels(first, second):
     one, two = load_sound(first()), load_sound(second())
     heard = load(first() + second())
     assert heard.duration_seconds == pytest.approx(one.duration_seconds + two.duration_seconds, abs=0.1)
@@ -141,7 +141,7 @@ def test_joined_files_of_other_rates_and_channels_are_heard_whole(first, second)
     assert np.std(middle) == pytest.approx(np.std(two.waveform[-24_000:-8_000]), rel=0.1)
 
 
-def test_ten_links_of_three_kinds_in_turn():
+def test_chained_ogg_with_ten_links_of_three_kinds():
     links = [encoded("OGG"), encoded("OGG", rate=44_100), encoded("OGG", "OPUS")]
     expected = sum(load_sound(link).duration_seconds for link in links)
     heard = load(b"".join(3 * links))
@@ -155,7 +155,7 @@ def test_ten_links_of_three_kinds_in_turn():
 @pytest.mark.parametrize(
     "name", ["12:30.m4a", "http:x.m4a", "-i.m4a", "%03d.m4a", "concat:a.m4a|b.m4a", "Audio: 48000 Hz.m4a"]
 )
-def test_no_name_is_taken_for_an_address_a_pattern_or_an_option(tmp_path, monkeypatch, name):
+def test_names_are_not_interpreted_as_url_pattern_or_option(tmp_path, monkeypatch, name):
     data = MUXED["aac.m4a"]()
     expected = load_sound(data)
     monkeypatch.chdir(tmp_path)
@@ -188,7 +188,7 @@ def test_no_tag_changes_anything(form, codec):
 
 @pytest.mark.parametrize("ending", odd_sounds.CUT_ANYWHERE)
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.85])
-def test_a_recording_that_is_cut_off_is_heard_and_says_what_is_missing(ending, share):
+def test_a_truncated_recording_is_read_and_reports_what_is_missing(ending, share):
     data = encoded(**odd_sounds.FORMATS[ending], seconds=5)
     whole = load(data)
     assert notes(whole) == []
@@ -214,7 +214,7 @@ def test_a_recording_that_is_cut_off_is_heard_and_says_what_is_missing(ending, s
     ],
     ids=lambda make: " ".join(make.args),
 )
-def test_a_container_that_is_cut_off_says_so_too(make):
+def test_a_truncated_container_reports_it(make):
     cut = load(half(make))
     assert 1 < cut.duration_seconds < 3.5
     assert cut.declared_seconds == pytest.approx(5, abs=0.2)
@@ -223,7 +223,7 @@ def test_a_container_that_is_cut_off_says_so_too(make):
 
 @pytest.mark.parametrize("name", ["aac.aac", "dolby.ac3", "layer two.mp2", "aac.ts", "bare 44100 Hz.mp3"])
 @pytest.mark.parametrize("n_bytes", [1, 50, 700])
-def test_what_states_no_length_is_not_called_cut_off(name, n_bytes):
+def test_a_file_without_a_stated_length_is_not_reported_as_truncated(name, n_bytes):
     heard = load(MUXED[name]()[:-n_bytes])
     assert (heard.declared_seconds, heard.states_no_length, heard.n_damaged) == (None, False, 0)
 
@@ -255,7 +255,7 @@ OPEN_ENDS = {  # what stands in the header of a file: form, and the sizes
 
 
 @pytest.mark.parametrize("name", OPEN_ENDS)
-def test_a_recorder_that_was_stopped_is_heard_and_the_true_length_is_told(name):
+def test_an_unfinished_recording_is_read_and_its_true_length_reported(name):
     form, *fields = OPEN_ENDS[name]
     heard = load(with_fields(encoded(form), *fields))
     assert heard.duration_seconds == pytest.approx(odd_sounds.SECONDS, abs=0.02)
@@ -264,7 +264,7 @@ def test_a_recorder_that_was_stopped_is_heard_and_the_true_length_is_told(name):
 
 
 @pytest.mark.parametrize("form", ["AIFF", "AU", "CAF", "W64", "RF64", "WAV"])
-def test_a_recording_of_nothing_stays_one(form):
+def test_an_empty_recording_stays_empty(form):
     with pytest.raises(AudioError, match=r"holds no samples \(0 s\)|is not sound, or damaged"):
         load_sound(encoded(form, samples=np.zeros((0, 1))))
 
@@ -292,7 +292,7 @@ def test_a_file_may_be_larger_than_the_sizes_that_are_claimed_of_it(monkeypatch)
     ],
     ids=["mp3", "bare mp3", "aac", "aac in ts", "ac3", "opus", "vorbis", "flac"],
 )
-def test_damage_in_the_middle_is_skipped_and_told(make):
+def test_damage_in_the_middle_is_skipped_and_reported(make):
     data = make()
     damaged = load(with_hole(data, len(data) // 6))
     assert 0.5 < damaged.duration_seconds / load_sound(data).duration_seconds < 0.95
@@ -331,13 +331,13 @@ def test_a_part_of_an_absurd_rate_is_damage():
         (lambda: b"\x89PNG\r\n\x1a\n" + bytes(200), r"is not a sound file \(perhaps a playlist, picture or text\)"),
     ],
 )  # fmt: skip
-def test_a_refusal_says_what_it_is_and_what_to_do(data, message):
+def test_refusals_say_what_is_wrong_and_what_to_do(data, message):
     with pytest.raises(AudioError, match=f"the given recording {message}"):
         load_sound(data())
 
 
 @pytest.mark.parametrize("ending", [*odd_sounds.HEADERLESS, "RAW"])
-def test_what_has_no_header_is_refused_unless_it_has_one(tmp_path, ending):
+def test_headerless_formats_are_refused(tmp_path, ending):
     path = tmp_path / f"notes.{ending}"
     for data in (odd_sounds.TEXT, odd_sounds.PCM.tobytes(), bytes(5_000)):
         path.write_bytes(data)
@@ -349,7 +349,7 @@ def test_what_has_no_header_is_refused_unless_it_has_one(tmp_path, ending):
 
 @pytest.fixture
 def visits():
-    """Connections that somebody makes to this machine's port: the port, and the list of them."""
+    """A local port, and the list of connections made to it."""
     made, server = [], socket.create_server(("127.0.0.1", 0))
 
     def count():
@@ -383,13 +383,13 @@ def test_no_list_of_files_is_followed(tmp_path, monkeypatch, visits, name, form)
     assert connections == []
 
 
-def test_a_film_is_heard_by_its_sound_alone():
+def test_the_sound_of_a_video_is_read():
     film, sound_alone = MUXED["film.mp4"](), MUXED["aac.mp4"]()
     np.testing.assert_array_equal(load(film).waveform, load_sound(sound_alone).waveform)
 
 
 @pytest.mark.parametrize("rate", [11_025, 44_100])
-def test_a_click_at_the_end_of_a_long_file_is_where_it_was(rate):
+def test_a_click_at_the_end_of_a_long_file_keeps_its_place(rate):
     seconds = 600
     samples = np.zeros(rate * seconds, np.int16)
     samples[-rate] = 30_000

@@ -1,4 +1,4 @@
-"""One level for every sound: known sounds, streams, and what stays faint."""
+"""Level normalisation of known sounds and streams."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_a_clip_gets_one_gain_so_that_its_quiet_parts_stay_quiet():
     np.testing.assert_allclose(gain, gain[0], rtol=1e-5)
 
 
-def test_what_is_quiet_far_from_what_is_loud_is_raised():
+def test_quiet_parts_far_from_loud_ones_are_amplified():
     waveform = synthesis.white_noise(seconds=30.0)
     waveform[15 * RATE :] *= 0.01
     levelled = set_level(waveform)
@@ -39,7 +39,7 @@ def test_what_is_quiet_far_from_what_is_loud_is_raised():
     assert loudest_rms(levelled[24 * RATE :]) == pytest.approx(LEVEL.target_rms, rel=0.02)
 
 
-def test_silence_stays_silent_and_faint_noise_is_not_blown_up():
+def test_silence_stays_silent_and_the_gain_is_limited():
     assert not set_level(synthesis.silence()).any()
     faint = synthesis.white_noise() * np.float32(1e-5)
     np.testing.assert_allclose(set_level(faint), LEVEL.max_gain * faint, rtol=1e-5)
@@ -47,7 +47,7 @@ def test_silence_stays_silent_and_faint_noise_is_not_blown_up():
 
 @pytest.mark.parametrize("n_samples", [1, 7_680, 7_681, 80_000, 333_333])
 @pytest.mark.parametrize("block", [1_000, 7_680, 50_000])
-def test_a_stream_gets_the_gains_of_the_whole(n_samples, block):
+def test_levelling_a_stream_equals_levelling_the_whole(n_samples, block):
     rng = np.random.default_rng(0)
     waveform = rng.standard_normal(n_samples) * np.exp(3 * np.sin(np.arange(n_samples) / 50_000)) / 100
     waveform = waveform.astype(np.float32)

@@ -1,4 +1,4 @@
-"""`esc50.audio.mixing`: the mean of the channels, and what is done where they cancel."""
+"""`esc50.audio.mixing`: the mean of the channels, and the loudest channel where they cancel."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_channels_are_averaged_as_long_as_they_do_not_cancel(channels):
         ([1e20 * NOISE, -1e20 * NOISE], 0),
     ],
 )
-def test_where_channels_cancel_the_loudest_is_taken(channels, loudest):
+def test_the_loudest_channel_is_used_where_channels_cancel(channels, loudest):
     sound = mixed(*channels)
     expected = channels[loudest] / max(1, np.abs(channels[loudest]).max())
     power = [np.var(channel, dtype=np.float64) for channel in channels]

@@ -1,4 +1,4 @@
-"""Every odd file of `odd_sounds`, by every way in, ends in a prediction or in one clear line; see also test_audio."""
+"""Every file of `odd_sounds` gives a prediction or a one-line error in Python, the command line and the app."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answers(files, classifier):
-    """What the classifier says of each file, asked once: name -> Prediction or AudioError."""
+    """The classifier's result for each file: name -> Prediction or AudioError."""
     known = {}
 
     def answer(name):
@@ -49,7 +49,7 @@ def answers(files, classifier):
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of the program over all files left behind."""
+    """Result of one run of the command line over all files."""
 
     exit_code: int
     records: dict  # of the JSON on stdout, by the name of the file
@@ -93,7 +93,7 @@ def printable(path):
 
 
 def assert_clear(error, path):
-    """One line that names the file and says what to do."""
+    """Check that an error is one line that names the file and says what to do."""
     message = str(error)
     assert message.isprintable()
     assert printable(path)[1:-1] in message
@@ -105,13 +105,13 @@ def by_name(prediction):
 
 
 def assert_same(found, prediction):
-    """The same probabilities, to 1e-6, under the same names."""
+    """Check that probabilities agree within 1e-6."""
     expected = by_name(prediction)
     assert set(found) == set(expected)
     np.testing.assert_allclose([found[name] for name in expected], list(expected.values()), rtol=0, atol=1e-6)
 
 
-def test_there_are_enough_of_them():
+def test_there_are_at_least_200_odd_files():
     assert len(EVERY) == len(ACCEPTED) + len(REFUSED) + len(EITHER) + len(NO_FILES) >= 200
 
 

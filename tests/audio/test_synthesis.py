@@ -1,4 +1,4 @@
-"""`esc50.audio.synthesis`: shape, range, determinism and the spectrum that each sound promises."""
+"""`esc50.audio.synthesis`: shape, range, determinism and spectrum of each sound."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_every_sound_is_float32_in_range_and_the_same_each_time(name, seconds):
 
 
 @pytest.mark.parametrize("name", SOUNDS)
-def test_no_sound_lasts_nothing(name):
+def test_a_length_of_zero_is_refused(name):
     with pytest.raises(AudioError, match=r"s: choose a (length above zero|time inside it)"):
         SOUNDS[name](seconds=0)
 
@@ -112,5 +112,5 @@ def test_examples_vary_with_their_seed_and_share_one_peak(name):
         ("door_wood_knock", 50, 1_500, 0.8),
     ],
 )
-def test_examples_sound_where_they_should(name, low_hz, high_hz, least):
+def test_examples_have_energy_at_the_expected_frequencies(name, low_hz, high_hz, least):
     assert share_of_power(synthesis.example(name, seconds=2.5), low_hz, high_hz) > least

@@ -1,4 +1,4 @@
-"""The table from AudioSet's classes to the 50: complete, its names YAMNet's own, each once."""
+"""The table from AudioSet classes to ESC-50's is complete, with valid and unique names."""
 
 import csv
 from importlib.resources import files
@@ -37,7 +37,7 @@ def test_the_matrix_says_which_is_which():
     assert not matrix[:, 1:].any()
 
 
-def test_where_audioset_has_no_class_a_fixed_score_stands():
+def test_classes_without_an_audioset_counterpart_get_a_fixed_score():
     _, bias, weight = audioset_prior(class_names(), load_runtime().class_names)
     unmapped = np.isin(class_names(), [*WITHOUT])
     np.testing.assert_allclose(bias, np.where(unmapped, AUDIOSET.unmapped, 0) + AUDIOSET.offset)

@@ -17,7 +17,7 @@ LOW, HIGH = 0, 5
 
 
 class FakeClassifier:
-    """Hears "high" the more surely, the more power there is above 1 kHz, "low" below, and else "nothing"."""
+    """A classifier by power: "high" above 1 kHz, "low" below, "nothing" for silence."""
 
     class_names = ("low", "high", "nothing")
 
@@ -25,7 +25,7 @@ class FakeClassifier:
         self.metadata = {"pooling": pooling, "temperature": 1.0}
 
     def embed_batch(self, waveforms):
-        """Its vectors tell how loud a frame is above and below 1 kHz."""
+        """Return the power of each frame above and below 1 kHz."""
         starts = range(0, waveforms.shape[1] - PATCH_SAMPLES + 1, HOP_SAMPLES)
         patches = np.stack([waveforms[:, start : start + PATCH_SAMPLES] for start in starts], axis=1)
         power = np.abs(np.fft.rfft(patches)) ** 2 / PATCH_SAMPLES**2  # (n_clips, n_frames, n_bins)
@@ -87,7 +87,7 @@ def test_of_two_parts_only_the_one_that_matters_is_relevant():
     assert cells_that_matter(explain(classifier, prediction, label=0)) == {(cell, LOW) for cell in range(4)}
 
 
-def test_what_speaks_against_a_class_has_relevance_below_zero():
+def test_evidence_against_a_class_has_negative_relevance():
     waveform = tone(LOW_HZ) + tone(HIGH_HZ, start=1.0, end=1.4)
     classifier = FakeClassifier()
     relevance = explain(classifier, classifier.predict(waveform), label=0).relevance
@@ -126,7 +126,7 @@ def test_cells_cover_the_sound_to_its_end(seconds):
     assert np.isfinite(explanation.relevance).all()
 
 
-def test_a_long_sound_is_explained_around_its_most_telling_frame():
+def test_a_long_sound_is_explained_around_its_most_probable_frame():
     waveform = tone(HIGH_HZ, start=40.0, end=40.3, seconds=60.0)
     classifier = FakeClassifier()
     explanation = explain(classifier, classifier.predict(waveform), label=1)
@@ -138,7 +138,7 @@ def test_a_long_sound_is_explained_around_its_most_telling_frame():
 
 
 @pytest.mark.parametrize(("best", "n_frames", "expected"), [(0, 30, 0), (15, 30, 10), (29, 30, 20), (3, 4, 0)])
-def test_the_run_has_the_best_frame_in_its_middle(best, n_frames, expected):
+def test_the_explained_window_is_centred_on_the_best_frame(best, n_frames, expected):
     assert first_explained_frame(np.eye(n_frames)[best], max_frames=10) == expected
 
 
@@ -157,8 +157,8 @@ def test_bands_are_even_on_the_mel_scale():
 # --- with YAMNet
 
 
-def test_each_cell_is_as_relevant_as_if_it_were_silenced_alone(small_classifier):
-    """Against the plain way: one waveform a cell, each heard as any sound is."""
+def test_silencing_cells_in_parallel_equals_silencing_each_alone(small_classifier):
+    """Compare with the direct way: one waveform per cell."""
     waveform = synthesis.example("door_wood_knock")[: 3 * RATE]
     prediction = small_classifier.predict(waveform, sample_rate_hz=RATE)
     explanation = explain(small_classifier, prediction, label=30)

@@ -1,4 +1,4 @@
-"""`esc50.classifier.formats`: what people read at a terminal, and what programs read."""
+"""`esc50.classifier.formats`: tables for the terminal, and JSON, CSV and label tracks."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""`esc50.classifier.model_io`: which models there are, and what is refused."""
+"""`esc50.classifier.model_io`: packaged models, and the errors for invalid ones."""
 
 import json
 import re
@@ -28,7 +28,7 @@ WRONG = {  # message -> changes to the metadata
 
 
 @pytest.mark.parametrize("name", MODEL_REGISTRY)
-def test_every_model_says_what_it_is(name):
+def test_packaged_heads_have_complete_metadata(name):
     head, metadata = load_model(name)
     assert head.n_classes == len(metadata["class_names"]) == len(metadata["themes"]) == 50
     assert metadata["sample_rate_hz"] == load_runtime().metadata["sample_rate_hz"] == 16_000
@@ -37,14 +37,14 @@ def test_every_model_says_what_it_is(name):
     assert 0.85 < metadata["cross_validated"]["accuracy"] < 1
 
 
-def test_yamnet_says_what_it_is():
+def test_packaged_yamnet_has_complete_metadata():
     runtime = load_runtime()
     assert len(runtime.class_names) == 521 and "Dog" in runtime.class_names
     assert runtime.metadata["licence"] == "Apache-2.0"
     assert "YAMNet" in runtime.metadata["notice"]
 
 
-def test_what_is_shipped_stays_light():
+def test_packaged_models_stay_small():
     sizes = {
         name: (PACKAGED_MODELS / name).stat().st_size for name in ("audio-classifier.onnx", *MODEL_REGISTRY.values())
     }
@@ -58,7 +58,7 @@ def test_a_command_names_the_model_where_it_is_not_the_default():
 
 
 @pytest.mark.parametrize("wrong", ["Plain", "", "models/plain", Path("head.h5")])
-def test_what_is_neither_name_nor_file_is_refused_with_the_names(wrong):
+def test_an_unknown_model_name_is_refused_with_the_known_names(wrong):
     with pytest.raises(
         ResultsError, match=r"no model named .*: choose from multilayer, plain, or give an \.onnx or a \.keras"
     ):
@@ -71,14 +71,14 @@ def test_a_file_that_is_missing_is_named(ending, tmp_path):
         load_model(tmp_path / f"mine.{ending}")
 
 
-def test_what_is_no_onnx_is_refused_in_one_line(tmp_path):
+def test_an_invalid_onnx_file_is_refused_in_one_line(tmp_path):
     (tmp_path / "mine.onnx").write_bytes(b"no model")
     with pytest.raises(ResultsError, match="not a valid ONNX file, or is damaged") as error:
         load_model(tmp_path / "mine.onnx")
     assert "\n" not in str(error.value)
 
 
-def test_a_head_of_one_s_own_is_loaded_from_its_file_and_must_fit_its_metadata(tmp_path):
+def test_a_custom_head_is_loaded_and_must_match_its_metadata(tmp_path):
     _, metadata = load_model("plain")
     layers = [
         (np.zeros((1024, 8), np.float32), np.zeros(8, np.float32)),
@@ -106,7 +106,7 @@ def test_invalid_metadata_are_refused(message, changes):
         check_metadata(changed, "it", "mend it")
 
 
-def test_metadata_beside_another_file_are_refused(tmp_path):
+def test_metadata_of_another_file_are_refused(tmp_path):
     (tmp_path / "mine.keras").write_bytes(b"a head")
     with pytest.raises(ResultsError, match=r"no such model file: .*mine\.json;"):
         load_metadata(tmp_path / "mine.keras")

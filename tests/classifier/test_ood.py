@@ -32,7 +32,7 @@ def evidence():
         ("class_neighbours", [0.8, 0.45]),
     ],
 )
-def test_scores_by_hand(evidence, score, expected):
+def test_scores_equal_values_computed_by_hand(evidence, score, expected):
     np.testing.assert_allclose(ood.OOD_SCORES[score](evidence, k=2), expected)
     assert score in ood.OOD_SCORE_NAMES
     assert ood.describe_score(score, 7)
@@ -49,7 +49,7 @@ def audioset_evidence(evidence):
     )
 
 
-def test_yamnet_s_own_scores_by_hand(audioset_evidence):
+def test_audioset_scores_equal_values_computed_by_hand(audioset_evidence):
     np.testing.assert_allclose(ood.class_score(audioset_evidence), np.log10([0.501, 0.5]))
     np.testing.assert_allclose(ood.other_score(audioset_evidence), -np.log10([0.501, 0.001]), rtol=1e-6)
     third = replace(audioset_evidence, probabilities=np.array([[0.0, 0.0, 1.0]] * 2))
@@ -92,7 +92,7 @@ def test_a_share_that_was_not_measured_is_refused(keep):
         ood.keep_share(RULE | {"by_share": TABLE}, keep)
 
 
-def test_a_rule_of_before_keeps_what_it_kept():
+def test_an_old_rule_without_other_shares_is_unchanged():
     assert ood.keep_share(RULE, 0.95) is RULE
     with pytest.raises(ResultsError, match=r"can only keep 0\.95 of the known sounds: run `esc50 trust`"):
         ood.keep_share(RULE, 0.9)
@@ -131,7 +131,7 @@ def test_a_class_with_few_clips_is_judged_by_those_it_has(evidence):
     np.testing.assert_allclose(ood.class_neighbours(unheard, k=3), [0.8, -1])
 
 
-def test_energy_of_a_sound_without_any_audible_frame_is_that_of_all(evidence):
+def test_energy_of_a_silent_sound_uses_all_frames(evidence):
     silent = replace(evidence, active=np.array([[False, False], [True, True]]))
     np.testing.assert_allclose(ood.energy(silent)[0], (np.log(3) + np.log(3 * np.exp(9))) / 2)
 
@@ -159,7 +159,7 @@ def test_vectors_have_unit_length_and_leave_silence_out():
     np.testing.assert_allclose(of_silence, silent / np.linalg.norm(silent), atol=1e-6)
 
 
-def test_of_longer_vectors_the_embedding_at_their_end_counts(rng):
+def test_the_embedding_at_the_end_of_longer_vectors_is_used(rng):
     embeddings = golden_embeddings()
     with np.load(GOLDEN_FILE) as golden:
         embeddings[1] = golden["silence"]
@@ -170,7 +170,7 @@ def test_of_longer_vectors_the_embedding_at_their_end_counts(rng):
     assert active_frames(wide).tolist() == active_frames(embeddings).tolist() == [True, False, *[True] * 4]
 
 
-def test_half_precision_tells_sound_from_silence_too():
+def test_active_frames_work_in_half_precision():
     """The squares of the embedding of silence add up to more than float16 can hold."""
     with np.load(GOLDEN_FILE) as golden:
         frames = np.stack([*golden_embeddings(), golden["silence"]])

@@ -1,4 +1,4 @@
-"""One sound, one answer: whichever way it comes in, and at whichever rate it was recorded."""
+"""All interfaces give the same prediction for a sound, at every sample rate."""
 
 import datetime
 import html

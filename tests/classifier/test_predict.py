@@ -27,7 +27,7 @@ RATE = 16_000
 
 @pytest.fixture
 def classifier(small_classifier):
-    """Of either kind: every test of it is one of both."""
+    """A classifier of either kind."""
     return small_classifier
 
 
@@ -174,7 +174,7 @@ def test_warnings(classifier, waveform, rate, warnings):
 # --- trust
 
 
-def test_silence_is_never_a_class(classifier):
+def test_silence_is_never_known(classifier):
     prediction = classifier.predict(synthesis.silence(), sample_rate_hz=RATE)
     assert not prediction.is_known
     assert prediction.verdict == "Nothing to hear: the recording is silent."
@@ -217,7 +217,7 @@ def test_any_share_of_the_known_sounds_can_be_kept(shipped):
     assert SoundClassifier.load(keep=0.5).metadata["rejection"]["kept"] == 0.5
 
 
-def test_yamnet_itself_is_heard_beside_any_head(shipped):
+def test_audioset_scores_are_available_with_any_head(shipped):
     sine = synthesis.sine(2_000)
     scores = load_runtime().analyse(shipped.set_level(sine)).scores.max(axis=0)
     prediction = shipped.predict(sine, sample_rate_hz=RATE)
@@ -229,7 +229,7 @@ def test_yamnet_itself_is_heard_beside_any_head(shipped):
     assert shipped.predict(padded, sample_rate_hz=RATE).top_audioset(1)[0][0] == "Sine wave"  # not silence
 
 
-def test_why_is_said_where_a_sound_is_none_of_the_classes_and_only_there(shipped):
+def test_why_is_set_only_for_rejected_sounds(shipped):
     prediction = shipped.predict(synthesis.sine(2_000), sample_rate_hz=RATE)
     _, share = ood.most_unlike(prediction.evidence)
     assert f"{100 * share:.0f} of 100 sounds that the model knows" in prediction.why
@@ -241,7 +241,7 @@ def test_why_is_said_where_a_sound_is_none_of_the_classes_and_only_there(shipped
     assert old.predict(synthesis.sine(2_000), sample_rate_hz=RATE).why == rule["meaning"]
 
 
-def test_what_yamnet_hears_instead_is_named(classifier):
+def test_why_names_the_audioset_class(classifier):
     """By a rule on YAMNet's scores, of a sound that was judged by another one."""
     prediction = classifier.predict(synthesis.sine(2_000), sample_rate_hz=RATE)
     by_share = {"share": [0.5, 0.97], "scores": {"other_score": [2.0, 1.0]}}
@@ -311,7 +311,7 @@ def test_the_theme_is_that_of_the_best_class():
     assert replace(made_up, class_names=("dog", "rain")).theme == "Natural soundscapes & water"
 
 
-def test_many_are_predicted_one_by_one_and_a_bad_one_does_not_stop_the_rest(classifier, capsys):
+def test_predict_many_is_lazy_and_continues_after_errors(classifier, capsys):
     asked = []
 
     def sources():
@@ -356,7 +356,7 @@ def test_an_example_is_named_where_a_file_could_be(tmp_path, monkeypatch):
         ("example:siren", RATE, "leave it out"),
     ],
 )
-def test_what_is_not_sound_is_refused_with_a_reason(source, rate, message):
+def test_sources_without_sound_are_refused_with_a_reason(source, rate, message):
     with pytest.raises(AudioError, match=message):
         load_sound(source, sample_rate_hz=rate)
 
@@ -377,7 +377,7 @@ def test_each_name_loads_its_model_and_the_default_takes_all_layers(plain):
     assert default.description != plain.description
 
 
-def test_picture_and_neighbours_are_made_when_they_are_asked_for(classifier, monkeypatch):
+def test_log_mel_and_neighbours_are_computed_on_first_access(classifier, monkeypatch):
     asked = []
     monkeypatch.setattr(ood, "nearest_clips", lambda *args: asked.append("nearest") or ())
     prediction = classifier.predict("example:rain")
@@ -399,7 +399,7 @@ def test_energy_is_that_of_the_vectors_that_the_head_takes(small_classifier, poo
     assert classifier.judge(vectors).ood_score == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_runtime_imports_nothing_of_the_study():
+def test_inference_imports_no_study_packages():
     heavy = (
         "{'tensorflow', 'keras', 'pandas', 'sklearn', 'scipy', 'matplotlib', 'librosa', 'gradio', 'ipywidgets', 'onnx'}"
     )
@@ -417,7 +417,7 @@ def test_the_shipped_rule_refuses_tones_and_keeps_the_examples(shipped):
 
 
 @pytest.mark.parametrize(("seconds", "is_long"), [(10.0, False), (10.1, True)])
-def test_over_ten_seconds_the_timeline_leads(shipped, seconds, is_long):
+def test_over_ten_seconds_the_verdict_is_the_timeline_s(shipped, seconds, is_long):
     prediction = shipped.predict(synthesis.example("siren", seconds=seconds), sample_rate_hz=16_000)
     assert prediction.as_one_sound.startswith("This sounds like a siren (")
     assert (prediction.timeline is not None) is is_long

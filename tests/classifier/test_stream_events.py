@@ -1,4 +1,4 @@
-"""Events told while the sound comes in: the same as those of its timeline, in time, for half a day."""
+"""Events of live sound equal those of the timeline, without delay, for half a day."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ def blocks_of(waveform, heard=None):
 
 
 def told_of(classifier, waveform, **options):
-    """Seconds heard so far and each change."""
+    """Return the seconds processed so far and each change."""
     heard, told = [0.0], []
     stream_events(classifier, blocks_of(waveform, heard), lambda change: told.append((heard[0], change)), **options)
     return told
@@ -101,9 +101,9 @@ def test_frame_by_frame_the_runs_are_the_events_of_the_whole(rng, trim):
 
 
 class Stub:
-    """A classifier without networks: the mean of a frame, which its level scales, tells its two classes apart.
+    """A classifier without networks: the mean of a frame separates its two classes.
 
-    Half a day of YAMNet takes a quarter of an hour; what is tested here is everything around it.
+    YAMNet would take a quarter of an hour for half a day of sound.
     """
 
     class_names, is_levelled = ("up", "down"), True
@@ -162,7 +162,7 @@ def test_half_a_day_loses_and_doubles_no_event_in_flat_memory(stub):
     np.testing.assert_allclose([e.confidence for e in ended(told)], [e.confidence for e in expected], atol=1e-5)
 
 
-def test_what_is_none_of_the_classes_is_told_a_little_later(stub):
+def test_rejected_events_are_reported_later(stub):
     sound = np.concatenate([np.full(4 * RATE, level, np.float32) for level in (0, 0.2, 0)])
     begins = {}
     for is_known in (True, False):
@@ -172,7 +172,7 @@ def test_what_is_none_of_the_classes_is_told_a_little_later(stub):
     assert begins[False] - begins[True] == pytest.approx(DOUBT_FRAMES * 0.48, abs=0.1)
 
 
-def test_what_a_louder_sound_makes_faint_is_withdrawn(stub):
+def test_an_event_made_faint_by_a_louder_sound_is_withdrawn(stub):
     """A faint sound is brought to the level of loud ones, until a loud one follows within five seconds."""
     levels = [0.0] * 2 + [0.01] * 2 + [0.0] + [-0.9] * 3 + [0.0] * 4
     sound = np.concatenate([np.full(RATE, level, np.float32) for level in levels])

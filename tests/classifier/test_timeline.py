@@ -106,7 +106,7 @@ def test_frames_of_blocks_are_those_of_the_whole(classifier, tmp_path, rate, end
     assert heard.warnings == whole.warnings
 
 
-def test_progress_is_told_block_by_block(classifier):
+def test_progress_is_reported_block_by_block(classifier):
     told = []
     detect_events(
         classifier, np.zeros(40 * 44_100, np.float32), sample_rate_hz=44_100, on_block=lambda *a: told.append(a)
@@ -125,7 +125,7 @@ def test_the_progress_bar_needs_no_length_and_is_gone_at_the_end(classifier, mon
     assert told in shown and not shown.split("\r")[-2].strip()
 
 
-def test_what_is_longer_than_the_limit_is_refused(classifier):
+def test_a_recording_longer_than_the_limit_is_refused(classifier):
     with pytest.raises(AudioError, match=r"longer than 0\.00277778 hours: cut it into parts"):
         detect_events(classifier, np.zeros(11 * RATE), sample_rate_hz=RATE, settings=TimelineSettings(max_seconds=10.0))
 
@@ -164,7 +164,7 @@ def test_each_event_is_judged_by_its_own_frames_as_a_sound_of_its_own(shipped, m
     assert sum(event.is_known for event in judged) == 2
 
 
-def test_what_reaches_no_threshold_is_none_of_the_classes_in_either_timeline(shipped):
+def test_events_below_the_threshold_are_rejected_in_both_timelines(shipped):
     strict = replace(
         shipped, metadata={**shipped.metadata, "rejection": {**shipped.metadata["rejection"], "threshold": 99.0}}
     )
@@ -178,7 +178,7 @@ def test_what_reaches_no_threshold_is_none_of_the_classes_in_either_timeline(shi
 # Windows
 
 
-def test_a_window_takes_the_maximum_of_the_audible_frames_around():
+def test_a_window_takes_the_maximum_of_active_frames():
     vectors = np.array([[1, 0], [9, 9], [2, 5], [0, 7], [8, 8]], np.float32)
     active = np.array([True, False, True, True, False])
     expected = [[1, 0], [2, 5], [2, 7], [2, 7], [0, 7]]  # frames 1 and 4 are silent, but not all around them is
@@ -186,7 +186,7 @@ def test_a_window_takes_the_maximum_of_the_audible_frames_around():
     np.testing.assert_array_equal(windowed_maxima(vectors, active, n_frames=9), [[2, 7]] * 5)
 
 
-def test_where_nothing_around_is_audible_and_in_a_window_of_one_frames_stay_as_they_are(rng):
+def test_frames_without_active_neighbours_are_unchanged(rng):
     vectors = rng.random((6, 4), dtype=np.float32)
     np.testing.assert_array_equal(windowed_maxima(vectors, np.zeros(6, bool), n_frames=5), vectors)
     np.testing.assert_array_equal(windowed_maxima(vectors, np.arange(6) < 3, n_frames=1), vectors)
@@ -223,7 +223,7 @@ def test_each_kind_of_heads_has_its_own_settings(model):
     assert timeline.detect_events(listener, "example:siren").settings == expected
 
 
-def test_a_head_on_maxima_hears_each_frame_with_its_neighbours(classifier):
+def test_a_head_on_maxima_uses_neighbouring_frames(classifier):
     settings = TimelineSettings(window_frames=3, frames_per_block=7)
     on_maxima = replace(classifier, metadata=classifier.metadata | {"pooling": MAXIMUM_OF_VECTORS})
     parts = [synthesis.example("siren"), synthesis.silence(seconds=3.0), synthesis.example("rain")]
@@ -318,7 +318,7 @@ def told(probabilities, **settings):
     return find_events(probabilities, np.ones(len(probabilities), bool), **how)
 
 
-def test_sounds_that_overlap_are_both_told():
+def test_overlapping_sounds_are_both_detected():
     events = told([[0.9, 0.1, 0], [0.5, 0.5, 0], [0.4, 0.6, 0], [0, 1, 0]], on_probability=0.4, off_probability=0.4)
     assert spans(events) == [("dog", 0.0, 1.68), ("rain", 0.72, 2.4)]
 
@@ -417,7 +417,7 @@ def test_an_interrupted_export_leaves_the_old_file(heard, tmp_path, monkeypatch,
     assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
 
 
-def test_a_full_disk_is_told_with_what_to_do():
+def test_a_full_disk_gives_a_message_with_advice():
     class Full:
         def write(self, _):
             raise OSError(28, "No space left on device")

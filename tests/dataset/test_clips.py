@@ -75,7 +75,7 @@ def test_each_theme_holds_ten_classes_as_in_the_readme(clips):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"filename,fold\n", "windows"])
-def test_a_missing_or_altered_list_is_refused_with_the_command_that_mends_it(tmp_path, monkeypatch, content):
+def test_a_missing_or_altered_list_is_refused_with_advice(tmp_path, monkeypatch, content):
     path = tmp_path / "esc50.csv"
     if content == "windows":
         content = clips_module.CLIP_LIST.read_bytes().replace(b"\n", b"\r\n")
@@ -117,7 +117,7 @@ def test_the_archive_s_own_folder_is_looked_into(empty_places, clips, inner):
     assert dataset.find_dataset(empty_places[0]) == root
 
 
-def test_nowhere_says_where_it_looked_and_what_to_run(empty_places, monkeypatch):
+def test_a_missing_data_set_gives_the_searched_folders_and_advice(empty_places, monkeypatch):
     monkeypatch.setenv(dataset.DATASET_VARIABLE, "")  # empty counts as unset
     assert not dataset.dataset_found()
     with pytest.raises(DatasetError, match=r"no ESC-50 audio in .*raw or .*mirror: run `make data`"):

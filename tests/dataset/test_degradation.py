@@ -1,4 +1,4 @@
-"""Degraded copies: seeded, at the level that was asked for, and what a band lets through."""
+"""Degraded copies: seeds, levels and band-pass filters."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_the_same_seed_gives_the_same_copy():
     assert all(copy.shape == waveform.shape and copy.dtype == np.float32 for copy in copies)
 
 
-def test_nothing_is_done_where_no_chance_is_given():
+def test_zero_probabilities_change_nothing():
     nothing = DegradationSettings(reverberation=0, band=0, noise=0)
     np.testing.assert_array_equal(degrade(synthesis.chirp(), seed=0, settings=nothing), synthesis.chirp())
 
@@ -43,7 +43,7 @@ def test_reverberation_decays_by_60_decibel_in_its_time():
     assert tail[0] == pytest.approx(1)
 
 
-def test_a_band_lets_its_middle_through():
+def test_a_band_pass_keeps_its_middle():
     low, middle, high = (synthesis.sine(hz) for hz in (60.0, 1_000.0, 7_000.0))
     found = [rms(limit_band(each, low_hz=300, high_hz=3_400)) / rms(each) for each in (low, middle, high)]
     assert found[1] == pytest.approx(1, abs=0.02)

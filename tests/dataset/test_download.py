@@ -1,4 +1,4 @@
-"""Fetching ESC-50 from a server on this machine that behaves well, badly, slowly or not at all."""
+"""Download ESC-50 from a local server that works, fails, is slow or does not respond."""
 
 import http.server
 import io
@@ -95,7 +95,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def place(tmp_path, server):
-    """A destination with something of the user's in it, and ways to ask what is there."""
+    """A destination with a user's file in it, and functions to inspect it."""
     folder = tmp_path / "raw"
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
@@ -232,7 +232,7 @@ def test_an_interrupted_call_keeps_the_archive_and_the_next_goes_on(place, serve
     assert len(files_under(root / "audio")) == 2000
 
 
-def test_a_full_disk_is_not_blamed_on_the_archive(place, good_archive, monkeypatch):
+def test_a_full_disk_keeps_the_archive(place, good_archive, monkeypatch):
     def no_room(source, sink):
         raise OSError(28, "No space left on device")
 
@@ -245,7 +245,7 @@ def test_a_full_disk_is_not_blamed_on_the_archive(place, good_archive, monkeypat
 
 
 @pytest.mark.parametrize("inner", ["ESC-50", "ESC-50/audio"])
-def test_what_the_user_put_there_is_refused_not_deleted(place, server, inner):
+def test_existing_user_files_are_not_deleted(place, server, inner):
     mine = place.folder / inner / "mine.wav"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")

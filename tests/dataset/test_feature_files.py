@@ -127,7 +127,7 @@ def test_git_ignores_what_is_computed_where_it_is_wanted():
 
 @pytest.fixture
 def computed(rng, monkeypatch):
-    """A computation that takes no time and notes what it was asked for."""
+    """A fast fake computation that records its calls."""
     calls, size = [], {"activations": rng.random((3, 2, 5)).astype(np.float16), "active": np.array([[True, False]] * 3)}
 
     def compute_features(names, *, progress):
@@ -219,7 +219,7 @@ def test_a_digest_is_that_of_the_file(tmp_path):
         feature_files.digest("ood_sounds_layers", folder=tmp_path)
 
 
-def test_the_source_is_said_in_one_line():
+def test_the_feature_source_is_described_in_one_line():
     assert "\n" not in feature_files.describe_source()
 
 

@@ -22,7 +22,7 @@ def power_by_octave(waveform, start_hz):
     return spectrum[(frequency_hz >= start_hz) & (frequency_hz < 2 * start_hz)].sum()
 
 
-def test_every_kind_of_the_study_is_there():
+def test_every_kind_of_ood_sound_is_listed():
     kinds = {"tone", "chord", "noise", "silence", "hum", "sweep", "clicks", "speech", "system sound"}
     assert set(ood_sounds.KINDS) == kinds
     sounds = ood_sounds.list_ood_sounds()
@@ -107,7 +107,7 @@ def test_what_the_layers_gave_ends_in_the_committed_embeddings(stored):
 @pytest.mark.yamnet
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
-def test_speech_is_heard_as_speech():
+def test_yamnet_classifies_speech_as_speech():
     from esc50.yamnet.hub_module import load_yamnet
 
     yamnet, sound = load_yamnet(), ood_sounds.list_ood_sounds(["speech"])[0]

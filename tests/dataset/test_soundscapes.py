@@ -1,4 +1,4 @@
-"""`esc50.dataset.soundscapes`: recordings with a known truth, and the metrics against it."""
+"""`esc50.dataset.soundscapes`: recordings with ground truth, and segment-based metrics."""
 
 import numpy as np
 import pytest

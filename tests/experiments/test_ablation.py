@@ -1,4 +1,4 @@
-"""The ablation's rows: every one has results, says what it changes, and costs what the networks really cost."""
+"""The ablation's rows: results, links to other rows, and costs."""
 
 import pytest
 

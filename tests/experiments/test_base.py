@@ -1,4 +1,4 @@
-"""Experiments are found, run once, kept under what determines them, and put together."""
+"""Experiments are found, run once, cached and assembled."""
 
 import importlib.util
 import re
@@ -117,14 +117,14 @@ def test_runs_in_two_processes_are_those_of_one(monkeypatch, tmp_path, clips):
     assert found[0].out_of_fold["mfcc_knn"].equals(found[1].out_of_fold["mfcc_knn"])
 
 
-def test_a_comment_throws_no_run_away(made_up):
+def test_a_comment_invalidates_no_run(made_up):
     run(folds=[1])
     add(made_up, "made_up", "# Nothing new.\n" + (made_up / "made_up.py").read_text() + "\n# Nor here.\n")
     run(folds=[1])
     assert n_calls(made_up) == 2
 
 
-def test_a_comment_in_the_cache_itself_throws_no_run_away(made_up, tmp_path, monkeypatch):
+def test_a_comment_in_the_cache_module_invalidates_no_run(made_up, tmp_path, monkeypatch):
     def run_with(source):
         """As another process would, after an edit."""
         (tmp_path / "run_cache.py").write_text(source)

@@ -7,7 +7,7 @@ NAMES = [each.name for each in classical.EXPERIMENTS]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_they_learn_what_is_easy_and_give_probabilities(name, rng):
+def test_classical_models_learn_an_easy_task_and_return_probabilities(name, rng):
     targets = np.arange(200) % 50
     inputs = np.eye(50)[targets] * 3 + rng.normal(scale=0.1, size=(200, 50))
     found = classical.fit(name, inputs[:150], targets[:150], seed=0).predict(inputs[150:])[name]

@@ -1,4 +1,4 @@
-"""Distillation on made-up clips: what is drawn, and that the head comes to say what its teacher says."""
+"""Distillation on synthetic clips: sampling, and agreement of head and teacher."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def test_without_mixup_or_views_each_clip_stands_for_itself(rng):
 
 
 @pytest.mark.slow
-def test_the_head_comes_to_say_what_its_teacher_says(views):
+def test_the_head_learns_its_teacher_s_outputs(views):
     fitted = fit(views, slice(30))
     teacher = KernelRidge([view[:30] for view in views[:3]], TARGETS[:30], settings=SMALL.teacher)
     test = tuple(view[30:] for view in views)
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_head_and_views_are_averaged(views):
 
 @pytest.mark.slow
 def test_the_control_learns_the_labels_themselves(views):
-    """Without blends a head without a teacher comes to say the label, which the teacher says less surely."""
+    """Without mixup, a head without a teacher learns the labels with higher confidence than the teacher's."""
     settings = replace(SMALL, mixup_probability=0.0)
     sure, less_sure = (
         fit(views, settings=settings, has_teacher=has).predict(views)["one"][np.arange(40), TARGETS].mean()

@@ -1,4 +1,4 @@
-"""Figures on labelled recordings: by hand, against scikit-learn, where something lacks; and answers that are kept."""
+"""Metrics on labelled recordings: by hand, against scikit-learn and for missing data; and the cache of predictions."""
 
 import json
 from types import SimpleNamespace
@@ -174,7 +174,7 @@ def test_the_text_fits_80_columns_whatever_the_names_are():
 
 
 class Counting:
-    """A classifier that says "dog" of every file and remembers which it was given."""
+    """A classifier that predicts "dog" for every file and records the files."""
 
     class_names = NAMES
     metadata = {"rejection": {"threshold": 0.5, "kept": 0.95}}  # noqa: RUF012
@@ -271,7 +271,7 @@ def test_a_bad_file_does_not_stop_the_rest(counting, labels):
     assert figures(found.report)["accuracy"] == 1
 
 
-def test_where_nothing_can_be_kept_it_is_said(counting, labels, monkeypatch, tmp_path):
+def test_a_missing_cache_is_noted(counting, labels, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(run_cache, "CACHE_DIR", tmp_path / "file" / "cache")
     [note, *_] = evaluation.evaluate(labels).report["notes"]
@@ -286,7 +286,7 @@ def test_outside_a_checkout_answers_are_kept_for_the_user(counting, labels, monk
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_classifier_that_is_loaded_is_taken_as_it_is(counting, labels, tmp_path):
+def test_a_loaded_classifier_is_used_without_a_cache(counting, labels, tmp_path):
     mine = Counting()
     found = evaluation.evaluate(labels, model=mine)
     assert (len(mine.given), counting.given, found.report["model"]) == (5, [], "given")

@@ -1,4 +1,4 @@
-"""Fine-tuning on twelve clips of noise: it trains, each kernel at its own rate, and only what it should."""
+"""Fine-tuning on twelve clips of noise: which weights are trained, and at which rate."""
 
 from dataclasses import replace
 
@@ -75,7 +75,7 @@ def test_each_kernel_moves_by_its_own_rate(body):
     keras_model.set_weights(body, load_yamnet().weights())
 
 
-def test_tested_are_averaged_weights(inputs, body):
+def test_averaged_weights_are_tested(inputs, body):
     """With an average that never moves from the first step, more training changes nothing."""
     how = {"settings": replace(TINY, ema_decay=1.0, warmup_epochs=0), "seed": 3}
     one, two = (

@@ -1,4 +1,4 @@
-"""`esc50.experiments.keras_heads`: saved heads and the metadata beside them; a pair that does not fit is refused."""
+"""`esc50.experiments.keras_heads`: saved heads and their metadata; mismatched pairs are refused."""
 
 import hashlib
 import json
@@ -206,7 +206,7 @@ def test_trust_goes_into_the_metadata_of_the_head_that_has_its_layers(
 
 
 @pytest.mark.parametrize("name", KERAS_FILES)
-def test_what_ships_is_what_was_trained(name, rng):
+def test_packaged_heads_equal_the_trained_ones(name, rng):
     model, metadata = load_trained(name)
     shipped = SoundClassifier.load(None if name == DEFAULT_MODEL else name)
     vectors = rng.random((20, shipped.head.input_size), dtype=np.float32)

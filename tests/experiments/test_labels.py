@@ -1,4 +1,4 @@
-"""Labels as people write them: what is understood, and what one line says of the rest."""
+"""Labels in various formats, and one-line errors for invalid ones."""
 
 import pytest
 
@@ -10,7 +10,7 @@ NAMES = ("dog", "crying_baby", "rain")
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three recordings, one in a folder of its own; what is in them does not matter here."""
+    """Three empty files in place of recordings, one in a subfolder."""
     (tmp_path / "more").mkdir()
     for name in ("a.wav", "b.mp3", "more/c.ogg"):
         (tmp_path / name).touch()
@@ -41,7 +41,7 @@ def test_filenames_may_count_from_another_folder_and_may_be_whole_paths(folder, 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_what_spreadsheets_write_is_understood(folder, encoding, separator, end):
+def test_csv_from_spreadsheets_is_read(folder, encoding, separator, end):
     lines = ["Category,Filename ,note", 'Crying Baby, a.wav,"one@ two"', ",,", "None,b.mp3,", "", "DOG,more/c.ogg"]
     text = end.join(lines).replace(",", separator).replace("@", ",")
     found = read(folder, text, encoding=encoding)
@@ -88,7 +88,7 @@ def test_one_line_says_what_is_wrong(folder, text, message):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_another_encoding_is_told(folder, encoding):
+def test_another_encoding_is_reported(folder, encoding):
     with pytest.raises(LabelsError, match='is not UTF-8 text: save it as "CSV UTF-8"'):
         read(folder, "filename,category\nBär.wav,dog\n", encoding=encoding)
 

@@ -1,4 +1,4 @@
-"""The head on many layers, on made-up clips: what is drawn, what has a part in training, and attention."""
+"""The head on several layers, on synthetic clips: sampling, training and attention."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Each detector against its formula, written down once more, clip by clip."""
+"""Each detector against an independent implementation of its formula, clip by clip."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The open-set benchmark: its protocol, its figures by hand, scores that others bring, and what is committed."""
+"""The open-set benchmark: protocol, metrics by hand, external scores, and committed results."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def rows():
 
 @pytest.fixture
 def scores(rows, rng):
-    """Scores of a detector that knows something."""
+    """Scores of a detector that is better than chance."""
     given = rows[KEYS].assign(score=rows["known"] + rng.normal(size=len(rows)))
     return given.sample(frac=1, random_state=0)
 
@@ -186,7 +186,7 @@ def test_unknown_clips_have_no_part_in_training(recipe, monkeypatch):
 
 
 def test_where_there_are_yamnets_scores_they_are_combined(monkeypatch, rng):
-    """By regressions that the fold's own clips have no part in: a fold whose scores mean nothing is told no better."""
+    """The regressions exclude the fold's own clips, so a fold with meaningless scores gains nothing."""
 
     def score_head(recipe, clips, split, held_out):
         table = load_clips().iloc[split.test][["filename", "target"]].rename(columns={"filename": "name"})

@@ -1,4 +1,4 @@
-"""The dense head on frames: training, pooling, and what the test clips have no part in."""
+"""The dense head on frames: training, pooling, and independence of the test clips."""
 
 from dataclasses import replace
 

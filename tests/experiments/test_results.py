@@ -1,4 +1,4 @@
-"""Reading and writing results; and, of what is committed, that the files agree with each other and with the code."""
+"""Reading and writing results, and consistency of the committed files with each other and with the code."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Faults are what they are called, and the curves are those of heads that never saw the clips."""
+"""Degradations have the stated effect, and heads are tested on clips they were not trained on."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What made a result: the commit is there, and honest about what was not committed."""
+"""Provenance of results: the commit, and whether there were uncommitted changes."""
 
 import json
 import subprocess
@@ -59,7 +59,7 @@ def repository(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_a_clean_tree_is_told_from_a_dirty_one(repository):
+def test_provenance_distinguishes_clean_and_dirty_trees(repository):
     found = run_cache.provenance()
     assert len(found["commit"]) == 40 and not found["dirty"]
     assert {"esc50", "numpy", "scikit-learn"} <= set(found["versions"])
@@ -87,6 +87,6 @@ def test_provenances_are_listed_once():
     assert run_cache.distinct([{"commit": "a"}, {"commit": "b"}, {"commit": "a"}]) == [{"commit": "a"}, {"commit": "b"}]
 
 
-def test_no_module_of_the_package_speaks_of_code_versions():
+def test_no_module_mentions_code_versions():
     sources = [*(PROJECT_DIR / "esc50").rglob("*.py"), *RESULTS_DIR.glob("*.json")]
     assert not [path for path in sources if "code_version" in path.read_text(encoding="utf-8")]

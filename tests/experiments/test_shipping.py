@@ -1,4 +1,4 @@
-"""`esc50.experiments.shipping`: what trains the shipped models, what they take, and how they are saved."""
+"""`esc50.experiments.shipping`: training, inputs and saving of the shipped models."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""`esc50.experiments.timelines`: the committed result, a piece of it made anew, and what it may not look at."""
+"""`esc50.experiments.timelines`: the committed result, a recomputed part of it, and separation of folds."""
 
 import json
 from dataclasses import asdict, replace
@@ -108,7 +108,7 @@ UNCALIBRATED = {"confidence_slope": 1.0, "confidence_offset": 0.0}
 SHARP = TimelineSettings(smoothing_frames=1, on_probability=0.5, off_probability=0.5, trim_frames=0, **UNCALIBRATED)
 
 
-def test_psds_is_one_of_perfect_timelines_and_nothing_of_wrong_ones():
+def test_psds_is_one_for_perfect_timelines_and_zero_for_wrong_ones():
     pytest.importorskip("sed_scores_eval")
     reference = (ReferenceEvent(0.0, 4.8, DOG), ReferenceEvent(3.0, 4.8, DOG), ReferenceEvent(4.8, 9.6, ROOSTER))
     right = told_of([0] * 10 + [1] * 9, reference=reference, confidence=1.0)
@@ -166,7 +166,7 @@ def test_frames_are_read_in_windows(small_wide_head, rng):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", RECIPES)
 def test_a_small_part_runs_from_the_recordings_to_the_scores(model, small_head, small_wide_head, monkeypatch, tmp_path):
-    """With heads that know nothing; the file is written for all folds only."""
+    """Heads are random; the file is written for all folds only."""
     pytest.importorskip("sed_scores_eval")
     head = small_head if model == "plain" else small_wide_head
     monkeypatch.setattr(Recipe, "fit", lambda *_, **__: head)

@@ -1,4 +1,4 @@
-"""Trust: made-up scores by hand, a run from the start with heads that know the answer, and what is committed."""
+"""Trust report: synthetic scores by hand, a full run with oracle heads, and committed results."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def test_groups_take_two_classes_of_each_theme_and_each_class_once():
     assert not np.array_equal(groups[0], other[0])
 
 
-def test_what_cannot_be_told_apart_is_accepted_as_often_as_the_known(rng):
+def test_indistinguishable_sounds_are_accepted_as_often_as_known_ones(rng):
     summary = trust_report.summarise(made_up(rng, shift=0))
     assert summary["unknown"].unique().tolist() == ["held-out classes", "ood sounds", "tone"]
     assert np.allclose(summary["auroc"], 0.5, atol=0.03)
@@ -49,13 +49,13 @@ def test_what_cannot_be_told_apart_is_accepted_as_often_as_the_known(rng):
     assert np.allclose(summary["tpr"], 0.95, atol=0.02)
 
 
-def test_what_is_far_off_is_refused(rng):
+def test_distant_sounds_are_rejected(rng):
     summary = trust_report.summarise(made_up(rng, shift=9))
     assert (summary["auroc"] == 1).all()
     assert (summary["fpr_at_95_tpr"] == 0).all()
 
 
-def test_sounds_with_nothing_to_hear_need_no_score(rng):
+def test_silent_sounds_are_left_out_of_the_summary(rng):
     sounds = made_up(rng, shift=9)
     sounds.loc[sounds.index[::2], "silent"] = True
     assert (trust_report.summarise(sounds)["n_unknown"] == 400).all()
@@ -170,7 +170,7 @@ def test_finished_heads_are_kept_until_something_that_decides_them_changes(oracl
 
 
 @pytest.mark.slow
-def test_what_is_judged_is_what_the_shipped_model_would_say(model, small_head):
+def test_trust_scores_equal_those_of_the_runtime(model, small_head):
     """The softmax of the logits of a test is what `pool_clips` gives, for clips and other sounds."""
     recipe, head = RECIPES[model], to_head(small_head)
     clips, others = trust_report._read_clips(recipe), trust_report._read_ood_sounds(recipe)
@@ -199,7 +199,7 @@ def test_only_maxima_are_copied_in_single_precision(rng):
 
 
 @pytest.mark.slow
-def test_a_head_is_trained_on_the_rows_given_and_asked_about_the_others(model, monkeypatch, small_head):
+def test_a_head_is_trained_on_the_given_rows_and_tested_on_the_others(model, monkeypatch, small_head):
     asked = []
 
     def fit(recipe, rows, *, settings, seed):

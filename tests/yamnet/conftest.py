@@ -1,4 +1,4 @@
-"""What tests of the hub module, of fetching it and of its Keras copy share."""
+"""Fixtures for tests of the hub module, its download and its Keras copy."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def any_model_passes(monkeypatch):
 
 @pytest.fixture
 def pretend_folder():
-    """Make something with the outside of a SavedModel."""
+    """Create a folder that looks like a SavedModel."""
 
     def make(folder):
         folder.mkdir(parents=True)

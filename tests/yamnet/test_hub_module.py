@@ -1,4 +1,4 @@
-"""The hub module of YAMNet: what it gives, where it is looked for, and what is refused."""
+"""YAMNet's hub module: outputs, search order and rejected models."""
 
 import logging
 import os
@@ -241,7 +241,7 @@ def test_source_in_use_is_logged(monkeypatch, any_model_passes, caplog, tmp_path
 
 
 class Tampered:
-    """YAMNet with something done to its scores and embeddings."""
+    """YAMNet with modified scores and embeddings."""
 
     def __init__(self, module, tamper):
         self.module, self.tamper = module, tamper

@@ -1,4 +1,4 @@
-"""`esc50.yamnet.layers`: what every layer of YAMNet gives, at any hop and speed."""
+"""`esc50.yamnet.layers`: activations of every layer, at any hop and speed."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`esc50.yamnet.runtime`: the exported YAMNet, alone and against the Keras network and the hub module."""
+"""`esc50.yamnet.runtime`: the exported YAMNet, and agreement with the Keras copy and the hub module."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_columns_of_some_layers():
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 100), np.float32), np.zeros(10), np.full(10, np.nan, np.float32)])
-def test_what_is_no_waveform_is_refused(wrong):
+def test_invalid_waveforms_are_refused(wrong):
     with pytest.raises(AudioError):
         load_runtime().embed(wrong)
 
