@@ -19,7 +19,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import esc50
-from esc50 import experiments
 from esc50.config import FIGURES_DIR, PROJECT_DIR
 from esc50.reporting import notebooks
 

@@ -57,8 +57,8 @@ def promise(*, folder=RESULTS_DIR):
         f"recording; human listeners reached {literature.HUMANS.accuracy} %.\n"
         f"On {wild['n_known']} recordings made by strangers it is right **{100 * accuracy:.1f} %** of the time, and it "
         f"rejects {100 * (1 - accepted):.1f} % of {wild['n_none']} sounds that belong to no class.\n"
-        f"The model is {size / 1e6:.0f} MB and needs no TensorFlow; its networks take {milliseconds:.0f} ms for 5 s of sound on "
-        "two cores."
+        f"The model is {size / 1e6:.0f} MB and needs no TensorFlow; its networks take {milliseconds:.0f} ms for 5 s of "
+        "sound on two cores."
     )
 
 
