@@ -158,7 +158,7 @@ def test_notebooks_need_few_names_and_show_no_raw_ones(path):
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     tables = " ".join(str(output.get("data", {}).get("text/html", "")) for output in outputs)
     entries = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", tables)
-    raw = {name for entry in entries for name in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b(?!\.py)", entry)} - RAW_NAMES
+    raw = {name for entry in entries for name in re.findall(r"\b[a-z]+(?:_[a-z]+)+(?![\w.])", entry)} - RAW_NAMES
     assert entries and not raw and "auroc" not in tables and "<tbody>\n  </tbody>" not in tables
     alts = " ".join(output.get("metadata", {}).get("image/png", {}).get("alt", "") for output in outputs)
     assert "_" not in alts
