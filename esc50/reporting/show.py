@@ -63,5 +63,6 @@ def text(markdown):
 
 
 def _as_html(frame):
+    has_only_numbers = isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
     with pd.option_context("display.max_colwidth", None):
-        return frame.to_html(border=0, na_rep="–", index=not isinstance(frame.index, pd.RangeIndex))
+        return frame.to_html(border=0, na_rep="–", index=not has_only_numbers)

@@ -38,7 +38,17 @@ def test_letters_too_small_to_read_are_refused(tmp_path):
 def test_a_long_table_is_folded(shown):
     show.table(pd.DataFrame({"n": range(12)}), first=10)
     rows, folded = (item.data for item in shown)
-    assert rows.count("<tr") == 11 and folded.startswith("<details><summary>the other 2 rows")
+    assert (
+        "<th>0</th>" not in rows and rows.count("<tr") == 11 and folded.startswith("<details><summary>the other 2 rows")
+    )
+
+
+def test_a_table_shows_its_cells_in_full_and_says_where_there_is_none(shown):
+    show.table(pd.DataFrame({"verdict": ["a" * 80, None]}, index=["first", "second"]))
+    show.table(pd.DataFrame({"accuracy": [0.5]}, index=pd.RangeIndex(1, 2, name="fold")))
+    whole, numbered = (item.data for item in shown)
+    assert "a" * 80 in whole and "–" in whole and "first" in whole
+    assert "<th>fold</th>" in numbered and "<th>1</th>" in numbered
 
 
 def test_a_player_holds_the_sound(shown):

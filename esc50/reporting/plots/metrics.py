@@ -66,7 +66,7 @@ def plot_ablation(table, *, targets=None, ax=None):
         ax.text(value, -0.75, f" {name}", color=MUTED, ha="left", va="center")
     ax.set_yticks(rows, [f"{number}. {title}" for number, title in enumerate(table["title"], start=1)])
     ax.set(xlabel="accuracy (%) on the official folds", ylim=(len(rows) - 0.4, -1.2))
-    ax.figure.legend(loc="outside upper right", ncols=2)  # wider than the axes, which must not shrink for it
+    ax.figure.legend(loc="outside lower right", ncols=2)  # wider than the axes, which must not shrink for it
     return ax
 
 
@@ -90,7 +90,7 @@ def plot_protocols(table, *, claim=None, printed=None, ax=None):
     ax.set(xlabel="accuracy (%)", ylim=(len(percent) - 0.5, -0.7))
     ax.grid(axis="y", visible=False)
     if printed or claim:
-        ax.figure.legend(loc="outside upper right", ncols=2)
+        ax.figure.legend(loc="outside lower right", ncols=2)
     return ax
 
 
