@@ -52,7 +52,9 @@ REASONS = {  # by the score in which a sound is most unlike the known ones
         "None of the training clips of the likeliest class, {best}, is near: {others} are nearer to those of their "
         "class."
     ),
-    "class_score": "YAMNet itself gives the likeliest class, {best}, a low score: a higher one to that of {others}.",
+    "class_score": (
+        "YAMNet itself gives the likeliest class, {best}, a low score: it is surer of the class of {others}."
+    ),
     "other_score": (
         "YAMNet itself finds something that is none of the {n_classes} classes, {other}: it finds less of any such "
         "sound in {others}."
