@@ -43,7 +43,7 @@ def take_app(browser, folder):
     running = web.launch(SoundClassifier.load(), port=None)
     with page_of(browser, f"{running.local_url}?__theme=light") as page:
         page.locator("input[type=file]").first.set_input_files(path)
-        page.locator("#events img").wait_for()
+        page.locator("#events img:visible").wait_for()
         page.locator("#picture img").wait_for()
         end = page.locator(".second").bounding_box()
         save(page.screenshot(full_page=True), "screenshot_app", height=int(end["y"] + end["height"]) + 12)

@@ -118,10 +118,10 @@ CLASSES = click.option(
 def predict(ctx, files, top, timeline, form, output, **load):
     """Classify sounds, or show which sounds occur when in long recordings.
 
-    FILES are wav, flac, ogg, mp3, m4a, webm, aiff and the like, videos with sound, folders of them, "-" for standard
-    input, or example:siren and other sounds that the package makes itself.
+    FILES are wav, flac, ogg, mp3, m4a, webm, aiff and the like, videos with sound, or folders of these; "-" is the
+    standard input, and example:siren a sound that the package makes itself.
 
-    A file that is not sound is named on stderr and does not stop the rest; the exit code is then 1.
+    A file that cannot be read is named on stderr, and the others are answered; the exit code is then 1.
 
     \b
     Examples:
@@ -268,7 +268,7 @@ def _embeddings(files):
 
 
 def _walk(names):
-    """The same names; instead of a folder the sounds in it, if there are any: else it is told as what is no sound."""
+    """The same names, but of a folder the sounds in it; a folder without sounds stays, and is reported as no sound."""
     for name in names:
         if not os.path.isdir(name):  # noqa: PTH112 - where a name is too long, Path raises
             yield name

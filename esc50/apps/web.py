@@ -31,6 +31,7 @@ from esc50.classifier.explanation import explain
 from esc50.classifier.timeline import Timeline, detect_events, settings_for
 from esc50.config import AudioError, AudioSettings, Esc50Error, TooLongError
 from esc50.reporting import plots
+from esc50.reporting.plots.events import WIDTH_INCHES
 
 SETTINGS = AppSettings()
 TITLE = "What do we hear?"
@@ -40,7 +41,7 @@ LOOKING = "Looking for what spoke for it …"
 MOST_AT_ONCE = 100  # sounds
 SEVERAL = f"Up to {MOST_AT_ONCE} sounds: one line for each, and a table to download."
 KEEP = "Share of known sounds to keep"
-KEEP_INFO = "Keep fewer, and fewer unknown sounds are given a class; but more known ones are refused."
+KEEP_INFO = "Keep fewer: fewer unknown sounds get a class, but more known ones are refused."
 COLORS = {  # of Gradio's theme those that have too little contrast
     "body_text_color_subdued": "*neutral_500",
     "block_label_text_color": "*primary_700",
@@ -50,6 +51,7 @@ COLORS = {  # of Gradio's theme those that have too little contrast
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
 CSS = [Path(__file__).with_name(name) for name in ("web.css", "labelling.css")]
 DPI = 160
+TIMELINE_INCHES = {"wide": WIDTH_INCHES, "narrow": 4.0}  # for screens, and for phones
 SPECTROGRAM = "Waveform and log-mel spectrogram"
 CONFIDENCE = "Of events with a confidence of 80 %, about 80 % were right in a test on soundscapes."
 EXPORTS = {"csv": Timeline.to_csv, "json": Timeline.to_json, "txt": Timeline.to_audacity}  # ending -> how it is written
@@ -103,7 +105,7 @@ def build_app(classifier, *, settings=SETTINGS, limits=None, store=None):
             how = {"cancels": why, "show_progress_on": page.verdict, **private, **limit}
             event(page.respond, [page.sound, page.keep], page.outputs, **how)
         many = [page.answers, page.answers_file]
-        page.sounds.change(page.respond_to_many, page.sounds, many, show_progress_on=page.answers, **private, **limit)
+        page.sounds.upload(page.respond_to_many, page.sounds, many, show_progress_on=page.answers, **private, **limit)
 
         if store is not None:
             from esc50.apps.labelling_page import lay_out_labelling
@@ -241,7 +243,8 @@ class Page:
 
     def _lay_out_many(self):
         with gr.Accordion("Several sounds at once", open=False):
-            self.sounds = gr.File(file_count="multiple", label=SEVERAL, elem_id="sounds", height=160)
+            gr.Markdown(SEVERAL, elem_classes="note")
+            self.sounds = gr.UploadButton("Choose sounds", file_count="multiple", size="sm", elem_id="sounds")
             self.answers = gr.HTML(elem_classes="bare")
             self.answers_file = gr.DownloadButton("Table as CSV", size="sm", visible=False)
 
@@ -295,7 +298,7 @@ class Page:
             return {self.timeline: gr.Column(visible=False)}
         return {
             self.timeline: gr.Column(visible=True),
-            self.events: plots.as_html(plots.blend_in(plots.plot_timeline(timeline)), timeline.verdict, dpi=DPI),
+            self.events: "".join(_draw_timeline(timeline, kind, width) for kind, width in TIMELINE_INCHES.items()),
             self.table: formats.html_table(timeline.events, playable=True),
         }
 
@@ -381,6 +384,12 @@ def _without_place(message, path):
 
 def _figure(height):
     return Figure(figsize=(5, height), layout="constrained")
+
+
+def _draw_timeline(timeline, kind, width_inches):
+    """A picture of it, of which the page shows the one that its text can be read on: `kind` is "wide" or "narrow"."""
+    figure = plots.blend_in(plots.plot_timeline(timeline, width_inches=width_inches))
+    return f'<div class="{kind}">{plots.as_html(figure, timeline.verdict, dpi=DPI)}</div>'
 
 
 def _answer(prediction):

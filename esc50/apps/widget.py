@@ -210,7 +210,7 @@ def default_examples(*, root=None):
 
 
 def _width(width):
-    return ipywidgets.Layout(width=width)
+    return ipywidgets.Layout(width=width, max_width="100%")
 
 
 def _row(*parts, **layout):

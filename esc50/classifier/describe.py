@@ -17,7 +17,7 @@ NO_ARTICLE = (
 
 SENTENCES = {  # with fields to fill in; the page in the browser fills in the same
     "silent": "Nothing to hear: the recording is silent.",
-    "none": "None of the {n_classes} classes{joint} YAMNet itself hears: {audioset_top}.",
+    "none": "None of the {n_classes} classes{joint} YAMNet's best match is {audioset_top}.",
     "known": "This sounds like {best}.",
     "guess": "This may be {best} or {second}.",
     "others": "{share} of 100 sounds that the model knows",
@@ -52,13 +52,15 @@ REASONS = {  # by the score in which a sound is most unlike the known ones
         "None of the training clips of the likeliest class, {best}, is near: {others} are nearer to those of their "
         "class."
     ),
-    "class_score": "YAMNet itself hardly hears the likeliest class, {best}: it is surer of the class of {others}.",
+    "class_score": (
+        "YAMNet itself gives the likeliest class, {best}, a low score: it is surer of the class of {others}."
+    ),
     "other_score": (
-        "YAMNet itself hears something that is none of the {n_classes} classes, {other}: it hears less of any such "
+        "YAMNet itself finds something that is none of the {n_classes} classes, {other}: it finds less of any such "
         "sound in {others}."
     ),
     "combined": (
-        "Its likeness to the training clips, what the network finds in it and what YAMNet itself hears speak together "
+        "Its likeness to the training clips, what the network finds in it and what YAMNet itself finds speak together "
         "for no class: they speak more clearly for {others}."
     ),
 }

@@ -225,7 +225,7 @@ def _fold(record, columns):
         how = {"subsequent_indent": "    ", "break_long_words": False, "break_on_hyphens": False}
         yield textwrap.fill(line, columns, **how) if len(line) > columns else line
     if "as_one_sound" in record:
-        yield "  (With --timeline: the events alone, of recordings of any length.)"
+        yield "  (--timeline shows the events alone, and takes recordings of any length.)"
 
 
 def _top_lines(record):

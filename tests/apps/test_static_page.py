@@ -31,6 +31,13 @@ ANSWER = """window.answer = new Promise((resolve, reject) => {
     document.addEventListener("answer", (event) => resolve(event.detail), { once: true });
     setTimeout(() => reject(new Error(document.getElementById("status").textContent)), 60000);
 }); 0"""
+KEEP_TRACKS = """window.tracks = [];
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const stream = await open(wanted);
+    tracks.push(...stream.getTracks());
+    return stream;
+}; 0"""
 
 browser_test = [pytest.mark.browser, pytest.mark.slow]
 
@@ -230,6 +237,20 @@ class TestInTheBrowser:
         assert "siren" in answer["verdict"]
         assert answer["duration_seconds"] > 3
         assert page.locator("#player").evaluate("player => player.src").startswith("blob:")
+
+    def test_a_microphone_that_is_overtaken_is_closed_and_one_that_is_unplugged_gives_its_answer(self, page, sounds):
+        page.evaluate(KEEP_TRACKS)
+        page.evaluate("document.getElementById('listen').click()")  # and at once, before it is open:
+        ask(page, sounds["8 bit.wav"])
+        page.wait_for_timeout(1_000)
+        assert page.evaluate("tracks.map((track) => track.readyState)") == ["ended"]
+        assert not page.locator("#live").is_visible()
+        page.get_by_role("button", name="Listen").click()
+        page.locator("#live-tracks .event").first.wait_for(timeout=60_000)
+        page.evaluate(ANSWER)
+        page.evaluate("tracks[1].dispatchEvent(new Event('ended')) && 0")
+        assert "siren" in page.evaluate("window.answer")["verdict"]
+        assert page.get_by_role("button", name="Listen").is_visible()
 
     def test_it_works_by_keyboard_alone(self, page):
         page.locator("body").press("Tab")

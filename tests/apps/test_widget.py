@@ -133,7 +133,7 @@ def test_what_else_it_could_be_is_said_and_why_it_is_none_of_the_classes_is_fold
     upload(empty_widget, "tone.wav", file_bytes(synthesis.sine(2_000)))
     why = html.escape(empty_widget.prediction.why)
     assert f'<details><summary>Why none of these?</summary><p class="">{why}</p></details>' in empty_widget.status.value
-    assert "YAMNet itself hears: sine wave (1.0" in empty_widget.status.value
+    assert "YAMNet&#x27;s best match is sine wave (1.0" in empty_widget.status.value
 
 
 def test_silence_gets_its_warning(empty_widget):

@@ -33,7 +33,7 @@ NAMES = ("dog", "engine", "rain")
         ([0.1, 0.8, 0.1], True, False, "This sounds like an engine (80 %)."),
         ([0.1, 0.1, 0.8], True, False, "This sounds like rain (80 %)."),
         ([0.2, 0.35, 0.45], True, False, "This may be rain (45 %) or an engine (35 %)."),
-        ([0.96, 0.03, 0.01], False, False, "None of the 3 classes. YAMNet itself hears: speech (0.93)."),
+        ([0.96, 0.03, 0.01], False, False, "None of the 3 classes. YAMNet's best match is speech (0.93)."),
         ([0.96, 0.03, 0.01], False, True, "Nothing to hear: the recording is silent."),
     ],
 )
@@ -45,7 +45,7 @@ def test_the_verdict_in_words(probabilities, is_known, is_silent, sentence):
 def test_where_yamnet_itself_hears_one_of_the_classes_the_verdict_says_so():
     how = {"is_known": False, "is_silent": False, "audioset_top": ("Dog", 0.456), "is_class": True}
     sentence = say_verdict(NAMES, np.array([0.4, 0.3, 0.3]), **how)
-    assert sentence == "None of the 3 classes, though YAMNet itself hears: dog (0.46)."
+    assert sentence == "None of the 3 classes, though YAMNet's best match is dog (0.46)."
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_why_in_words():
         f"The nearest of 2,000 training clips is crackling fire, and it is not near: {others} are nearer to theirs."
     )
     assert say_why("other_score", 0.951, **facts) == (
-        "YAMNet itself hears something that is none of the 50 classes, speech (0.93): it hears less of any such sound "
+        "YAMNet itself finds something that is none of the 50 classes, speech (0.93): it finds less of any such sound "
         f"in {others}."
     )
     for score in OOD_SCORES:

@@ -224,7 +224,7 @@ def test_audioset_scores_are_available_with_any_head(shipped):
     np.testing.assert_allclose(prediction.audioset_scores, scores, atol=1e-4)
     [(name, score)] = prediction.top_audioset(1)
     assert (name, score) == ("Sine wave", pytest.approx(scores.max(), abs=1e-4))
-    assert prediction.verdict == f"None of the 50 classes. YAMNet itself hears: sine wave ({score:.2f})."
+    assert prediction.verdict == f"None of the 50 classes. YAMNet's best match is sine wave ({score:.2f})."
     padded = np.concatenate([sine, np.zeros(10 * RATE, np.float32)])
     assert shipped.predict(padded, sample_rate_hz=RATE).top_audioset(1)[0][0] == "Sine wave"  # not silence
 
@@ -249,8 +249,8 @@ def test_why_names_the_audioset_class(classifier):
     scores, matrix = prediction.audioset_scores[np.newaxis], classifier.audioset_matrix
     evidence = replace(prediction.evidence, audioset=scores, matrix=matrix, rule=rule)
     assert replace(prediction, is_known=False, evidence=evidence).why == (
-        f"YAMNet itself hears something that is none of the 50 classes, sine wave ({scores.max():.2f}): "
-        "it hears less of any such sound in 97 of 100 sounds that the model knows."
+        f"YAMNet itself finds something that is none of the 50 classes, sine wave ({scores.max():.2f}): "
+        "it finds less of any such sound in 97 of 100 sounds that the model knows."
     )
 
 
@@ -269,7 +269,7 @@ def test_a_head_with_yamnet_s_scores_and_a_combined_rule_says_why_too(small_clas
     prediction = classifier.predict(synthesis.sine(2_000), sample_rate_hz=RATE)
     np.testing.assert_allclose(prediction.evidence.audioset[0], prediction.audioset_scores)
     assert not prediction.is_known and prediction.verdict.endswith(
-        f"hears: {audioset_label(*prediction.top_audioset(1)[0])}."
+        f"is {audioset_label(*prediction.top_audioset(1)[0])}."
     )
     assert prediction.why.startswith("The nearest of 2,000 training clips is ") and "99 of 100" in prediction.why
     assert classifier.keeping(0.5).metadata["rejection"]["threshold"] == 99.0

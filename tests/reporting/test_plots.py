@@ -7,7 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 
 from esc50 import dataset
 from esc50.audio import load_sound
@@ -91,6 +93,14 @@ def test_a_prediction_is_drawn_on_one_time_axis_with_its_verdict(prediction):
     bars, facts = figure.subfigs[1].axes
     assert tick_labels(bars.yaxis)[0] == "cow"
     assert facts.texts[0].get_text() == "2.00 s, 1 channel, 16000 Hz\nToo loud."
+
+
+def test_the_title_of_the_classes_stays_inside_the_picture_beside_long_names(classifier):
+    figure = plots.plot_prediction(classifier.predict("example:siren"))
+    FigureCanvasAgg(figure).draw()
+    title = figure.subfigs[1].axes[0].get_title(loc="right")
+    [text] = [text for text in figure.subfigs[1].axes[0].findobj(Text) if text.get_text() == title]
+    assert title and text.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_the_coverage_of_sets_is_drawn_by_class(ax):

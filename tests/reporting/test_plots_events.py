@@ -92,6 +92,16 @@ def test_every_class_has_a_row_that_can_be_read_where_the_picture_is_900_pixels_
     assert not plt.get_fignums()
 
 
+@pytest.mark.parametrize("width_inches", [4.0, 5.6])
+def test_the_key_stays_inside_a_wide_and_a_narrow_picture(width_inches):
+    names = ("dog", "rain", "sneezing", "clock_tick", "siren")  # one of each theme
+    events = [Event(2 * i, 2 * i + 1, name, 0.8, is_known=name != "dog") for i, name in enumerate((*names, "cow"))]
+    figure = plots.plot_timeline(timeline_of(*events, seconds=12.0), width_inches=width_inches)
+    FigureCanvasAgg(figure).draw()
+    box = figure.axes[0].get_legend().get_window_extent()
+    assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+
+
 def test_nothing_is_said_where_nothing_was_recognised(ax):
     draw(ax, seconds=10.0)
     assert [text.get_text() for text in ax.texts] == ["no event was detected"]

@@ -33,7 +33,8 @@ def plot_timeline(timeline, *, width_inches=WIDTH_INCHES):
     matplotlib.figure.Figure
         It is not pyplot's: nothing is kept after it is let go.
     """
-    height = FRAME_INCHES + ROW_INCHES * max(2, len(_rows(timeline)))
+    n_more = 0 if width_inches >= WIDTH_INCHES else 3  # rows of a key with one column
+    height = FRAME_INCHES + ROW_INCHES * (n_more + max(2, len(_rows(timeline))))
     figure = Figure(figsize=(width_inches, height), layout="constrained")
     plot_events(timeline, ax=figure.subplots())
     return figure
@@ -103,7 +104,7 @@ def _add_key(ax, timeline):
     ax.legend(
         handles=patches,
         title=title,
-        ncols=2,
+        ncols=2 if ax.figure.get_figwidth() >= WIDTH_INCHES else 1,
         fontsize=LABEL_POINTS,
         title_fontsize=LABEL_POINTS,
         frameon=False,

@@ -110,9 +110,8 @@ def plot_prediction(prediction, *, top=5):
     _draw_over_time(left.subplots(3, height_ratios=[1, 1.6, 1.3]), prediction, top)
     bars, facts = right.subplots(2, height_ratios=[3, 1.1])
     title = top_heading(len(prediction.class_names), is_known=prediction.is_known)
-    plot_top_classes(prediction.probabilities, prediction.class_names, top=top, ax=bars).set_title(
-        title, fontsize="medium"
-    )
+    plot_top_classes(prediction.probabilities, prediction.class_names, top=top, ax=bars)
+    bars.set_title(title, fontsize="medium", loc="right")  # in the middle it would run out of the picture
     _write_facts(facts, prediction)
     return figure
 
