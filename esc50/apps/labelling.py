@@ -62,7 +62,7 @@ class Labelling:
         """Begin with what is most like a query, as `Store.find` takes it; another query keeps the answers."""
         if self.store is None:
             raise TeachingError("no store is open: make one with `esc50 index FOLDER --store STORE`, and give its path")
-        self.query, self.place = query.strip(), 0
+        self.query, self.place = query.strip() or None, 0
         self.page = self._alike()
 
     def add(self, name, source):
