@@ -45,7 +45,7 @@ ONE_THREAD = {"ESC50_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREAD
 
 
 @click.command()
-@click.option("--clips", "n_clips", default=2_000)
+@click.option("--clips", "n_clips", default=1_000)
 def main(n_clips):
     """Measure and write the table."""
     with tempfile.TemporaryDirectory() as name:

@@ -95,15 +95,17 @@ class Usearch(SignCodes):
         return self.index.search(vector, N_FOUND).keys
 
 
-class Lance:
-    """LanceDB with an index IVF-PQ."""
+class Database:
+    """What adds rows to a table part by part."""
 
     def build(self, folder, vectors):
-        """Write the table and its index."""
+        """Write the table."""
         for number, part in enumerate(np.array_split(vectors, N_PARTS)):
             self.write_part(folder, number, part)
-        size = {"num_partitions": PARTITIONS, "num_sub_vectors": SUB_VECTORS}
-        self._table(folder).create_index(metric="cosine", vector_column_name="vector", **size)
+
+
+class Lance(Database):
+    """LanceDB without an index."""
 
     def open(self, folder):
         """Open the table."""
@@ -134,22 +136,18 @@ class Lance:
         return lancedb.connect(folder).open_table("windows")
 
 
-class LanceFlat(Lance):
-    """LanceDB without an index."""
+class LanceIndex(Lance):
+    """LanceDB with an index IVF-PQ."""
 
     def build(self, folder, vectors):
-        """Write the table."""
-        for number, part in enumerate(np.array_split(vectors, N_PARTS)):
-            self.write_part(folder, number, part)
+        """Write the table and its index."""
+        super().build(folder, vectors)
+        size = {"num_partitions": PARTITIONS, "num_sub_vectors": SUB_VECTORS}
+        self._table(folder).create_index(metric="cosine", vector_column_name="vector", **size)
 
 
-class DuckDB:
+class DuckDB(Database):
     """DuckDB, which compares with every row."""
-
-    def build(self, folder, vectors):
-        """Write the database."""
-        for number, part in enumerate(np.array_split(vectors, N_PARTS)):
-            self.write_part(folder, number, part)
 
     def open(self, folder):
         """Open it."""
@@ -199,8 +197,8 @@ class DuckIndex(DuckDB):
 STORES = {
     "Parquet, signs then exact": SignCodes,
     "Parquet and usearch": Usearch,
-    "LanceDB, IVF-PQ": Lance,
-    "LanceDB, no index": LanceFlat,
+    "LanceDB, IVF-PQ": LanceIndex,
+    "LanceDB, no index": Lance,
     "DuckDB, no index": DuckDB,
     "DuckDB, HNSW": DuckIndex,
 }

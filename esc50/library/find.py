@@ -62,8 +62,7 @@ def combine(positives, negatives=()):
 def search(vectors, codes, vector, *, n):
     """Rows of the most similar among vectors (n_rows, size), and their cosines, the highest first.
 
-    The signs of the numbers choose candidates, at least `n`, by Hamming distance, which is quick; these are compared
-    in full.
+    Candidates, at least `n`, are chosen by the Hamming distance of their signs, which is quick, then compared in full.
     """
     distances = np.zeros(len(vectors), np.uint16)
     for column, part in zip(codes, sign_codes(vector[np.newaxis]), strict=True):

@@ -1,4 +1,4 @@
-"""Index recordings: each becomes rows of a store, by as many processes as there are cores, or by a cluster."""
+"""Index recordings: each becomes rows of a store; the work is shared by the machine's cores, or by a cluster."""
 
 import hashlib
 import logging
@@ -43,8 +43,8 @@ class IndexReport:
     Attributes
     ----------
     n_done, n_unchanged, n_deleted, n_windows : int
-        Recordings indexed, recordings that were in the store already and have not changed, recordings that are in the
-        store and no longer on the disk, and windows of those indexed.
+        Recordings indexed; recordings in the store that have not changed, and that are gone from the disk; and windows
+        of those indexed.
     unreadable : dict of str to str
         Recordings that could not be read, and why.
     seconds : float
@@ -75,18 +75,18 @@ def index(
     processes: int | None = None,
     progress=False,
 ) -> IndexReport:
-    """Bring a store up to date with all recordings under some folders; a call that was stopped goes on.
+    """Bring all recordings under some folders into a store; after a stop, the same call goes on.
 
     Parameters
     ----------
     folders : sequence of path-like
-        They are searched with all folders in them; a recording may be named too.
+        Searched with all folders inside them; a recording may be named too.
     store : path-like
         Made where there is none. More folders may be added in later calls.
     scheduler : str, optional
         Address of a Dask scheduler, ``tcp://HOST:8786``, whose workers find folders and store under the same paths.
     processes : int, optional
-        Where there is no scheduler: by default one for each core.
+        Without a scheduler: one for each core by default.
     progress : bool
         Show a progress bar on stderr.
 
