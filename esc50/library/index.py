@@ -263,10 +263,11 @@ def _open_client(scheduler, processes, n_batches):
         return
     n_processes = min(processes or N_CORES, n_batches)
     workers = {"n_workers": n_processes, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": None}
+    pages = {"dashboard_address": "127.0.0.1:0"}  # without it, Dask warns where another call has port 8787
     env = {THREADS_VARIABLE: str(max(1, N_CORES // n_processes))}
     with (
         dask.config.set(CLUSTER),
-        LocalCluster(**workers, env=env, silence_logs=logging.CRITICAL) as cluster,
+        LocalCluster(**workers, scheduler_kwargs=pages, env=env, silence_logs=logging.CRITICAL) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client

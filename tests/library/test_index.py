@@ -3,10 +3,12 @@
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import dask
@@ -130,6 +132,15 @@ def test_the_command_says_what_was_done(folder, path, cluster):
     assert result.stdout.startswith("4 recordings indexed (0.01 hours, ")
     assert result.stdout.endswith("0 unchanged, 0 gone, 1 unreadable\n")
     assert "text.wav is not sound" in result.stderr
+
+
+def test_processes_of_ones_own_need_no_port_that_another_call_may_have(recwarn):
+    with socket.socket() as other:
+        with suppress(OSError):  # another program has it: as good
+            other.bind(("127.0.0.1", 8787))
+            other.listen()
+        with module._open_client(None, 1, 1):
+            assert not [each for each in recwarn if "8787" in str(each.message)]
 
 
 class CrashingDecoder(WorkerPlugin):
