@@ -1,7 +1,9 @@
 """What ``esc50 index`` costs: against a plain loop, by one and two processes, and its memory on long recordings.
 
 ``python -m benchmarks.indexing`` writes data/results/indexing.csv. Every line is a process of its own, with its
-children: ``cpu_seconds`` are those of all processors, ``mb`` is the peak of the largest process.
+children, on few recordings and on many: ``start_seconds`` and ``start_cpu_seconds`` are what the line through both says
+of no recording at all. ``cpu_seconds`` are those of all processors, ``mb`` is the peak of the largest process, ``load``
+says how much else ran.
 """
 
 import os
@@ -19,11 +21,12 @@ import soundfile
 
 from esc50 import dataset
 from esc50.audio import synthesis
-from esc50.config import RESULTS_DIR, AudioSettings
+from esc50.config import PROJECT_DIR, RESULTS_DIR, AudioSettings
 from esc50.experiments.results import write_csv
 
 FILE = RESULTS_DIR / "indexing.csv"
-HOURS = (0.25, 1.0)
+FEW_CLIPS = 64  # enough for two processes
+FEW_HOURS, HOURS = 0.25, 1.0  # of one recording
 RATE = AudioSettings.sample_rate_hz
 PLAIN = """
 import sys
@@ -36,6 +39,8 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
     with open_sound(path) as stream:
         list(embed_windows(classifier, stream))
 """
+INDEX = ["-m", "esc50", "index", "--store", "store", "--processes"]
+PROJECT = {"PYTHONPATH": str(PROJECT_DIR)}
 ONE_THREAD = {"ESC50_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -44,33 +49,45 @@ ONE_THREAD = {"ESC50_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREAD
 def main(n_clips):
     """Measure and write the table."""
     with tempfile.TemporaryDirectory() as name:
-        folder, rows = Path(name), []
-        clips = copy_clips(folder / "clips", n_clips)
-        hours = n_clips * AudioSettings.clip_seconds / 3600
-        rows.append(row("plain loop, one thread", hours, usage_of(["-c", PLAIN, clips])))
-        for number in (1, 2):
-            command = ["-m", "esc50", "index", clips, "--store", folder / f"store {number}", "--processes", number]
-            rows.append(row(f"esc50 index, {number} process{'es' * (number > 1)}", hours, usage_of(command)))
-        rows[-1]["store_mb_per_hour"] = megabytes(folder / "store 2") / hours
-        for hours in HOURS:
-            store = folder / f"{hours} h"
-            usage = usage_of(["-m", "esc50", "index", long_recording(folder, hours), "--store", store])
-            rows.append(row(f"one recording of {hours:g} h", hours, usage))
-            rows[-1]["store_mb_per_hour"] = megabytes(store) / hours
+        folder = Path(name)
+        clips = [copy_clips(folder / f"{n} clips", n) for n in (FEW_CLIPS, n_clips)]
+        long = [long_recording(folder / f"{hours} h", hours) for hours in (FEW_HOURS, HOURS)]
+        clip_hours = [n * AudioSettings.clip_seconds / 3600 for n in (FEW_CLIPS, n_clips)]
+        usage_of([*INDEX, "2", clips[0]], scratch=folder)  # Python compiles what it imports: not again from here on
+        rows = [
+            measure("plain loop, one thread", clips, clip_hours, ["-c", PLAIN], folder),
+            measure("esc50 index, 1 process", clips, clip_hours, [*INDEX, "1"], folder),
+            measure("esc50 index, 2 processes", clips, clip_hours, [*INDEX, "2"], folder),
+            measure("one recording", long, [FEW_HOURS, HOURS], [*INDEX, "1"], folder),
+        ]
     table = pd.DataFrame(rows)
     write_csv(table, FILE, float_format="%.4g")
     click.echo(table.to_string(index=False))
 
 
-def row(name, hours, usage):
-    """A line of the table."""
-    return {"what": name, "hours": hours, **usage, "cpu_seconds_per_hour": usage["cpu_seconds"] / hours}
+def measure(name, folders, hours, command, scratch):
+    """A line of the table: of the larger of two folders, and what the two say of the start."""
+    few, many = (usage_of([*command, folder], scratch=scratch) for folder in folders)
+    per_hour = {key: (many[key] - few[key]) / (hours[1] - hours[0]) for key in ("seconds", "cpu_seconds")}
+    return {
+        "what": name,
+        "hours": hours[1],
+        **many,
+        **{f"start_{key}": many[key] - hours[1] * each for key, each in per_hour.items()},
+        **{f"{key}_per_hour": each for key, each in per_hour.items()},
+        "store_mb_per_hour": megabytes(scratch / "store") / hours[1],
+        "load": os.getloadavg()[0],
+    }
 
 
-def usage_of(arguments):
+def usage_of(arguments, *, scratch):
     """Wall and CPU seconds, and peak megabytes, of a Python process and its children."""
+    shutil.rmtree(scratch / "store", ignore_errors=True)
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(scratch / "compiled")}
     start, command = time.perf_counter(), [sys.executable, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | ONE_THREAD)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, cwd=scratch, env=os.environ | ONE_THREAD | PROJECT | compiled
+    )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise click.ClickException(f"{command} ended with {status}")
@@ -79,8 +96,8 @@ def usage_of(arguments):
 
 
 def megabytes(folder):
-    """Size of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    """Size of all files in a folder; 0 where there is none."""
+    return sum(path.stat().st_size for path in folder.rglob("*")) / 1e6
 
 
 def copy_clips(folder, n_clips):
@@ -95,11 +112,11 @@ def copy_clips(folder, n_clips):
 def long_recording(folder, hours):
     """A recording of synthesised sounds, in a folder of its own."""
     sounds = np.concatenate([synthesis.example(name) for name in sorted(synthesis.EXAMPLES)])
-    (folder / f"long {hours}").mkdir()
-    with soundfile.SoundFile(folder / f"long {hours}" / "long.flac", "w", RATE, 1) as file:
+    folder.mkdir()
+    with soundfile.SoundFile(folder / "long.flac", "w", RATE, 1) as file:
         for _ in range(round(3600 * hours * RATE / len(sounds))):
             file.write(sounds)
-    return folder / f"long {hours}"
+    return folder
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.stores`` writes data/results/stores.csv, a row for each store as soon as it is measured. It needs
 ``pip install lancedb duckdb usearch`` beside the project. Seconds and milliseconds are of this machine; those of the
-processor (``cpu``) say what the work costs where other programs run beside it.
+processor (``cpu``) say what the work costs where other programs run beside it, and ``load`` how many there were.
 """
 
 import multiprocessing
@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from esc50.config import RESULTS_DIR
+from esc50.config import ALL_LAYERS, RESULTS_DIR
 from esc50.dataset.feature_files import load_features
 from esc50.experiments.results import write_csv
 from esc50.experiments.retrieval import window_means
@@ -27,20 +27,22 @@ from esc50.library.vectors import WindowSettings, project, unit
 
 FILE = RESULTS_DIR / "stores.csv"
 N_VECTORS, N_QUERIES, N_FOUND, N_PARTS = 1_000_000, 100, 10, 20
-NOISE = 0.5  # length of what is added to a real vector
+PART = 50_000  # made at once
+PART_ROWS = 5_000  # written at once by a process that is then killed
 PARTITIONS, SUB_VECTORS, PROBES, REFINE = 1_000, 64, 20, 10  # of LanceDB
 
 
 def make_vectors(n, *, seed=0):
-    """Vectors as a store holds them: those of ESC-50's windows, each with some noise, (n, size) float16; queries."""
-    means, _ = window_means(list(load_features("levelled")["activations"]), range(1, 15), WindowSettings(1, 1))
+    """Vectors as a store holds them, (n, size) float16, and queries: each a mixture of two windows of ESC-50."""
+    means, _ = window_means(list(load_features("levelled")["activations"]), ALL_LAYERS, WindowSettings(1, 1))
     real, rng = project(means), np.random.default_rng(seed)
-    every = np.empty((n, real.shape[1]), np.float16)
-    for start in range(0, n, 100_000):
-        part = real[rng.integers(len(real), size=min(100_000, n - start))]
-        noise = unit(rng.standard_normal(part.shape, dtype=np.float32))
-        every[start : start + len(part)] = unit(part + NOISE * noise)
-    return every, every[rng.choice(n, N_QUERIES, replace=False)].astype(np.float32)
+    every = np.empty((n + N_QUERIES, real.shape[1]), np.float16)
+    for start in range(0, len(every), PART):
+        part = every[start : start + PART]
+        first, second = real[rng.integers(len(real), size=(2, len(part)))]
+        share = rng.uniform(size=(len(part), 1)).astype(np.float32)
+        part[:] = unit(share * first + (1 - share) * second)
+    return every[:n], every[n:].astype(np.float32)
 
 
 class SignCodes:
@@ -93,15 +95,17 @@ class Usearch(SignCodes):
         return self.index.search(vector, N_FOUND).keys
 
 
-class Lance:
-    """LanceDB with an index IVF-PQ."""
+class Database:
+    """What adds rows to a table part by part."""
 
     def build(self, folder, vectors):
-        """Write the table and its index."""
+        """Write the table."""
         for number, part in enumerate(np.array_split(vectors, N_PARTS)):
             self.write_part(folder, number, part)
-        size = {"num_partitions": PARTITIONS, "num_sub_vectors": SUB_VECTORS}
-        self._table(folder).create_index(metric="cosine", vector_column_name="vector", **size)
+
+
+class Lance(Database):
+    """LanceDB without an index."""
 
     def open(self, folder):
         """Open the table."""
@@ -132,31 +136,27 @@ class Lance:
         return lancedb.connect(folder).open_table("windows")
 
 
-class LanceFlat(Lance):
-    """LanceDB without an index."""
+class LanceIndex(Lance):
+    """LanceDB with an index IVF-PQ."""
 
     def build(self, folder, vectors):
-        """Write the table."""
-        for number, part in enumerate(np.array_split(vectors, N_PARTS)):
-            self.write_part(folder, number, part)
+        """Write the table and its index."""
+        super().build(folder, vectors)
+        size = {"num_partitions": PARTITIONS, "num_sub_vectors": SUB_VECTORS}
+        self._table(folder).create_index(metric="cosine", vector_column_name="vector", **size)
 
 
-class DuckDB:
-    """DuckDB, which compares with every row; its index (the extension vss) is experimental where it lies on a disk."""
-
-    def build(self, folder, vectors):
-        """Write the database."""
-        for number, part in enumerate(np.array_split(vectors, N_PARTS)):
-            self.write_part(folder, number, part)
+class DuckDB(Database):
+    """DuckDB, which compares with every row."""
 
     def open(self, folder):
         """Open it."""
-        self.connection, self.size = self._connect(folder), None
+        self.connection = self._connect(folder)
 
     def query(self, vector):
         """Rows of the nearest."""
-        likeness = f"array_cosine_similarity(vector, ?::float[{len(vector)}])"
-        query = f"select row from windows order by {likeness} desc limit {N_FOUND}"
+        distance = f"array_cosine_distance(vector, ?::float[{len(vector)}])"
+        query = f"select row from windows order by {distance} limit {N_FOUND}"
         return self.connection.execute(query, [vector.tolist()]).fetchnumpy()["row"]
 
     def count(self, folder):
@@ -177,12 +177,30 @@ class DuckDB:
         return duckdb.connect(folder / "store.duckdb")
 
 
+class DuckIndex(DuckDB):
+    """DuckDB with the index of its extension vss (HNSW), which is experimental where it lies on a disk."""
+
+    def build(self, folder, vectors):
+        """Write the database and its index."""
+        super().build(folder, vectors)
+        with self._connect(folder) as connection:
+            connection.execute("create index by_vector on windows using hnsw (vector) with (metric = 'cosine')")
+
+    def _connect(self, folder):
+        connection = super()._connect(folder)
+        connection.install_extension("vss")
+        connection.load_extension("vss")
+        connection.execute("set hnsw_enable_experimental_persistence = true")
+        return connection
+
+
 STORES = {
     "Parquet, signs then exact": SignCodes,
     "Parquet and usearch": Usearch,
-    "LanceDB, IVF-PQ": Lance,
-    "LanceDB, no index": LanceFlat,
+    "LanceDB, IVF-PQ": LanceIndex,
+    "LanceDB, no index": Lance,
     "DuckDB, no index": DuckDB,
+    "DuckDB, HNSW": DuckIndex,
 }
 
 
@@ -193,11 +211,12 @@ STORES = {
 def main(names, n_vectors, output):
     """Measure stores, all by default, and write the table."""
     vectors, queries = make_vectors(n_vectors)
-    exact = [find_exactly(vectors, query) for query in queries]
-    table = pd.read_csv(output) if output.exists() else pd.DataFrame(columns=["store"])
+    exact = find_exactly(vectors, queries)
+    table = pd.read_csv(output) if output.exists() else pd.DataFrame(columns=["store", "vectors"])
     for name in names or STORES:
         row = {"store": name, "vectors": n_vectors, **measure(STORES[name](), vectors, queries, exact)}
-        table = pd.concat([table[table["store"] != name], pd.DataFrame([row])], ignore_index=True)
+        is_old = (table["store"] == name) & (table["vectors"] == n_vectors)
+        table = pd.concat([table[~is_old], pd.DataFrame([row])], ignore_index=True)
         write_csv(table, output, float_format="%.4g")
     click.echo(table.to_string(index=False))
 
@@ -226,6 +245,7 @@ def measure(store, vectors, queries, exact):
         "p50_ms": np.median(wall),
         "p99_ms": np.quantile(wall, 0.99),
         "cpu_ms": np.median(cpu),
+        "load": os.getloadavg()[0],
         "recall_at_10": np.mean(recalls),
         "disk_mb": disk / 1e6,
         "after_kill": killed,
@@ -236,9 +256,9 @@ def write_and_kill(kind):
     """Kill a process that adds part after part, and say what is left."""
     rng, context = np.random.default_rng(0), multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name:
-        writer = context.Process(target=keep_writing, args=(kind, name))
+        writer = context.Process(target=keep_writing, args=(kind, name), daemon=True)
         writer.start()
-        while len([*Path(name).rglob("*")]) < 3:
+        while not any(Path(name).iterdir()):
             time.sleep(0.01)
         time.sleep(rng.uniform(3, 5))
         os.kill(writer.pid, signal.SIGKILL)
@@ -250,9 +270,6 @@ def write_and_kill(kind):
     return "whole parts" if n_rows % PART_ROWS == 0 else f"{n_rows % PART_ROWS} rows of a part"
 
 
-PART_ROWS = 5_000
-
-
 def keep_writing(kind, folder):
     """Add part after part."""
     vectors = np.zeros((PART_ROWS, 256), np.float16)
@@ -260,10 +277,10 @@ def keep_writing(kind, folder):
         kind().write_part(Path(folder), number, vectors + np.float16(number % 7))
 
 
-def find_exactly(vectors, query):
-    """Rows of the nearest of all."""
-    parts = [part.astype(np.float32) @ query for part in np.array_split(vectors, 20)]
-    return np.argsort(-np.concatenate(parts))[:N_FOUND]
+def find_exactly(vectors, queries):
+    """Rows of the nearest of all, in any order, (n_queries, n_found)."""
+    parts = [queries @ part.astype(np.float32).T for part in np.array_split(vectors, N_PARTS)]
+    return np.argpartition(-np.concatenate(parts, axis=1), N_FOUND, axis=1)[:, :N_FOUND]
 
 
 def write_parquet(folder, vectors, first=0):

@@ -62,7 +62,7 @@ class Labelling:
         """Begin with what is most like a query, as `Store.find` takes it; another query keeps the answers."""
         if self.store is None:
             raise TeachingError("no store is open: make one with `esc50 index FOLDER --store STORE`, and give its path")
-        self.query, self.place = query.strip(), 0
+        self.query, self.place = query.strip() or None, 0
         self.page = self._alike()
 
     def add(self, name, source):
@@ -79,7 +79,7 @@ class Labelling:
             self.answers[self.page[self.place]] = ANSWERS[word]
             self.place += 1
             if self.place == len(self.page):
-                self.page, self.place = self._uncertain() if self._has(True) else self._alike(), 0
+                self.page, self.place = self._uncertain() if any(self.answers.values()) else self._alike(), 0
 
     def teach(self, name, *, report=lambda words: None):
         """Teach the class from all answers; the lesson. The answers are done with then."""
@@ -109,9 +109,6 @@ class Labelling:
         """The page as HTML: a spectrogram and a player for each hit, the one in focus marked."""
         cards = (self._card(hit, is_current=i == self.place) for i, hit in enumerate(self.page))
         return f'<div class="esc50-strip" role="list">{"".join(cards)}</div>'
-
-    def _has(self, wanted):
-        return any(answer is wanted for answer in self.answers.values())
 
     def _alike(self):
         """The best hits that have no answer yet."""

@@ -20,10 +20,10 @@ COLUMNS = ("file", "start_seconds", "end_seconds", "similarity")
 @click.option("--processes", type=click.IntRange(1), help="Without a scheduler: by default one for each core.")
 @click.pass_context
 def index(ctx, folders, store, scheduler, processes):
-    """Bring a store up to date with all recordings under some folders.
+    """Bring all recordings under some folders into a store.
 
-    New and changed recordings are read, those that are gone are marked. A call that was stopped goes on. What cannot
-    be read is named on stderr, and in the store with the reason; the exit code is then 1.
+    New and changed recordings are read; those that are gone are marked. After a stop, the same call goes on. A
+    recording that cannot be read is named on stderr, and in the store with the reason; the exit code is then 1.
 
     \b
     Examples:
@@ -59,8 +59,8 @@ def index(ctx, folders, store, scheduler, processes):
 def find(ctx, example, store, form, output, **query):
     """Find the places that sound most like an example.
 
-    EXAMPLE is a recording, of which --from and --to name a part; a class (see `esc50 classes`), whose most probable
-    places are found; or example:siren and the like.
+    EXAMPLE is a recording, or the part of it that --from and --to name; a class (see `esc50 classes`), whose most
+    probable places are found; or a built-in sound such as example:siren.
 
     \b
     Examples:
@@ -80,17 +80,15 @@ def find(ctx, example, store, form, output, **query):
         elif form == "csv":
             out.write(csv_lines([COLUMNS, *(row.values() for row in rows)]))
         elif form == "audacity":
-            out.writelines(audacity_line(h.start_seconds, h.end_seconds, _label(h), is_known=True) for h in hits)
+            out.writelines(
+                audacity_line(h.start_seconds, h.end_seconds, f"{h.similarity:.2f}", is_known=True) for h in hits
+            )
         else:
             out.writelines(map(_line, hits))
 
 
 def _round(value):
     return round(value, 4) if isinstance(value, float) else value
-
-
-def _label(hit):
-    return f"{hit.similarity:.2f}"
 
 
 def _line(hit):

@@ -10,10 +10,24 @@ from esc50.config import TeachingError
 OWN_CLASSES = "my-sounds.esc50"
 
 
-@click.command(cls=Esc50Command, extra=None, short_help="Teach a class of your own.")
+class TeachCommand(Esc50Command):
+    """Takes all files between ``--no`` and the next option as counter-examples, as shells write ``--no *.wav``."""
+
+    def parse_args(self, ctx, args):
+        """Give each file its own ``--no``."""
+        parsed, option = [], ""
+        for arg in args:
+            if not arg.startswith("-") and option == "--no" and parsed[-1] != option:
+                parsed.append(option)
+            option = arg if arg.startswith("-") else option
+            parsed.append(arg)
+        return super().parse_args(ctx, parsed)
+
+
+@click.command(cls=TeachCommand, extra=None, short_help="Teach a class of your own.")
 @click.argument("name", required=False)
 @click.argument("files", nargs=-1, metavar="[FILES]…")
-@click.option("--no", "others", multiple=True, metavar="FILE", help="A recording that is not of the class; repeatable.")
+@click.option("--no", "others", multiple=True, metavar="FILES…", help="Recordings that are not of the class.")
 @click.option("--classes", type=click.Path(path_type=Path), default=OWN_CLASSES, help="File to make or to add to.")
 @click.option("--anew", is_flag=True, help="Make the file anew from the recordings that it names: for another model.")
 def teach(name, files, others, classes, anew):
@@ -21,7 +35,7 @@ def teach(name, files, others, classes, anew):
 
     \b
     Examples:
-      esc50 teach doorbell bell1.wav bell2.wav bell3.wav --no phone.wav
+      esc50 teach doorbell bell1.wav bell2.wav bell3.wav --no phone.wav tap.wav
       esc50 predict --classes my-sounds.esc50 evening.wav
     """  # noqa: D301  (click's \b keeps the lines of the examples)
     from esc50.classifier import teaching

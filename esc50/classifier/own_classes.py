@@ -119,6 +119,8 @@ class OwnClasses:
             There is none, or it is no such file, damaged, or of another version.
         """
         try:
+            if Path(path).is_file() and not zipfile.is_zipfile(path):  # of which numpy says that pickle may read it
+                raise ValueError("it is of another kind, or cut off")
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ("about", *ARRAYS)}
             about = json.loads(str(arrays.pop("about")))
@@ -127,16 +129,9 @@ class OwnClasses:
             return cls._from(about, arrays)
         except FileNotFoundError:
             raise TeachingError(f"no classes here: {path} is missing; teach some with `esc50 teach`") from None
-        except (
-            OSError,
-            EOFError,
-            zipfile.BadZipFile,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:  # TeachingError is a ValueError
-            if isinstance(error, TeachingError):
-                raise
+        except TeachingError:
+            raise
+        except (OSError, EOFError, zipfile.BadZipFile, LookupError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise TeachingError(f"{path} holds no classes ({reason}): give a file that `esc50 teach` wrote") from error
 

@@ -89,12 +89,10 @@ class Lesson:
         rows = []
         for target in np.unique(self.targets[self.before != self.after]):
             of_class = self.targets == target
-            counts = ((found[of_class] == wanted).sum() for found, wanted in self._counted(target, own))
+            counted = (self.before, target), (self.after, target), (self.after, own)
+            counts = ((found[of_class] == wanted).sum() for found, wanted in counted)
             rows.append((names[target], int(of_class.sum()), *map(int, counts)))
         return rows
-
-    def _counted(self, target, own):
-        return (self.before, target), (self.after, target), (self.after, own)
 
 
 def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambda words: None) -> Lesson:

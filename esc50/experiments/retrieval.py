@@ -34,7 +34,7 @@ N_FIRST = 10  # of the hits, whose share of right ones is the precision
 N_RESAMPLES, SEED = 2_000, 0
 SIZES = (64, 128, VECTOR_SIZE, 384)
 CLIP = WindowSettings(n_frames=10, hop_frames=10)
-LENGTHS = (WindowSettings(1, 1), WindowSettings(3, 2), WindowSettings(5, 3), WindowSettings(7, 5))
+FRAMES_AND_HOPS = ((1, 1), (3, 2), (5, 3), (7, 3), (7, 4))  # of windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +113,10 @@ def run_retrieval(labels=None):
 
 
 def save_projection():
-    """Write the projection that comes with the package, fitted on all clips."""
+    """Write the projection that comes with the package, fitted on a window of each clip."""
     activations = load_features("levelled")["activations"]
-    found, _ = window_means(list(activations), ALL_LAYERS, CLIP)
-    mean, matrix = fit_projection(found)
+    windows = take_middle(*window_means(list(activations), ALL_LAYERS, WindowSettings()))
+    mean, matrix = fit_projection(windows)
     np.savez_compressed(PROJECTION_FILE, mean=mean.astype(np.float16), matrix=matrix.astype(np.float16))
     load_projection.cache_clear()
 
@@ -125,14 +125,24 @@ def window_means(frames, layers, settings):
     """Means over the active frames of each window, (n_windows, size), and the sound to which each belongs."""
     columns, means, owners = columns_of(layers, among=LAYERS_AND_SCORES), [], []
     for number, of_sound in enumerate(frames):
-        for _, windows in cut_windows([of_sound.astype(np.float32)], settings=settings):
-            active = active_frames(windows)
-            has_sound = active.any(axis=1)
-            has_sound = has_sound if has_sound.any() else ~has_sound  # a silent sound must be found, too
-            mask = np.where(active.any(axis=1, keepdims=True), active, True)[has_sound, :, np.newaxis]
-            means.append(windows[has_sound][..., columns].mean(axis=1, where=mask))
-            owners += [number] * len(means[-1])
-    return np.concatenate(means), np.array(owners)
+        found = [
+            _mean(window, columns) for _, windows in cut_windows([of_sound], settings=settings) for window in windows
+        ]
+        found = [mean for mean in found if mean is not None] or [of_sound[:, columns].mean(axis=0)]  # of silence
+        means += found
+        owners += [number] * len(found)
+    return np.array(means, np.float32), np.array(owners)
+
+
+def _mean(window, columns):
+    active = active_frames(window)
+    return window[active][:, columns].astype(np.float32).mean(axis=0) if active.any() else None
+
+
+def take_middle(windows, owners):
+    """The middle one of each sound's windows, (n_sounds, size)."""
+    _, first, counts = np.unique(owners, return_index=True, return_counts=True)
+    return windows[first + counts // 2]
 
 
 def _candidates(sounds):
@@ -142,13 +152,14 @@ def _candidates(sounds):
     for name, layers in {"embedding": [LAST], "all layers": ALL_LAYERS}.items():
         clips, owners = window_means(sounds.frames, layers, CLIP)
         yield name, owners, lambda _, clips=clips: clips
-        whitening = Whitening(clips, sounds.targets)
+        whitening = Whitening(clips[:N_CLIPS], sounds.targets)
         for size in SIZES:
             yield f"{name}, whitened, {size}", owners, whitening.of(clips, size)
-    for settings in LENGTHS:
+    for settings in (WindowSettings(*each) for each in FRAMES_AND_HOPS):
         windows, owners = window_means(sounds.frames, ALL_LAYERS, settings)
-        name = f"all layers, whitened, {VECTOR_SIZE}, windows of {settings.seconds:.2f} s"
-        yield name, owners, whitening.of(windows, VECTOR_SIZE)
+        whitening = Whitening(take_middle(windows, owners)[:N_CLIPS], sounds.targets)
+        of = f"windows of {settings.seconds:.2f} s every {settings.hop_seconds:.2f} s"
+        yield f"all layers, whitened, {VECTOR_SIZE}, {of}", owners, whitening.of(windows, VECTOR_SIZE)
 
 
 class Whitening:
@@ -156,7 +167,7 @@ class Whitening:
 
     def __init__(self, clips, targets):
         self.groups = targets[:N_CLIPS] % N_GROUPS
-        logs = np.log1p(clips[:N_CLIPS])
+        logs = np.log1p(clips)
         self.mean = logs.mean(axis=0)  # near that of any fit: keeps the products small
         self.logs = logs - self.mean
         self.products = self.logs.astype(np.float64) @ self.logs.T  # (n_clips, n_clips)
@@ -207,4 +218,4 @@ def _standardise(statistics, targets, group):
 
 
 def _embed(classifier, waveform):
-    return classifier.yamnet.embed(classifier.set_level(waveform), with_scores=True).astype(np.float16)
+    return classifier.yamnet.embed(classifier.set_level(waveform), layers=LAYERS_AND_SCORES).astype(np.float16)

@@ -12,7 +12,6 @@ from esc50.library.vectors import embed_windows, unit
 N_CANDIDATES = 2_000  # at least: chosen by signs alone, then compared in full
 WINDOWS_PER_HIT = 50  # and of many hits so many for each
 NEGATIVE_WEIGHT = 0.5  # of counter-examples against examples
-COLUMNS = ("file", "start_seconds", "end_seconds")
 
 
 @dataclass(frozen=True)
@@ -63,21 +62,21 @@ def combine(positives, negatives=()):
 def search(vectors, codes, vector, *, n):
     """Rows of the most similar among vectors (n_rows, size), and their cosines, the highest first.
 
-    The signs of the numbers choose `n` candidates, by Hamming distance, which is quick; these are compared in full.
+    Candidates, at least `n`, are chosen by the Hamming distance of their signs, which is quick, then compared in full.
     """
-    if n < len(codes):
-        distances = np.bitwise_count(codes ^ sign_codes(vector[np.newaxis])).sum(axis=1, dtype=np.uint16)
-        rows = np.argpartition(distances, n)[:n]
-    else:
-        rows = np.arange(len(codes))
+    distances = np.zeros(len(vectors), np.uint16)
+    for column, part in zip(codes, sign_codes(vector[np.newaxis]), strict=True):
+        distances += np.bitwise_count(column ^ part)
+    within = np.bincount(distances).cumsum()  # rows up to each distance
+    rows = np.flatnonzero(distances <= np.searchsorted(within, min(n, len(vectors))))
     values = vectors[rows].astype(np.float32) @ vector
-    order = np.argsort(-values, kind="stable")
+    order = np.argsort(-values, kind="stable")[:n]
     return rows[order], values[order]
 
 
 def sign_codes(vectors):
-    """Signs of vectors (n, size), 64 in a number: (n, size / 64)."""
-    return np.packbits(vectors > 0, axis=1).view(np.uint64)
+    """Signs of vectors (n, size), 64 in a number: (size / 64, n)."""
+    return np.ascontiguousarray(np.packbits(vectors > 0, axis=1).view(np.uint64).T)
 
 
 def merge_windows(places, values, *, top):
@@ -106,6 +105,8 @@ def _vector_of(store, example, start=None, end=None):
         return unit(example)
     if isinstance(example, Hit):
         example, start, end = example.file, example.start_seconds, example.end_seconds
+    if isinstance(example, str) and ":" not in example and not Path(example).suffix and not Path(example).exists():
+        raise StoreError(f"{example} is neither a recording nor a class: `esc50 classes` lists those")
     part = load_part(example, start or 0.0, end)
     with open_sound(part, sample_rate_hz=AudioSettings.sample_rate_hz) as stream:
         found = [windows.vectors for windows in embed_windows(store.classifier, stream)]

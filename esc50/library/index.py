@@ -1,4 +1,4 @@
-"""Index recordings: each becomes rows of a store, by as many processes as there are cores, or by a cluster."""
+"""Index recordings: each becomes rows of a store; the work is shared by the machine's cores, or by a cluster."""
 
 import hashlib
 import logging
@@ -24,7 +24,12 @@ from esc50.yamnet.runtime import N_CORES, THREADS_VARIABLE
 
 BATCH_FILES, BATCH_BYTES = 16, 64_000_000  # of a task, which is what a lost worker costs
 TASKS_AT_ONCE, TASKS_PER_THREAD = 64, 4  # that the scheduler holds at least, however many recordings there are
-ALLOWED_FAILURES = 1  # a task that has cost more workers is at fault itself
+CLUSTER = {
+    "distributed.scheduler.allowed-failures": 1,  # a task that has cost more workers is at fault itself
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.worker.profile.enabled": False,  # this and the next cost 5 % of a processor in each process
+    "distributed.admin.tick.interval": "1s",
+}
 ANSWER_SECONDS = 10  # within which a scheduler must answer
 CRASHED = "{} ended the process that decoded it: convert it, or leave it out"
 SURROGATES = re.compile("[\ud800-\udfff]")  # stand for bytes that are not UTF-8
@@ -38,8 +43,8 @@ class IndexReport:
     Attributes
     ----------
     n_done, n_unchanged, n_deleted, n_windows : int
-        Recordings indexed, recordings that were in the store already and have not changed, recordings that are in the
-        store and no longer on the disk, and windows of those indexed.
+        Recordings indexed; recordings in the store that have not changed, and that are gone from the disk; and windows
+        of those indexed.
     unreadable : dict of str to str
         Recordings that could not be read, and why.
     seconds : float
@@ -70,18 +75,18 @@ def index(
     processes: int | None = None,
     progress=False,
 ) -> IndexReport:
-    """Bring a store up to date with all recordings under some folders; a call that was stopped goes on.
+    """Bring all recordings under some folders into a store; after a stop, the same call goes on.
 
     Parameters
     ----------
     folders : sequence of path-like
-        They are searched with all folders in them; a recording may be named too.
+        Searched with all folders inside them; a recording may be named too.
     store : path-like
         Made where there is none. More folders may be added in later calls.
     scheduler : str, optional
         Address of a Dask scheduler, ``tcp://HOST:8786``, whose workers find folders and store under the same paths.
     processes : int, optional
-        Where there is no scheduler: by default one for each core.
+        Without a scheduler: one for each core by default.
     progress : bool
         Show a progress bar on stderr.
 
@@ -114,6 +119,7 @@ def index(
                 if (report.n_done + len(report.unreadable)) % SEAL_PARTS == 0:
                     target.seal()
     target.seal()
+    target.drop_replaced()
     return report
 
 
@@ -241,22 +247,27 @@ def _open_client(scheduler, processes, n_batches):
     """A client of the scheduler, or of processes of its own, with as many threads as there are cores in all."""
     import dask
     from distributed import Client, LocalCluster
+    from distributed.comm import parse_address, parse_host_port
 
     if scheduler is not None:
         try:
+            scheme, place = parse_address(scheduler)
+            if scheme in ("tcp", "tls"):
+                parse_host_port(place)  # which a client would only do in the background
             client = Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
-            raise StoreError(f"no Dask scheduler at {scheduler}: start one with `dask scheduler`") from error
+            remedy = "start one with `dask scheduler`, and give the address that it shows, tcp://HOST:8786"
+            raise StoreError(f"no Dask scheduler at {scheduler}: {remedy}") from error
         with client:
             yield client
         return
     n_processes = min(processes or N_CORES, n_batches)
-    how = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES, "distributed.scheduler.worker-saturation": 1.0}
     workers = {"n_workers": n_processes, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": None}
+    pages = {"dashboard_address": "127.0.0.1:0"}  # without it, Dask warns where another call has port 8787
     env = {THREADS_VARIABLE: str(max(1, N_CORES // n_processes))}
     with (
-        dask.config.set(how),
-        LocalCluster(**workers, env=env, silence_logs=logging.CRITICAL) as cluster,
+        dask.config.set(CLUSTER),
+        LocalCluster(**workers, scheduler_kwargs=pages, env=env, silence_logs=logging.CRITICAL) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client

@@ -23,7 +23,10 @@ from esc50.library import find
 from esc50.library.find import Hit
 from esc50.library.vectors import WindowSettings, load_projection
 
-COMPRESSION = {"compression": "zstd"}
+WORDS = ["file", "state", "reason", "sha256", "audioset_top.list.element"]  # columns that say the same again and again
+FORM = {"compression": "zstd", "use_dictionary": WORDS, "write_statistics": False}
+ANEW = "make another with `esc50 index FOLDER --store NEW`"
+GROUP_ROWS = 2_000  # of a long recording are written at once: fewer take more room, more take more memory
 VERSION = 1  # of the form of stores
 SETTINGS_FILE = "_esc50.json"  # readers of Parquet pass over names that begin so
 PARTS, SEALED = "part", "sealed"  # how names of files begin: of one recording, or of many
@@ -74,11 +77,16 @@ class Store:
         filesystem, folder = _locate(absolute(path))
         try:
             with filesystem.open_input_stream(f"{folder}/{SETTINGS_FILE}") as file:
-                settings = json.loads(file.read())
+                content = file.read()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(f"no store in {path}: make one with `esc50 index FOLDER --store {path}`") from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise StoreError(f"{path} cannot be read ({_reason(error)}): check its permissions") from error
+        try:
+            settings = dict(json.loads(content))
+            settings["version"], settings["model"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(f"{path}/{SETTINGS_FILE} is damaged: {ANEW}") from error
         store = cls(path, settings, filesystem=filesystem, folder=folder, classifier=classifier)
         store._compare_model()
         return store
@@ -150,8 +158,8 @@ class Store:
     def files(self) -> pa.Table:
         """All recordings: ``file``, ``state`` (done, unreadable or deleted), ``reason``, ``modified``, ``n_bytes``."""
         table = self._read_all(STATE)
-        _, first = np.unique(table["file"].cast(pa.string()).to_numpy(), return_index=True)
-        return table.take(pa.array(first))
+        first = dict(zip(reversed(table["file"].to_pylist()), reversed(range(len(table))), strict=True))
+        return table.take(pa.array([first[file] for file in sorted(first)], pa.int64()))
 
     @cached_property
     def classifier(self) -> SoundClassifier:
@@ -161,29 +169,32 @@ class Store:
     def write_recording(self, file: str, batches) -> int:
         """Replace a recording's rows by those of some tables, whole or not at all; gives how many windows."""
         n_windows = 0
-        with self._write(_part_name(file)) as sink, pq.ParquetWriter(sink, self._schema, **COMPRESSION) as writer:
-            for columns in batches:
-                missing = [None] * len(columns["file"])
-                table = pa.table({name: columns.get(name, missing) for name in self._schema.names}, self._schema)
+        with self._write(_part_name(file)) as sink, pq.ParquetWriter(sink, self._schema, **FORM) as writer:
+            for table in _join_rows(map(self._as_table, batches)):
                 writer.write_table(table)
                 n_windows += len(table) - table["start_seconds"].null_count
         return n_windows
 
     def seal(self, *, at_least: int = SEAL_PARTS) -> None:
-        """Join parts of single recordings, where there are so many, and drop sealed rows that count no more."""
+        """Join parts of single recordings, where there are so many."""
         names = [name for name in self._list() if name.startswith(PARTS)]
-        while len(names) >= at_least:
-            batch, n_rows = [], 0
-            while names and len(batch) < SEAL_PARTS and n_rows < SEAL_ROWS:
-                batch.append(names.pop())
-                n_rows += self._open_part(batch[-1]).metadata.num_rows
-            table = pa.concat_tables(self._open_part(name).read() for name in batch)
-            self._write_table(f"{SEALED}-{time.time_ns():020d}-{uuid4().hex[:8]}.parquet", table)
-            self._remove(batch)
+        with suppress(FileNotFoundError):  # another call is joining them
+            while len(names) >= at_least:
+                batch, n_rows = [], 0
+                while names and len(batch) < SEAL_PARTS and n_rows < SEAL_ROWS:
+                    batch.append(names.pop())
+                    n_rows += self._open_part(batch[-1]).metadata.num_rows
+                table = pa.concat_tables(self._open_part(name).read() for name in batch)
+                self._write_table(f"{SEALED}-{time.time_ns():020d}-{uuid4().hex[:8]}.parquet", table)
+                self._remove(batch)
+
+    def drop_replaced(self) -> None:
+        """Drop rows of which a recording's later part has others."""
         names = self._list()
-        for name, counts in zip(names, _find_counting(self._read_parts(names, ["file"])), strict=True):
-            if not pc.all(counts).as_py():
-                self._write_table(name, self._open_part(name).read().filter(counts))
+        with suppress(FileNotFoundError):  # another call is dropping them
+            for name, counts in zip(names, _find_counting(self._read_parts(names, ["file"])), strict=True):
+                if not pc.all(counts).as_py():
+                    self._write_table(name, self._open_part(name).read().filter(counts))
 
     @cached_property
     def _loaded(self):
@@ -197,7 +208,11 @@ class Store:
     def _codes(self):
         return find.sign_codes(self._loaded[1])
 
-    @property
+    def _as_table(self, columns):
+        missing = [None] * len(columns["file"])
+        return pa.table({name: columns.get(name, missing) for name in self._schema.names}, self._schema)
+
+    @cached_property
     def _schema(self):
         half, name = pa.float16(), pa.dictionary(pa.int32(), pa.string())
         return pa.schema({
@@ -215,12 +230,11 @@ class Store:
         })  # fmt: skip
 
     def _compare_model(self):
-        anew = "make another with `esc50 index FOLDER --store NEW`"
-        if (version := self.settings.get("version")) != VERSION:
-            raise StoreError(f"{self.path} is a store of version {version}, not {VERSION}: {anew}")
+        if (version := self.settings["version"]) != VERSION:
+            raise StoreError(f"{self.path} is a store of version {version}, not {VERSION}: {ANEW}")
         metadata = self._given.metadata if self._given else load_model()[1]
         if self.settings["model"] != describe_model(metadata)["model"]:
-            raise StoreError(f"{self.path} was made with another model, whose vectors cannot be compared: {anew}")
+            raise StoreError(f"{self.path} was made with another model, whose vectors cannot be compared: {ANEW}")
 
     def _read_all(self, columns):
         """Columns of the rows that count."""
@@ -249,7 +263,7 @@ class Store:
 
     def _write_table(self, name, table):
         with self._write(name) as sink:
-            pq.write_table(table.unify_dictionaries(), sink, **COMPRESSION)
+            pq.write_table(table.unify_dictionaries(), sink, **FORM)
 
     @contextmanager
     def _write(self, name):
@@ -306,6 +320,19 @@ def _locate(path):
     except pa.ArrowInvalid as error:
         raise StoreError(f"{path} is no address of an object store: {_reason(error)}") from error
     return filesystem, folder
+
+
+def _join_rows(tables):
+    """Larger tables of the same rows."""
+    waiting, n_rows = [], 0
+    for table in tables:
+        waiting.append(table)
+        n_rows += len(table)
+        if n_rows >= GROUP_ROWS:
+            yield pa.concat_tables(waiting).unify_dictionaries()
+            waiting, n_rows = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting).unify_dictionaries()
 
 
 def _find_counting(tables):

@@ -26,13 +26,18 @@ N_TOP = 3  # of YAMNet's classes, kept of each window
 class WindowSettings:
     """How recordings are cut into windows; chosen by `esc50 retrieval`."""
 
-    n_frames: int = 5  # of YAMNet, 0.96 s each: 2.88 s
-    hop_frames: int = 3  # 1.44 s
+    n_frames: int = 7  # of YAMNet, 0.96 s each, every 0.48 s
+    hop_frames: int = 4
 
     @property
     def seconds(self) -> float:
         """Length of a window."""
         return FRAME_SECONDS + (self.n_frames - 1) * HOP_SECONDS
+
+    @property
+    def hop_seconds(self) -> float:
+        """From one window to the next."""
+        return self.hop_frames * HOP_SECONDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +81,22 @@ def embed_windows(
 def cut_windows(blocks, *, settings=WindowSettings()):
     """Cut blocks of frames (n, size) into windows: yields the first one's frame and the windows (n, n_frames, size).
 
-    The last window is shorter where the frames do not come out even, and so is that of a short recording.
+    Where the frames do not come out even, the last window ends where the recording does and overlaps more: one that is
+    shorter would be like the ends of other recordings. Only a short recording has a shorter one.
     """
-    size, hop, first, waiting = settings.n_frames, settings.hop_frames, 0, None
+    size, hop, first, begin, waiting = settings.n_frames, settings.hop_frames, 0, 0, None  # begin: of the next window
     for block in blocks:
         waiting = block if waiting is None else np.concatenate([waiting, block])
-        if (n := (len(waiting) - size) // hop + 1) > 0:
-            yield first, np.stack([waiting[i * hop : i * hop + size] for i in range(n)])
-            waiting, first = waiting[n * hop :], first + n * hop
-    if not first or len(waiting) > size - hop:
-        yield first, waiting[np.newaxis]
+        if (n := (len(waiting) - begin - size) // hop + 1) > 0:
+            starts = begin + hop * np.arange(n)
+            yield first + begin, np.stack([waiting[start : start + size] for start in starts])
+            begin += n * hop
+        done = max(0, min(begin, len(waiting) - size))
+        waiting, first, begin = waiting[done:], first + done, begin - done
+    if first + begin == 0:
+        yield 0, waiting[np.newaxis]
+    elif len(waiting) - begin > size - hop:
+        yield first + len(waiting) - size, waiting[np.newaxis, -size:]
 
 
 def project(layers: np.ndarray) -> np.ndarray:

@@ -202,30 +202,31 @@ def retrieval_table(*, folder=RESULTS_DIR):
 def stores_table(*, folder=RESULTS_DIR):
     """What stores cost and give."""
     rows = [
-        f"{row.store} | {row.build_seconds:.0f} ({row.build_cpu_seconds:.0f}) | {row.open_seconds:.1f} | "
-        f"{row.p50_ms:.0f} ({row.cpu_ms:.0f}) | {row.p99_ms:.0f} | {row.recall_at_10:.3f} | {row.disk_mb:.0f} | "
-        f"{row.after_kill}"
+        f"{row.store} | {row.vectors:,.0f} | {row.build_cpu_seconds:.0f} | {row.open_seconds:.1f} | "
+        f"{row.p50_ms:.0f} ({row.cpu_ms:.0f}) | {row.p99_ms:.0f} | {row.load:.0f} | {row.recall_at_10:.3f} | "
+        f"{row.disk_mb:.0f} | {row.after_kill}"
         for row in read_csv(folder / "stores.csv").itertuples()
     ]
-    head = "store | build, s (of processors) | open, s | p50, ms (of processors) | p99, ms | recall at 10"
-    return _join_rows(f"{head} | disk, MB | left by a killed writer", rows)
+    head = (
+        "store | vectors | build, s of processors | open, s | p50, ms (of processors) | p99, ms | load of the machine"
+    )
+    return _join_rows(f"{head} | recall at 10 | disk, MB | left by a killed writer", rows)
 
 
 def indexing_table(*, folder=RESULTS_DIR):
     """What indexing costs, and a million hours by the last line."""
     table = read_csv(folder / "indexing.csv")
     rows = [
-        f"{row.what} | {row.hours:.2f} | {row.seconds:.0f} | {row.cpu_seconds:.0f} | {row.cpu_seconds_per_hour:.0f} | "
-        f"{row.mb:.0f} | {'' if row.store_mb_per_hour != row.store_mb_per_hour else f'{row.store_mb_per_hour:.1f}'}"
+        f"{row.what} | {row.start_seconds:.1f} ({row.start_cpu_seconds:.1f}) | "
+        f"{row.seconds_per_hour:.0f} ({row.cpu_seconds_per_hour:.0f}) | {row.mb:.0f} | "
+        f"{f'{row.store_mb_per_hour:.1f}' if row.store_mb_per_hour else ''} | {row.load:.0f}"
         for row in table.itertuples()
     ]
     last = table.iloc[-1]
     days, terabytes = 1e6 * last["cpu_seconds_per_hour"] / 86_400 / 1_000, last["store_mb_per_hour"]
-    head = (
-        "what | hours of sound | s | of processors, s | the same, an hour | peak of a process, MB | store, MB an hour"
-    )
+    head = "what | to start, s (of processors) | an hour of sound, s (of processors) | peak of a process, MB"
     on_paper = f"A million hours, by the last line: {days:.1f} days on 1,000 cores, and a store of {terabytes:.1f} TB."
-    return f"{_join_rows(head, rows)}\n\n{on_paper}"
+    return f"{_join_rows(f'{head} | store, MB an hour | load of the machine', rows)}\n\n{on_paper}"
 
 
 def update_readme(name="README.md", *, root=PROJECT_DIR, folder=RESULTS_DIR):

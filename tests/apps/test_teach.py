@@ -34,6 +34,13 @@ def test_a_class_is_taught_and_predicted_made_anew_and_added_to(whistles):
     assert OwnClasses.load("my-sounds.esc50").names == ("slide_whistle", "siren_of_mine")
 
 
+def test_all_files_after_no_are_counter_examples(whistles):
+    taught = run("teach", "whistle", *whistles[:2], "--no", "example:siren", "example:rain", "--classes", "two.esc50")
+    assert "“whistle” from 2 sounds" in taught.output
+    examples = [(each.file, each.is_positive) for each in OwnClasses.load("two.esc50").examples]
+    assert examples == [*((file, True) for file in whistles[:2]), ("example:siren", False), ("example:rain", False)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -10,6 +10,7 @@ import soundfile
 from click.testing import CliRunner
 
 from esc50.apps.cli import cli
+from esc50.apps.labelling import Labelling
 from esc50.audio import synthesis
 from esc50.config import AudioError, StoreError
 from esc50.library.find import combine, merge_windows, search, sign_codes
@@ -71,12 +72,19 @@ def test_an_example_that_cannot_be_used(store, query, where, fault):
         store.find(query, **where)
 
 
+def test_what_is_neither_a_recording_nor_a_class(store):
+    with pytest.raises(StoreError, match="dog_bark is neither a recording nor a class: `esc50 classes` lists those"):
+        store.find("dog_bark")
+
+
 def test_silence_and_nothing_cannot_be_looked_for(store, tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
     with pytest.raises(AudioError, match="nothing can be heard in"):
         store.find(tmp_path / "silence.wav")
     with pytest.raises(StoreError, match="nothing to look for"):
         store.find(None)
+    with pytest.raises(StoreError, match="nothing to look for"):
+        Labelling(store.classifier, store).ask("  ")
 
 
 def test_an_empty_store(tmp_path, classifier):

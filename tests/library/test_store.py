@@ -41,12 +41,15 @@ def test_sealing_keeps_what_counts_and_drops_the_rest(path):
     store.seal(at_least=3)
     note(store, "b", "second")
     assert reasons(path) == {"a": "first", "b": "second", "c": "first"}
-    store.seal()
+    assert len(pd.read_parquet(path)) == 4
+    store.drop_replaced()
     parts = pd.read_parquet(path)  # as others read it
     assert sorted(zip(parts["file"], parts["reason"], strict=True)) == [("a", "first"), ("b", "second"), ("c", "first")]
 
 
-def test_a_recording_that_was_written_in_pieces_is_sealed_whole(path):
+@pytest.mark.parametrize("group_rows", [2, 3, 9])
+def test_a_recording_that_was_written_in_pieces_is_sealed_whole(path, group_rows, monkeypatch):
+    monkeypatch.setattr(module, "GROUP_ROWS", group_rows)
     store, zeros = Store.create(path), np.zeros
     size, n_classes = store.settings["vector_size"], len(store.settings["class_names"])
     for name in "ab":
@@ -111,6 +114,25 @@ def test_a_store_of_another_version_or_model_says_which_command_makes_one_anew(p
     (path / SETTINGS_FILE).write_text(json.dumps(settings | {key: value}))
     with pytest.raises(StoreError, match=f"{fault}.*esc50 index FOLDER --store NEW"):
         Store.open(path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"version": 1}', ""])
+def test_damaged_settings_are_named(path, content):
+    Store.create(path)
+    (path / SETTINGS_FILE).write_text(content)
+    with pytest.raises(StoreError, match=f"{SETTINGS_FILE} is damaged: make another with `esc50 index FOLDER"):
+        Store.open(path)
+
+
+def test_parts_that_another_call_joins_meanwhile_are_left_to_it(path, monkeypatch):
+    store = Store.create(path)
+    for name in "abc":
+        note(store, name, "why")
+    names = store._list()
+    monkeypatch.setattr(Store, "_list", lambda _: ["part-gone.parquet", *names])
+    store.seal(at_least=2)
+    store.drop_replaced()
+    assert sorted(each.name for each in path.glob("*.parquet")) == sorted(names)
 
 
 def test_a_damaged_part_is_named(path):
