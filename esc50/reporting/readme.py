@@ -38,7 +38,12 @@ BENCH_ROWS = (  # what, measurement, key, format
     ("the app after start: memory, MB", "app", "mb_after_start", "{:.0f}"),
     ("the environment that answers, MB on disk (0.1.0 had one for everything)", "environment", "mb", "{:.0f}"),
 )
-AUDITED = {"head_clip_mean": "dense head on clip means", "cnn_vgg": "VGG-like CNN", "cnn_separable": "separable CNN"}
+AUDITED = {
+    "head_clip_mean": "dense head on clip means",
+    "head_clip_mean_max": "dense head on means and maxima",
+    "cnn_vgg": "VGG-like CNN",
+    "cnn_separable": "separable CNN",
+}
 CHOSEN = "a network chosen for each fold without that fold"
 EXAMPLE = ["predict", "--top", "3", "example:rain"]
 TRIED = "notebooks/06_predict.ipynb"  # what Binder opens
