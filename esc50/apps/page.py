@@ -179,7 +179,7 @@ def _settings():
         "coverage": prediction_sets.DEFAULT_COVERAGE,
         **{name: getattr(ood, name.upper()) for name in ("score_offset", "unmapped", "typical", "cut")},
         **{name: getattr(describe, name.upper()) for name in ("guess_below", "most_named", "most_listed")},
-        **{name: getattr(mixing, name.upper()) for name in ("cancelling", "audible_power", "fade_samples")},
+        **{name: getattr(mixing, name.upper()) for name in ("cancelling", "min_power", "fade_samples")},
         **{
             name: getattr(streams, name.upper())
             for name in ("full_scale", "clipped_fraction", "overshoot_peak", "quiet_peak", "block_samples")

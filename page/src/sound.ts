@@ -68,7 +68,7 @@ class Mixer {
     const power = block.map(variance);
     const [most, total] = [Math.max(...power), power.reduce((one, other) => one + other)];
     const cancels = variance(average) * power.length ** 2 < this.settings.cancelling * total;
-    if (!cancels || most < this.settings.audible_power) return -1;
+    if (!cancels || most < this.settings.min_power) return -1;
     this.has_cancelled = true;
     return this.channel >= 0 && power[this.channel] > most / 2 ? this.channel : power.indexOf(most);
   }
