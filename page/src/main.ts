@@ -169,6 +169,7 @@ function listen(): Promise<void> {
     return () => {
       session = started;
       started.microphone.track.onended = () => void finish(); // unplugged
+      showLive(started, { seconds: 0, log_mel: new Float32Array(0) }, [], model, words); // not the last recording's
       liveBox.hidden = false;
       byId("now").textContent = "Listening …";
       listenButton.textContent = "Stop";
@@ -189,7 +190,7 @@ async function push(of: Session, model: Model, words: Words): Promise<void> {
   if (update.is_full) await finish();
 }
 
-function showLive(of: Session, update: Update, events: Event[], model: Model, words: Words): void {
+function showLive(of: Session, update: Pick<Update, "seconds" | "log_mel">, events: Event[], model: Model, words: Words): void {
   of.log_mel.push(update.log_mel);
   const { hop_seconds, mel_windows_per_hop, mel_bands } = model.settings;
   const n_windows = Math.round((LIVE_SECONDS / hop_seconds) * mel_windows_per_hop);

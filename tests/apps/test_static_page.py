@@ -39,6 +39,11 @@ navigator.mediaDevices.getUserMedia = async (wanted) => {
     return stream;
 }; 0"""
 
+CLEARED = """const box = document.getElementById("live");
+window.cleared = new Promise((resolve) => new MutationObserver(
+    () => box.hidden || resolve(document.querySelectorAll("#live-tracks .event").length)
+).observe(box, { attributes: true, attributeFilter: ["hidden"] })); 0"""
+
 browser_test = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -245,7 +250,9 @@ class TestInTheBrowser:
         page.wait_for_timeout(1_000)
         assert page.evaluate("tracks.map((track) => track.readyState)") == ["ended"]
         assert not page.locator("#live").is_visible()
+        page.evaluate(CLEARED)
         page.get_by_role("button", name="Listen").click()
+        assert page.evaluate("window.cleared") == 0  # events of the recording before
         page.locator("#live-tracks .event").first.wait_for(timeout=60_000)
         page.evaluate(ANSWER)
         page.evaluate("tracks[1].dispatchEvent(new Event('ended')) && 0")
