@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 from esc50.audio.sound import open_sound
-from esc50.classifier.describe import class_label, event_label, say_second, top_heading
+from esc50.classifier.describe import class_label, event_label, say_percent, say_second, top_heading
 from esc50.classifier.prediction_sets import DEFAULT_COVERAGE
 from esc50.config import AudioError, OutputError
 
@@ -237,4 +237,4 @@ def _top_lines(record):
         yield f"  {record['heading']}:"
     for entry in record["top"]:
         name, share = class_label(entry["class_name"]), entry["probability"]
-        yield f"  {name:<17}{100 * share:6.1f} %  {'█' * round(BAR_CELLS * share)}".rstrip()
+        yield f"  {name:<17}{say_percent(share):>8}  {'█' * round(BAR_CELLS * share)}".rstrip()

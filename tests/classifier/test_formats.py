@@ -87,8 +87,8 @@ def test_a_table_has_verdict_bars_and_warnings():
     assert text.splitlines() == [
         "a, b.wav (0:05.0): This sounds like a dog (80 %).",
         "  A dog or a door wood knock, 90 % sure it is one of these.",
-        "  dog                80.0 %  ████████████████",
-        "  door wood knock    20.0 %  ████",
+        "  dog                  80 %  ████████████████",
+        "  door wood knock      20 %  ████",
         "  note: The recording was too loud.",
         "",
     ]
@@ -100,7 +100,7 @@ def test_where_nothing_is_known_the_table_says_why_and_what_it_would_be():
     assert "".join(as_table([unknown])).splitlines()[1:4] == [
         "  Why? It is far.",
         f"  {heading}:",
-        "  dog                80.0 %  ████████████████",
+        "  dog                  80 %  ████████████████",
     ]
 
 
@@ -121,8 +121,8 @@ def test_of_a_long_sound_the_events_come_first_and_the_answer_to_the_whole_secon
     assert text.splitlines()[2:] == [
         "  As one sound: none of the 50 classes: even dog, the likeliest, is too unlike this sound.",
         "  A dog or a door wood knock, 90 % sure it is one of these.",
-        "  dog                80.0 %  ████████████████",
-        "  door wood knock    20.0 %  ████",
+        "  dog                  80 %  ████████████████",
+        "  door wood knock      20 %  ████",
         "  note: Too loud.",
         "",
     ]
