@@ -66,7 +66,7 @@ class Lesson:
 
     @property
     def accuracies(self) -> tuple:
-        """Share of ESC-50's clips that are named rightly, without and with own classes."""
+        """Share of ESC-50's clips that are classified correctly, without and with own classes."""
         return tuple(float((found == self.targets).mean()) for found in (self.before, self.after))
 
     @property
@@ -78,19 +78,19 @@ class Lesson:
         return (
             f"It learnt the class “{label}” from {n} sound{'' if n == 1 else 's'} of it. Held out of the lesson in "
             f"turn, {sum(self.recognised.values())} of the {n} were more like it than 99 of 100 known sounds.",
-            f"The cost: of ESC-50's {len(self.targets):,} clips, {right[0]:.1f} % were named rightly before "
-            f"and {right[1]:.1f} % now; {n_taken} {'is' if n_taken == 1 else 'are'} taken for “{label}”. Each was "
-            "judged by a head and a lesson that left its fold out.",
+            f"The cost: of ESC-50's {len(self.targets):,} clips, {right[0]:.1f} % were classified correctly "
+            f"before and {right[1]:.1f} % now; {n_taken} {'is' if n_taken == 1 else 'are'} classified as “{label}”. "
+            "Each was judged by a head and a lesson that left its fold out.",
         )
 
     def costs(self) -> list:
-        """Classes in which clips are named otherwise than before: name, clips, right before and after, taken for it."""
+        """Classes with changed predictions: name, clips, right before and after, clips predicted as the own class."""
         own, names = self.classifier.class_names.index(self.class_name), self.classifier.class_names
         rows = []
         for target in np.unique(self.targets[self.before != self.after]):
             of_class = self.targets == target
-            counted = (self.before, target), (self.after, target), (self.after, own)
-            counts = ((found[of_class] == wanted).sum() for found, wanted in counted)
+            pairs = (self.before, target), (self.after, target), (self.after, own)
+            counts = ((found[of_class] == wanted).sum() for found, wanted in pairs)
             rows.append((names[target], int(of_class.sum()), *map(int, counts)))
         return rows
 

@@ -83,8 +83,12 @@ def _gain(ours, fixed, protocol, level):
 def _from_curves(curves, name):
     for seed, runs in curves.groupby("seed"):
         curve = runs.pivot_table(index="epoch", columns="fold", values="held_out_accuracy")
-        picked = {FIXED: curve.iloc[-1], BEST_EPOCH: curve.loc[curve.mean(axis=1).idxmax()], BEST_EPOCHS: curve.max()}
-        for protocol, found in picked.items():
+        chosen = {
+            FIXED: curve.iloc[-1],
+            BEST_EPOCH: curve.loc[curve.mean(axis=1).idxmax()],
+            BEST_EPOCHS: curve.max(),
+        }
+        for protocol, found in chosen.items():
             yield from ((name, protocol, seed, fold, accuracy) for fold, accuracy in found.items())
 
 

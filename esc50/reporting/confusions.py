@@ -1,13 +1,13 @@
-"""Which classes are taken for each other, and the clips that show it."""
+"""Pairs of classes that are confused with each other, and example clips."""
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
 
 def most_confused(targets, probabilities, *, most=10):
-    """Pairs of classes that are taken for each other most often, the worst first.
+    """Return the pairs of classes that are confused most often, the worst first.
 
-    Each is (one label, the other, clips of the one taken for the other, and the other way round).
+    Each is (first label, second label, clips of the first predicted as the second, and the other way round).
     """
     counts = confusion_matrix(targets, probabilities.argmax(axis=1), labels=range(probabilities.shape[1]))
     both = np.triu(counts + counts.T, k=1)
@@ -17,7 +17,7 @@ def most_confused(targets, probabilities, *, most=10):
 
 
 def confused_examples(targets, probabilities, pairs):
-    """For each pair the clip that was most confidently taken for the other class: its row, and that label."""
+    """Return for each pair the most probable wrong prediction of the other class: the clip's row, and that class."""
     predicted, certainty = probabilities.argmax(axis=1), probabilities.max(axis=1)
     found = []
     for a, b, *_ in pairs:

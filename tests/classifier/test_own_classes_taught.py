@@ -71,7 +71,7 @@ def test_the_lesson_says_what_was_learnt_and_what_it_costs(lesson):
     learnt, cost = lesson.sentences
     assert "“slide whistle” from 4 sounds of it" in learnt and f"{sum(lesson.recognised.values())} of the 4" in learnt
     accuracies = [f"{100 * (found == lesson.targets).mean():.1f} %" for found in (lesson.before, lesson.after)]
-    assert f"{accuracies[0]} were named rightly before and {accuracies[1]} now" in cost
+    assert f"{accuracies[0]} were classified correctly before and {accuracies[1]} now" in cost
     assert set(lesson.recognised) == {each.name for each in WHISTLES}
 
 
@@ -79,7 +79,7 @@ def test_the_cost_is_counted_for_each_class(lesson):
     own = lesson.classifier.class_names.index("slide_whistle")
     told = replace(lesson, targets=np.array([0, 0, 1]), before=np.array([0, 1, 1]), after=np.array([own, own, 1]))
     assert told.costs() == [(lesson.classifier.class_names[0], 2, 1, 0, 2)]
-    assert "2 are taken for “slide whistle”" in told.sentences[1]
+    assert "2 are classified as “slide whistle”" in told.sentences[1]
 
 
 def test_a_saved_class_is_loaded_by_name_of_its_file_and_says_the_same(lesson, saved):
