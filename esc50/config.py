@@ -83,6 +83,7 @@ ALL_LAYERS = tuple(range(1, 15))  # of YAMNet; layer 14 is the embedding
 UPPER_LAYERS = tuple(range(7, 15))
 LAYERS_AND_SCORES = (15, *ALL_LAYERS)  # 15: the AudioSet scores, placed first
 POOLED_LAYERS = (16, 17)  # maxima and two-band means of all layers
+VIEW_LAYERS = (15, *POOLED_LAYERS, 14)  # the AudioSet scores first, the embedding last
 OPEN_FILES = ("/dev/fd", "/proc/self/fd")  # folders that list this process's file descriptors
 MAX_LINKS = 40  # symbolic links followed in a row, as on Linux
 
@@ -191,9 +192,9 @@ class LevelledLayerSettings(LayerSettings):
 
 @dataclass(frozen=True)
 class ViewSettings(LevelledLayerSettings):
-    """One view of each clip: maxima over its active frames, unchanged, at another speed or level, or looped."""
+    """One view of each clip, as it is or changed in speed, level, padding or quality: maxima over its active frames."""
 
-    layers: tuple[int, ...] = POOLED_LAYERS
+    layers: tuple[int, ...] = VIEW_LAYERS
     looped: bool = False  # whether the sound is repeated in place of padding
 
 

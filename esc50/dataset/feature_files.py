@@ -49,6 +49,11 @@ VIEWS = {
     "_looped": ViewSettings(looped=True),
     "_quiet": ViewSettings(level=LevelSettings(target_rms=LevelSettings().target_rms / LEVEL_FACTOR)),
     "_loud": ViewSettings(level=LevelSettings(target_rms=LevelSettings().target_rms * LEVEL_FACTOR)),
+    **{
+        f"_degraded{anew}{name}": ViewSettings(speed=speed, degradation=DegradationSettings(seed=seed))
+        for seed, anew in enumerate(("", "_anew"))
+        for name, speed in (("", 1.0), ("_slow", 0.85), ("_fast", 1.18))
+    },
 }
 # name -> settings, which are stored in the file and compared on reading
 PARAMETERS = {
@@ -278,16 +283,18 @@ def _yamnet(waveforms, settings, progress):
 def _layers(waveforms, settings, progress):
     from esc50.yamnet.layers import compute_layers
 
-    if how := getattr(settings, "degradation", None):
-        waveforms = [
-            degrade(waveform, seed=[how.seed, number], settings=how) for number, waveform in enumerate(waveforms)
-        ]
-    activations, active = compute_layers(waveforms, settings=settings, progress=progress)
+    activations, active = compute_layers(_degrade(waveforms, settings), settings=settings, progress=progress)
     return {"activations": activations, "active": active}
 
 
 def _views(waveforms, settings, progress):
-    return {"activations": compute_views(waveforms, settings=settings, progress=progress)}
+    return {"activations": compute_views(_degrade(waveforms, settings), settings=settings, progress=progress)}
+
+
+def _degrade(waveforms, settings):
+    if not (how := getattr(settings, "degradation", None)):
+        return waveforms
+    return [degrade(waveform, seed=[how.seed, number], settings=how) for number, waveform in enumerate(waveforms)]
 
 
 _COMPUTE = {

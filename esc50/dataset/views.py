@@ -5,7 +5,6 @@ import numpy as np
 from esc50.audio.effects import change_speed
 from esc50.audio.loudness import set_level
 from esc50.config import ViewSettings
-from esc50.yamnet.architecture import LAST, layer_sizes
 from esc50.yamnet.frames import active_frames
 from esc50.yamnet.runtime import load_runtime
 
@@ -20,7 +19,7 @@ def compute_views(waveforms, *, settings=ViewSettings(), progress=False):
     waveforms : sequence of np.ndarray, each of shape (n_samples,)
         Mono float32 in [-1, 1] at 16 kHz.
     settings : ViewSettings
-        Speed, level and looping.
+        Layers, the last of which must be 14, speed, level and looping.
     progress : bool
         Show a progress bar.
 
@@ -43,10 +42,9 @@ def make_view(waveform, settings):
 
 def embed_view(waveform, settings):
     """Return the maxima (size,) over the active frames of a level-normalised waveform."""
-    frames = load_runtime().embed(waveform, layers=(*settings.layers, LAST))  # (n_frames, size + 1024)
+    frames = load_runtime().embed(waveform, layers=settings.layers)  # (n_frames, size)
     active = active_frames(frames)
-    used = frames[active] if active.any() else frames
-    return used[:, : sum(layer_sizes(settings.layers))].max(axis=0)
+    return frames[active if active.any() else slice(None)].max(axis=0)
 
 
 def loop(waveform):

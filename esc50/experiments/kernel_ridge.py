@@ -14,6 +14,7 @@ from esc50.experiments.multilayer import SPEEDS, average
 from esc50.experiments.networks import MIN_DEVIATION
 
 N_TRAINING = N_CLIPS * 4 // 5  # clips of four folds
+OVERSAMPLING = 64  # additional directions in the randomised decomposition
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class KernelRidge:
     def __init__(self, views, targets, *, settings=SETTINGS, blocks=()):
         from sklearn import kernel_ridge
 
-        self.settings = settings
+        self.settings, self.n_clips = settings, len(targets)
         self.mean = np.mean([view.mean(axis=0) for view in views], axis=0)
         self.deviation = views[0].std(axis=0) + MIN_DEVIATION
         self.deviation = self.deviation * self._block_widths(views[0], blocks)
@@ -96,9 +97,59 @@ class KernelRidge:
         kernel = self._kernel(products, (self._standardise(vectors) ** 2).sum(axis=1))  # (n, n_training)
         return self.regression.predict(kernel) + 1 / N_CLASSES
 
+    def directions(self, n, *, seed=0):
+        """Return the n directions (size, n) of standardised vectors along which the outputs change most.
+
+        They span the active subspace (Constantine et al. 2014, arXiv 1304.2070): the leading eigenvectors of the mean
+        outer product of the outputs' gradients, here at the first view of the training clips, by a randomised
+        decomposition (Halko et al. 2011, arXiv 0909.4061).
+        """
+        rng, first = np.random.default_rng(seed), self.vectors[: self.n_clips]
+        kernel = self._kernel(first @ self.vectors.T, self.squares[: self.n_clips]).astype(np.float32)
+        sketch = np.zeros((len(self.vectors), n + OVERSAMPLING), np.float32)
+        for weights in self._gradients(kernel):
+            sketch += weights.T @ rng.standard_normal((self.n_clips, sketch.shape[1]), np.float32)
+        basis, _ = np.linalg.qr(self.vectors.T @ sketch)  # (size, n + OVERSAMPLING)
+        reduced, moments = self.vectors @ basis, np.zeros((basis.shape[1], basis.shape[1]))
+        for weights in self._gradients(kernel):
+            gradients = weights @ reduced  # (n_clips, n + OVERSAMPLING)
+            moments += gradients.T @ gradients
+        _, axes = np.linalg.eigh(moments)
+        return basis @ axes[:, : -n - 1 : -1].astype(np.float32)
+
+    def reduce(self, vectors, directions):
+        """Return the coordinates of vectors (n, size) along some directions, (n, n_directions)."""
+        return self._standardise(vectors) @ directions
+
+    def approximate(self, directions):
+        """Return a function to the outputs (n, 50) from coordinates along some directions: see `reduce`.
+
+        It is kernel ridge regression of the outputs at the training vectors.
+        """
+        from sklearn.base import clone
+
+        reduced, products = self.vectors @ directions, self.vectors @ self.vectors.T
+        squares = (reduced**2).sum(axis=1)
+        outputs = self.regression.predict(self._kernel(products, self.squares)) + 1 / N_CLASSES
+
+        def kernel(coordinates):
+            distances = (coordinates**2).sum(axis=1)[:, np.newaxis] + squares - 2 * coordinates @ reduced.T
+            return np.exp(-distances / np.float32(self.width))
+
+        regression = clone(self.regression).fit(kernel(reduced).astype(np.float64), outputs)
+        weights = regression.dual_coef_.astype(np.float32)
+        return lambda coordinates: kernel(coordinates) @ weights
+
     def probabilities(self, outputs):
         """Return the softmax of scaled outputs (n, 50), float32."""
         return softmax(self.settings.inverse_temperature * outputs, axis=1).astype(np.float32)
+
+    def _gradients(self, kernel):
+        """Yield the weights (n_clips, n_training) of training vectors in each output's gradients, up to a factor."""
+        for coefficients in self.regression.dual_coef_.astype(np.float32).T:
+            weights = kernel * coefficients
+            weights[np.diag_indices(self.n_clips)] -= weights.sum(axis=1)
+            yield weights
 
     def _block_widths(self, vectors, blocks):
         """Return the root of the median squared distance in each block, (size,); 1 without blocks."""

@@ -23,13 +23,17 @@ class HeadSettings:
     weight_decay: float = 0.1
 
 
-def build_head(*, input_size=1024, settings=HeadSettings()):
-    """Build a head from vectors (batch, input_size) to probabilities (batch, 50); `standardise` it before training."""
+def build_head(*, input_size=1024, settings=HeadSettings(), n_directions=0):
+    """Build a head from vectors (batch, input_size) to probabilities (batch, 50); `standardise` it before training.
+
+    With `n_directions`, a linear layer without activation, ``directions``, comes before the hidden ones.
+    """
     from keras import Input, Model, layers
 
     inputs = Input((input_size,), name="embedding")
     x = layers.Normalization(name="standardise")(inputs)
     x = layers.Dropout(settings.input_dropout)(x)
+    x = layers.Dense(n_directions, name="directions")(x) if n_directions else x
     for units in settings.units:
         x = layers.Dense(units, activation="relu")(x)
         x = layers.Dropout(settings.dropout)(x)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from esc50.audio import synthesis
-from esc50.config import POOLED_LAYERS, LevelSettings, ViewSettings
+from esc50.config import POOLED_LAYERS, VIEW_LAYERS, LevelSettings, ViewSettings
 from esc50.dataset import views
 from esc50.yamnet.architecture import MAXIMA, layer_sizes
 from esc50.yamnet.runtime import load_runtime
@@ -18,7 +18,7 @@ def test_a_loop_repeats_the_sound_without_the_silence_around_it():
 def test_a_view_does_not_depend_on_the_level_of_the_recording():
     waveform = synthesis.example("rain")
     loud, faint = (views.compute_views([each.astype(np.float32)]) for each in (waveform, waveform / 50))
-    assert loud.shape == (1, sum(layer_sizes(POOLED_LAYERS)))
+    assert loud.shape == (1, sum(layer_sizes(VIEW_LAYERS)))
     np.testing.assert_allclose(faint.astype(float), loud.astype(float), rtol=0.02, atol=0.02)
 
 

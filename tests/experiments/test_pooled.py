@@ -43,10 +43,44 @@ def test_one_fit_answers_for_each_way_to_test(views):
     assert np.abs(found["one"] - found["all"]).max() > 0
 
 
+def test_directions_hold_what_the_outputs_depend_on(rng):
+    x = rng.normal(size=(60, 40)).astype(np.float32)
+    teacher = KernelRidge([x], np.arange(60) % 3)
+    few, all_ = teacher.directions(3), teacher.directions(40)
+    np.testing.assert_allclose(few.T @ few, np.eye(3), atol=1e-4)
+    new = x[:30] + 0.3 * rng.normal(size=(30, 40)).astype(np.float32)
+    errors = [
+        np.abs(teacher.approximate(axes)(teacher.reduce(new, axes)) - teacher.outputs(new)).mean()
+        for axes in (few, all_, rng.permutation(all_, axis=1)[:, :3])
+    ]
+    assert errors[1] < errors[0] < errors[2]
+
+
+def test_averages_stay_within_a_family(rng):
+    views = np.eye(5, dtype=np.float32)[:, np.newaxis].repeat(400, axis=1)  # (n_views, n_clips, 5)
+    weights = pooled.average_views(views, (3, 2), rng)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
+    first, second = weights[:, :3].any(axis=1), weights[:, 3:].any(axis=1)
+    assert (first != second).all() and 0.4 < first.mean() < 0.6
+    assert {*np.unique((weights > 0).sum(axis=1))} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("families", [(6,), (4, 2)])
+def test_a_head_learns_what_its_teacher_knows(views, families):
+    targets, inputs = views
+    settings = pooled.PooledHeadSettings(families=families, n_directions=4, units=(16,), epochs=100, batch_size=4)
+    fitted = pooled.fit_head({"one": 1, "three": 3}, inputs, targets, settings=settings)
+    for probabilities in fitted.predict(inputs).values():
+        np.testing.assert_array_equal(probabilities.argmax(axis=1), targets)
+    assert fitted.history["loss"][-1] < fitted.history["loss"][0]
+
+
 def test_experiments_read_the_views_that_they_average():
     experiments = find_experiments()
-    for name in ("pooled", "pooled_views", "pooled_head"):
-        assert experiments[name].features == pooled.FILES[: len(experiments[name].features)]
+    for name in ("pooled", "pooled_views", "pooled_head", "pooled_robust"):
+        features = experiments[name].features
+        assert features == (*pooled.FILES, *pooled.DEGRADED)[: len(features)]
+        assert sum(getattr(experiments[name].settings, "families", (len(features),))) == len(features)
         assert max(model.n_views for model in experiments[name].models.values()) <= len(experiments[name].features)
 
 
