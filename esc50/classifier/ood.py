@@ -178,7 +178,7 @@ def describe_rule(score, k, *, threshold, kept, accepted, who):
     return (
         f"A sound is none of the classes where the {describe_score(score, k)} is below "
         f"{threshold:.2f}. Of ESC-50's clips {100 * kept:.3g} % reach that with heads that were not trained "
-        f"on them; so do {100 * accepted:.0f} % of the clips of classes that {who} was never shown."
+        f"on them; so do {100 * accepted:.0f} % of the clips of classes on which {who} was not trained."
     )
 
 

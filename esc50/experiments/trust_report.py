@@ -29,7 +29,7 @@ from esc50.yamnet.runtime import load_runtime
 SCORES = tuple(ood.OOD_SCORES)
 COMBINED = tuple(score.__name__ for score in ood.COMBINED)
 NEED_TYPICAL = ("other_score", "combined")
-REGULARISATION = 0.01  # of the logistic regression that combines scores: scikit-learn's C
+REGULARISATION = 1.0  # of the logistic regression that combines scores: scikit-learn's C
 KNOWN, HELD_OUT, OOD = "known", "held-out classes", "ood sounds"  # OOD: all kinds together
 NEIGHBOURS_FILE = "trust_neighbours.csv"  # for all models, since neighbours are searched among embeddings
 NEIGHBOUR_COUNTS = (1, 3, 5, 10, 20)
@@ -156,23 +156,29 @@ def _scores_in(sounds):
 
 
 def combine(sounds):
-    """Return the score ``combined`` of each row, by regressions without its fold and its group of held-out classes.
+    """Return the score ``combined`` of each row, by regressions without its fold, group of held-out classes and kind.
 
-    They are fitted on ESC-50 only, on known and held-out classes.
+    They are fitted on known classes, held-out ones and sounds outside ESC-50, never on a sound of the kind that is
+    scored.
     """
-    found = pd.Series(0.0, index=sounds.index)
-    for (group, fold), rows in sounds.groupby(["held_out_group", "fold"]):
-        rule = fit_combination(sounds[(sounds["fold"] != fold) & (sounds["held_out_group"] != group)])
+    found, is_esc50 = pd.Series(0.0, index=sounds.index), sounds["kind"].isin([KNOWN, HELD_OUT])
+    for (group, fold, kind), rows in sounds.groupby(["held_out_group", "fold", sounds["kind"].mask(is_esc50, "")]):
+        others = (sounds["fold"] != fold) & (sounds["kind"] != kind)
+        rule = fit_combination(sounds[others & (~is_esc50 | (sounds["held_out_group"] != group))])
         values = ood.expand(rows[list(COMBINED)].to_numpy(), rule["mean"], rule["deviation"])
         found[rows.index] = values @ np.array(rule["weights"]) + rule["intercept"]
     return found
 
 
 def fit_combination(sounds):
-    """Fit the logistic regression of known against held-out classes; return mean, deviation, weights and intercept."""
+    """Fit the logistic regression of known against unknown sounds; return mean, deviation, weights and intercept.
+
+    Known clips come from the heads with held-out classes, whose clips are unknown, like all sounds outside ESC-50.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    rows = sounds[sounds["kind"].isin([KNOWN, HELD_OUT]) & (sounds["held_out_group"] > 0) & ~sounds["silent"]]
+    is_closed = (sounds["held_out_group"] == 0) & sounds["kind"].eq(KNOWN)
+    rows = sounds[~is_closed & ~sounds["silent"]]
     values, known = rows[list(COMBINED)].to_numpy(), rows["kind"] == KNOWN
     mean, deviation = values.mean(axis=0).round(4), values.std(axis=0).round(4)
     how = {"C": REGULARISATION, "class_weight": "balanced", "max_iter": 1_000}

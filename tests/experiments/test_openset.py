@@ -235,7 +235,8 @@ def test_the_heads_are_those_of_the_trust_report(committed):
     names = {"name": "filename", "held_out_group": "group"}
     both = committed.merge(trust_report.load_trust().sounds.rename(columns=names), on=KEYS, suffixes=("", "_of_trust"))
     assert len(both) == len(committed)
-    for name in (name for name in committed.columns[5:] if f"{name}_of_trust" in both):
+    names = [name for name in committed.columns[5:] if f"{name}_of_trust" in both and name != "combined"]
+    for name in names:  # the trust report's combination is fitted on sounds outside ESC-50 too
         np.testing.assert_allclose(both[name], both[f"{name}_of_trust"], atol=1e-3)
 
 

@@ -98,6 +98,22 @@ def test_the_rule_has_a_threshold_for_other_shares(rng):
     assert [*combined] == [*trust_report.COMBINED, "combined"]
 
 
+@pytest.mark.parametrize("changed", [{"kind": "tone"}, {"fold": 1}, {"held_out_group": 1}])
+def test_no_regression_sees_the_kind_fold_or_group_that_it_scores(rng, changed):
+    sounds = made_up(rng, shift=1)
+    open_set = sounds[sounds["held_out_group"] == 1]
+    sounds = pd.concat([sounds, open_set.assign(held_out_group=2)], ignore_index=True)
+    sounds["kind"] = sounds["kind"].mask((sounds["kind"] == "tone") & (rng.random(len(sounds)) < 0.5), "hum")
+    rows = (sounds[[*changed]] == pd.Series(changed)).all(axis=1)
+    before = trust_report.combine(sounds)[rows]
+    one, others = sounds.copy(), rows & (rng.random(len(sounds)) < 0.5)
+    one.loc[others, list(trust_report.COMBINED)] += 3.0
+    np.testing.assert_allclose(trust_report.combine(one)[rows & ~others], before[~others[rows]], rtol=1e-9)
+    elsewhere = sounds.copy()
+    elsewhere.loc[~rows & (sounds["kind"] != trust_report.KNOWN), list(trust_report.COMBINED)] += 1.0
+    assert np.abs(trust_report.combine(elsewhere)[rows] - before).max() > 0.01
+
+
 # --- a run from the start, with heads that know the answer
 
 
