@@ -212,7 +212,14 @@ def decode_pipe(file, *, raw_sample_rate_hz=None, raw_channels=1):
     if raw_sample_rate_hz:
         form = "s16le"
         options = {"sample_rate": f"{raw_sample_rate_hz:g}", "ch_layout": f"{raw_channels} channels"}
-    with av.open(_Pipe(file), mode="r", format=form, container_options=options, buffer_size=PIPE_BYTES) as container:
+    pipe = _Pipe(file)
+    try:
+        container = av.open(pipe, mode="r", format=form, container_options=options, buffer_size=PIPE_BYTES)
+    except FFmpegError:
+        if pipe.is_empty:
+            return
+        raise
+    with container:
         for packet in container.demux(audio=0):
             for frame in _decode_packet(packet, packet.stream, b"") or ():
                 yield frame.sample_rate, _samples(frame)
@@ -222,4 +229,11 @@ class _Pipe:
     """A file whose `read` returns the bytes that have arrived, without waiting for the full request."""
 
     def __init__(self, file: Any):
-        self.read = getattr(file, "raw", file).read  # unbuffered: holds no lock when Python exits
+        self._read = getattr(file, "raw", file).read  # unbuffered: holds no lock when Python exits
+        self.is_empty = True
+
+    def read(self, size):
+        """Read at most `size` bytes."""
+        found = self._read(size)
+        self.is_empty = self.is_empty and not found
+        return found

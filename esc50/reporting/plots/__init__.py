@@ -18,7 +18,7 @@ _NAMES = {
     "prediction": "plot_frame_probabilities plot_prediction plot_sound plot_top_classes",
     "robustness": "plot_robustness",
     "sound": "YAMNET_MEL plot_attention plot_embeddings plot_envelope plot_gallery plot_log_mel plot_waveform",
-    "style": "THEME_PALETTE as_html blend_in class_label line_styles save_figure set_style smallest_text",
+    "style": "THEME_PALETTE as_html blend_in class_label line_styles save_figure say_percent set_style smallest_text",
     "tables": "plot_first_words plot_histogram plot_quartiles plot_shares plot_stacked plot_two_shares",
     "teaching": "plot_teaching",
     "trust": "plot_reliability plot_risk_coverage plot_score_histogram plot_set_coverage",

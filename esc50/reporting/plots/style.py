@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from esc50.classifier.describe import class_label as class_label
+from esc50.classifier.describe import say_percent as say_percent
 from esc50.config import FIGURES_DIR, PROJECT_DIR, atomic_write
 
 SOUND_BLUE = "#4f8fd9"  # reads on white and on black
