@@ -53,7 +53,9 @@ publish: env ## run, then update the committed notebooks, plain head, numbers in
 
 reproduce: env ## everything from audio: features, all training, results, figures; resumes after an interruption
 	$(ESC50) features log_mel yamnet clip_statistics layers layers_slow layers_fast layers_often \
-		levelled degraded degraded_anew view view_slow view_fast view_looped view_quiet view_loud
+		levelled degraded degraded_anew view view_slow view_fast view_looped view_quiet view_loud \
+		view_degraded view_degraded_slow view_degraded_fast \
+		view_degraded_anew view_degraded_anew_slow view_degraded_anew_fast
 	$(ESC50) nested-cv heads
 	$(ESC50) nested-cv layers
 	$(ESC50) nested-cv kernel_ridge

@@ -56,6 +56,7 @@ def _candidates():
         "layers": [("layers", name, name, None) for name in LAYERS],
         "kernel_ridge": [*kernel_ridge, ("distilled", "distilled", "distilled", None)],
         "pooled": pooled,
+        "pooled_head": [("pooled_head", "pooled_head", "pooled_head", None)],
     }
 
 
@@ -102,9 +103,8 @@ def choices(table):
 
 def network_choices(*, folder=RESULTS_DIR):
     """Return `choices` among single networks (`LAYERS` and distilled ones); candidates are names in data/results."""
-    layers, others = (load_validation(kind, folder=folder) for kind in ("layers", "kernel_ridge"))
-    distilled = others[others["experiment"] == "distilled"]
-    table = pd.concat([layers, distilled.assign(candidate=distilled["model"])], ignore_index=True)
+    table = pd.concat([load_validation(kind, folder=folder) for kind in ("layers", "kernel_ridge", "pooled_head")])
+    table = table[table["experiment"] != "kernel_ridge"].assign(candidate=lambda rows: rows["model"])
     return choices(table.assign(experiment="network"))
 
 
