@@ -101,7 +101,9 @@ def train(names):
 
 
 @cli.command(short_help="Validate choices inside the training folds.")
-@click.argument("kind", type=click.Choice(["heads", "layers", "kernel_ridge", "pooled"]), default="heads")
+@click.argument(
+    "kind", type=click.Choice(["heads", "layers", "kernel_ridge", "pooled", "pooled_head"]), default="heads"
+)
 def nested_cv(kind):
     """Validate choices inside each official fold's training folds, and write data/results/nested_cv_KIND.csv.
 

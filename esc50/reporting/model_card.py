@@ -15,6 +15,7 @@ from esc50.classifier.ood import OOD_SCORE_NAMES
 from esc50.config import FOLDS, PROJECT_DIR, RESULTS_DIR, AudioSettings, LevelSettings, YamnetSettings
 from esc50.dataset.feature_files import PARAMETERS
 from esc50.experiments import distilled, metrics, nested_cv, trust_report
+from esc50.experiments.base import models
 from esc50.experiments.kernel_ridge import KernelRidgeSettings
 from esc50.experiments.results import load_out_of_fold, probabilities, read_json, summarise
 from esc50.experiments.robust import N_TAUGHT
@@ -94,12 +95,9 @@ def describe_choice(metadata, folder):
     means = validated.groupby(["candidate", "test_fold"])["accuracy"].mean()
     best = nested_cv.choices(validated[validated["experiment"] == "kernel_ridge"]).set_index("test_fold")
     networks = nested_cv.network_choices(folder=folder)
-    one_speed, more_speeds, *_ = distilled.MODELS
-    times = networks["candidate"].value_counts()
+    times = networks["candidate"].map({name: model.idea for name, model in models().items()}).value_counts()
     return {
-        "file": nested_cv.path_of("kernel_ridge").name,
-        "one_speed": times.get(one_speed, 0),
-        "more_speeds": times.get(more_speeds, 0),
+        "networks": "; ".join(f"{idea} ({n} of {len(networks)} folds)" for idea, n in times.items()),
         "accuracy": nested_cv.runs_of_chosen(networks, folder=folder).groupby("seed")["accuracy"].mean().mean(),
         "teacher": teacher,
         "n_best": int((best["candidate"] == teacher).sum()),

@@ -69,13 +69,14 @@ def test_nothing_of_the_template_is_left_over(model, cards):
 
 @pytest.fixture
 def made_up(tmp_path):
-    """For three folds the shipped teacher is the best kernel, for four the shipped network the best network."""
+    """For three folds the shipped teacher is the best kernel, for four the distilled head the best network."""
     shutil.copytree(RESULTS_DIR, tmp_path, dirs_exist_ok=True)
     teacher = nested_cv.kernel_ridge_label("kernel_ridge_speeds", KernelRidgeSettings())
     kernels = [validated("kernel_ridge", teacher, 0.5), validated("kernel_ridge", "another", 0.4, 0.6, up_to=3)]
     kernels += [validated("distilled", name, 0.5, candidate="distilled") for name in ("distilled", "distilled_speeds")]
     pd.concat(kernels).to_csv(nested_cv.path_of("kernel_ridge", tmp_path), index=False)
     validated("layers", "multilayer_14", 0.4, 0.6, up_to=4).to_csv(nested_cv.path_of("layers", tmp_path), index=False)
+    validated("pooled_head", "pooled_head", 0.3).to_csv(nested_cv.path_of("pooled_head", tmp_path), index=False)
     return tmp_path
 
 
@@ -89,7 +90,7 @@ def test_the_card_says_for_how_many_folds_what_is_shipped_would_have_been_chosen
     text = " ".join(model_card.model_card(folder=made_up).split())
     assert "(kernel_ridge_speeds, gamma 0.35, ridge 0.02) is the best of its grid for 3 folds" in text
     assert "and within 10.0 points of the best for all" in text
-    assert "in 4 of 5 folds, and the same head with each clip at 3 speeds in 0." in text
+    assert "small head distilled from kernel ridge regression (4 of 5 folds); all 14 layers (1 of 5 folds)." in text
 
 
 def test_the_card_of_the_default_model_has_the_commands_that_make_it(cards):
