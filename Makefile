@@ -60,6 +60,7 @@ reproduce: env ## everything from audio: features, all training, results, figure
 	$(ESC50) nested-cv layers
 	$(ESC50) nested-cv kernel_ridge
 	$(ESC50) nested-cv pooled
+	$(ESC50) nested-cv pooled_head
 	$(ESC50) train
 	$(ESC50) trust
 	$(ESC50) trust --model plain

@@ -107,9 +107,9 @@ def train(names):
 def nested_cv(kind):
     """Validate choices inside each official fold's training folds, and write data/results/nested_cv_KIND.csv.
 
-    KIND is "heads" (the settings of notebook 04's heads, by default), "layers" (which of YAMNet's: 50 trainings) or
-    "kernel_ridge" (kernel ridge regression and what is distilled from it), or "pooled" (it on richer poolings and
-    averages over views).
+    KIND is "heads" (the settings of notebook 04's heads, by default), "layers" (which of YAMNet's: 50 trainings),
+    "kernel_ridge" (kernel ridge regression and what is distilled from it), "pooled" (kernel ridge regression on richer
+    poolings and averages over views) or "pooled_head" (what is distilled from that).
     """
     from esc50.experiments import nested_cv
 
