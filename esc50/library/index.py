@@ -30,7 +30,7 @@ CLUSTER = {
     "distributed.worker.profile.enabled": False,  # this and the next cost 5 % of a processor in each process
     "distributed.admin.tick.interval": "1s",
 }
-ANSWER_SECONDS = 10  # within which a scheduler must answer
+ANSWER_SECONDS = 10  # within which a scheduler must answer, and give a result
 CRASHED = "{} ended the process that decoded it: convert it, or leave it out"
 SURROGATES = re.compile("[\ud800-\udfff]")  # stand for bytes that are not UTF-8
 BAR = "{percentage:3.0f}%|{bar}| {remaining} left{postfix}"
@@ -292,8 +292,13 @@ def _run(client, store, batches):
     submit_more()
     for future in completed:
         files, error = files_of.pop(future.key), future.exception()
-        if error is None:
-            yield from future.result()
+        try:
+            results = None if error else future.result(timeout=ANSWER_SECONDS)
+        except (TimeoutError, KilledWorker):  # it was lost with its worker
+            submit(files)
+            continue
+        if results is not None:
+            yield from results
         elif not isinstance(error, KilledWorker):
             raise error
         elif len(files) > 1:  # one of them is at fault

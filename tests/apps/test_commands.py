@@ -131,16 +131,16 @@ def test_a_table_shows_the_verdict(files):
 
 
 def test_the_share_of_known_sounds_that_is_kept_is_the_user_s(tmp_path):
-    """The car horn is known, but no more where only half of the known sounds are kept."""
-    soundfile.write(horn := tmp_path / "horn.wav", synthesis.example("car_horn"), RATE)
+    """Typing is known, but no more where only half of the known sounds are kept."""
+    soundfile.write(typing := tmp_path / "typing.wav", synthesis.example("keyboard_typing"), RATE)
     for options, is_known in (([], True), (["--keep", "0.5"], False)):
-        result = run("predict", "--format", "json", *options, horn)
+        result = run("predict", "--format", "json", *options, typing)
         assert json.loads(result.stdout)[0]["is_known"] is is_known
-    table = run("predict", "--keep", 0.5, horn).stdout.splitlines()
-    assert "None of the 50 classes, though YAMNet's best match is " in table[0]
+    table = run("predict", "--keep", 0.5, typing).stdout.splitlines()
+    assert "None of the 50 classes. YAMNet's best match is " in table[0]
     assert "of 100 sounds that the model knows" in table[1]
-    assert table[2:4] == ["  If it had to be one of the 50:", table[3]] and table[3].startswith("  car horn")
-    refused = run("predict", "--keep", 95, horn)
+    assert table[2:4] == ["  If it had to be one of the 50:", table[3]] and table[3].startswith("  keyboard typing")
+    refused = run("predict", "--keep", 95, typing)
     assert (refused.exit_code, refused.stderr) == (
         1,
         "Error: 95 of the known sounds cannot be kept: choose from 0.5 to 0.99\n",

@@ -244,8 +244,8 @@ def test_an_unknown_sound_is_explained_and_its_bars_are_called_forced(classifier
 def test_the_slider_says_how_many_known_sounds_are_kept(classifier, tmp_path):
     page = page_of(classifier)
     assert (page.keep.minimum, page.keep.maximum, page.keep.value, page.keep.visible) == (0.5, 0.99, 0.95, True)
-    soundfile.write(tmp_path / "siren.wav", synthesis.example("car_horn"), 16_000)
-    path = stored(page, tmp_path / "siren.wav")
+    soundfile.write(tmp_path / "typing.wav", synthesis.example("keyboard_typing"), 16_000)
+    path = stored(page, tmp_path / "typing.wav")
     score = classifier.predict(path).ood_score
     rule = classifier.metadata["rejection"]
     shares, reached = rule["by_share"]["share"], rule["by_share"]["scores"][rule["score"]]
