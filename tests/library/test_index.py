@@ -157,6 +157,42 @@ class CrashingDecoder(WorkerPlugin):
         module.open_sound = crash
 
 
+class LostOnce:
+    """A client, its completed futures and its only future, whose first result was lost with its worker."""
+
+    key, loop, n_lost, waiting = "task", None, 0, 0
+
+    def submit(self, *_, **__):
+        return self
+
+    def nthreads(self):
+        return {"worker": 1}
+
+    def add(self, future):
+        self.waiting += 1
+
+    def __iter__(self):
+        while self.waiting:
+            self.waiting -= 1
+            yield self
+
+    def exception(self):
+        return None
+
+    def result(self, timeout):
+        self.n_lost += 1
+        if self.n_lost == 1:
+            raise TimeoutError
+        return ["done"]
+
+
+def test_a_result_that_was_lost_with_its_worker_is_made_again(monkeypatch, path):
+    client = LostOnce()
+    monkeypatch.setattr("distributed.as_completed", lambda loop: client)
+    assert [*module._run(client, Store.create(path), [["a.wav"]])] == ["done"]
+    assert client.n_lost == 2
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="ends processes by signals")
 def test_a_killed_worker_and_a_recording_that_crashes_the_decoder_lose_nothing(folder, path):
