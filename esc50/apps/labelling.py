@@ -117,15 +117,20 @@ class Labelling:
 
     def odds(self):
         """Log-odds of the class, as far as it is learnt, for every window of the store; and which have an answer."""
-        rows, vectors = self.store.rows(), self.store.vectors()
+        rows = self.store.rows()
         labels = [(_rows_of(rows, hit), answer) for hit, answer in self.answers.items()]
-        examples = [Example("", answer, vectors[i]) for mask, answer in labels if answer is not None for i in mask]
+        examples = [
+            Example("", answer, vector)
+            for numbers, answer in labels
+            if answer is not None
+            for vector in self.store.vectors(numbers)
+        ]
         labelled = np.zeros(len(rows), bool)
-        labelled[np.concatenate([mask for mask, _ in labels])] = True
+        labelled[np.concatenate([numbers for numbers, _ in labels])] = True
         rest = np.flatnonzero(~labelled)
         drawn = np.random.default_rng(SEED).choice(rest, min(BACKGROUND, len(rest)), replace=False)
-        unit = fit_class("", examples, vectors[drawn])
-        return vectors @ unit[:-1] + unit[-1], labelled
+        unit = fit_class("", examples, self.store.vectors(drawn))
+        return self.store.project(unit[:-1]) + unit[-1], labelled
 
     def _uncertain(self):
         """Windows without an answer of which the class is least sure."""

@@ -30,6 +30,7 @@ GROUP_ROWS = 2_000  # of a long recording are written at once: fewer take more r
 VERSION = 1  # of the form of stores
 SETTINGS_FILE = "_esc50.json"  # readers of Parquet pass over names that begin so
 PARTS, SEALED = "part", "sealed"  # how names of files begin: of one recording, or of many
+BLOCK_ROWS = 50_000  # of vectors are unpacked at once
 SEAL_PARTS, SEAL_ROWS = 500, 50_000  # parts of single recordings that are joined at once, or their rows
 DONE, UNREADABLE, DELETED = "done", "unreadable", "deleted"  # states of recordings
 PLACE = ["file", "start_seconds", "end_seconds"]
@@ -141,15 +142,17 @@ class Store:
 
     def rows(self) -> np.ndarray:
         """All windows, a structured array of ``file``, ``start`` and ``end`` (in seconds), shape (n,)."""
-        places = self._loaded[0]
-        found = np.empty(len(places), [("file", object), ("start", np.float64), ("end", np.float64)])
-        for name, column in zip(found.dtype.names, PLACE, strict=True):
-            found[name] = places[column].to_numpy()
-        return found
+        return self._rows
 
-    def vectors(self) -> np.ndarray:
-        """Vectors of all windows in the order of `rows`, (n, size), float32, of unit length."""
-        return self._loaded[1].astype(np.float32)
+    def vectors(self, numbers=slice(None)) -> np.ndarray:
+        """Vectors of all windows in the order of `rows`, or of some, (n, size), float32, of unit length."""
+        return self._loaded[1][numbers].astype(np.float32)
+
+    def project(self, direction: np.ndarray) -> np.ndarray:
+        """Inner products of all windows with a direction (size,), (n,), float32, in little memory."""
+        vectors = self._loaded[1]
+        parts = np.split(vectors, range(BLOCK_ROWS, len(vectors), BLOCK_ROWS))
+        return np.concatenate([part.astype(np.float32) @ direction.astype(np.float32) for part in parts])
 
     def probabilities(self) -> np.ndarray:
         """Calibrated probabilities of the classes in `settings`, (n, n_classes), float16, in the order of `rows`."""
@@ -203,6 +206,14 @@ class Store:
         table = table.filter(pc.is_valid(table["start_seconds"]))
         places = table.select(PLACE).combine_chunks()
         return places, _as_matrix(table["vector"]), _as_matrix(table["probabilities"])
+
+    @cached_property
+    def _rows(self):
+        places = self._loaded[0]
+        found = np.empty(len(places), [("file", object), ("start", np.float64), ("end", np.float64)])
+        for name, column in zip(found.dtype.names, PLACE, strict=True):
+            found[name] = places[column].to_numpy()
+        return found
 
     @cached_property
     def _codes(self):

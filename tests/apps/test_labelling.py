@@ -31,8 +31,11 @@ class FakeStore:
     def rows(self):
         return self._rows
 
-    def vectors(self):
-        return self._vectors
+    def vectors(self, numbers=slice(None)):
+        return self._vectors[numbers]
+
+    def project(self, direction):
+        return self._vectors @ direction
 
     def find(self, query, *, top=20):
         similarity = self._vectors[:, 0]

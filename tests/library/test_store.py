@@ -152,6 +152,14 @@ def test_rows_vectors_and_probabilities_belong_together(filled):
     assert {*names[[file.endswith("bells.wav") for file in rows["file"]]]} == {"church_bells"}
 
 
+@pytest.mark.parametrize("block_rows", [1, 2, 9_999])
+def test_products_are_the_same_whatever_is_unpacked_at_once(filled, block_rows, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_ROWS", block_rows)
+    store = Store.open(filled)
+    np.testing.assert_array_equal(store.vectors([3, 1]), store.vectors()[[3, 1]])
+    np.testing.assert_allclose(store.project(store.vectors()[1]), store.vectors() @ store.vectors()[1], atol=1e-6)
+
+
 def test_duckdb_reads_it(filled):
     query = f"select audioset_top[1], len(vector), sha256 from '{filled}/*.parquet' where file like '%/siren.wav'"
     rows = duckdb.sql(query).fetchall()
