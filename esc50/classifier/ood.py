@@ -176,9 +176,9 @@ def describe_score(score, k):
 def describe_rule(score, k, *, threshold, kept, accepted, who):
     """Describe a rejection rule; `accepted` is the share of held-out classes' clips that pass, by the model `who`."""
     return (
-        f"A sound is none of the classes where the {describe_score(score, k)} is below "
-        f"{threshold:.2f}. Of ESC-50's clips {100 * kept:.3g} % reach that with heads that were not trained "
-        f"on them; so do {100 * accepted:.0f} % of the clips of classes on which {who} was not trained."
+        f"A sound is rejected as “none of these” if the {describe_score(score, k)} is below {threshold:.2f}. That keeps "
+        f"{100 * kept:.3g} % of ESC-50's clips, judged by heads that were not trained on them, and accepts "
+        f"{100 * accepted:.0f} % of the clips of classes on which {who} was not trained."
     )
 
 

@@ -96,7 +96,7 @@ RECIPES = {
         "ood_sounds_levelled",
         with_logarithm,
         fit_teacher,
-        "its teacher, kernel ridge regression,",
+        "its teacher (kernel ridge regression)",
     ),
 }
 
