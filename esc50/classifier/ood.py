@@ -176,8 +176,8 @@ def describe_score(score, k):
 def describe_rule(score, k, *, threshold, kept, accepted, who):
     """Describe a rejection rule; `accepted` is the share of held-out classes' clips that pass, by the model `who`."""
     return (
-        f"A sound is rejected as “none of these” if the {describe_score(score, k)} is below {threshold:.2f}. That keeps "
-        f"{100 * kept:.3g} % of ESC-50's clips, judged by heads that were not trained on them, and accepts "
+        f"A sound is rejected as “none of these” if the {describe_score(score, k)} is below {threshold:.2f}. That "
+        f"keeps {100 * kept:.3g} % of ESC-50's clips, judged by heads that were not trained on them, and accepts "
         f"{100 * accepted:.0f} % of the clips of classes on which {who} was not trained."
     )
 

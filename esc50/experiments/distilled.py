@@ -83,7 +83,7 @@ def _experiment(tta_views, models, **how):
 
 _model = partial(Model, n_frames=N_VIEWS)
 TITLE = "dense head on all layers of YAMNet, distilled from kernel ridge regression"
-CONTROL, IDEA = "one small head on maxima and their blends", "small head distilled from kernel ridge regression"
+CONTROL, IDEA = "one small head on maxima, with mixup", "small head distilled from kernel ridge regression"
 AT_SPEEDS = "distilled head, tested at three speeds"
 MODELS = {
     "distilled": _model(TITLE, IDEA, "distilled_control"),

@@ -158,22 +158,23 @@ def _experiment(name, files, models, *, fit=fit, settings=SETTINGS, seeds=(0,), 
     return Experiment(name, files, inputs, partial(fit, used), rows, settings, seeds, by_split or {})
 
 
+RIDGE = "kernel ridge regression on maxima and bands"
 EXPERIMENTS = [
     _experiment(
-        "pooled", FILES[:1], {"pooled": ("maxima and two bands of each layer, sounds at one level", "kernel_ridge", 1)}
+        "pooled", FILES[:1], {"pooled": (f"{RIDGE} (two of each layer), sounds at one level", "kernel_ridge", 1)}
     ),
     _experiment(
         "pooled_views",
         FILES,
         {
-            "pooled_views": ("kernel ridge regression on averages over six views too", "pooled", 1),
+            "pooled_views": (f"{RIDGE}, fitted on averages over six views too", "pooled", 1),
             "pooled_views_speeds": (
-                "kernel ridge regression, tested on the average of three speeds",
+                f"{RIDGE}, tested on the average of three speeds",
                 "pooled_views",
                 N_SPEEDS,
             ),
             "pooled_views_all": (
-                "kernel ridge regression, tested on the average of six views",
+                f"{RIDGE}, tested on the average of six views",
                 "pooled_views_speeds",
                 len(FILES),
             ),
@@ -184,7 +185,7 @@ EXPERIMENTS = [
         "pooled_head",
         FILES,
         {
-            "pooled_head": ("head on maxima and bands, distilled from it", "pooled_views", 1),
+            "pooled_head": ("head on maxima and bands, distilled from kernel ridge regression", "pooled_views", 1),
             "pooled_head_speeds": (
                 "head on maxima and bands, tested on the average of three speeds",
                 "pooled_head",
@@ -206,7 +207,7 @@ EXPERIMENTS = [
         {
             "pooled_robust": ("head on maxima and bands, degraded copies, YAMNet's scores", "pooled_head", 1),
             "pooled_robust_speeds": (
-                "the same head, tested on the average of three speeds",
+                "head on maxima and bands, copies, YAMNet's scores, tested on the average of three speeds",
                 "pooled_robust",
                 N_SPEEDS,
             ),

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from esc50.audio.sound import load_sound
 from esc50.classifier.model_io import DEFAULT_MODEL
@@ -114,10 +115,18 @@ def run_robustness(**how):
 
 
 def load_robustness(*, folder=RESULTS_DIR):
-    """Read the accuracy under each condition, averaged over folds: columns as in the file, without fold."""
+    """Read the accuracy under each condition, averaged over folds, and what it loses.
+
+    The columns are those of the file, without fold; ``lost``, the accuracy as the clips are minus that under the
+    condition; and ``lost_low`` and ``lost_high``, its 95 % interval by Student's t over the folds.
+    """
     table = read_csv(folder / ROBUSTNESS_FILE)
-    keys = ["kind", "amount", "unit"]
-    return table.groupby(keys, sort=False).agg(n_clips=("n_clips", "sum"), accuracy=("accuracy", "mean")).reset_index()
+    clean = table[(table["kind"] == "level") & (table["amount"] == 0)].set_index("fold")["accuracy"]
+    table["lost"] = table["fold"].map(clean) - table["accuracy"]
+    groups = table.groupby(["kind", "amount", "unit"], sort=False)
+    means = groups.agg(n_clips=("n_clips", "sum"), accuracy=("accuracy", "mean"), lost=("lost", "mean"))
+    margin = stats.t.ppf(0.975, len(clean) - 1) * groups["lost"].sem()
+    return means.assign(lost_low=means["lost"] - margin, lost_high=means["lost"] + margin).reset_index()
 
 
 def _test_fold(recipe, fold, conditions, n_clips, progress):

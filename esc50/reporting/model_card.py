@@ -99,7 +99,7 @@ def describe_choice(metadata, folder):
     return {
         "networks": "; ".join(f"{idea} ({n} of {len(networks)} folds)" for idea, n in times.items()),
         "accuracy": nested_cv.runs_of_chosen(networks, folder=folder).groupby("seed")["accuracy"].mean().mean(),
-        "teacher": teacher,
+        "teacher": teacher.partition(", ")[2],
         "n_best": int((best["candidate"] == teacher).sum()),
         "behind": (best["accuracy"] - means[teacher]).max(),
     }
@@ -148,7 +148,7 @@ def _template():
 
 def _describe_data():
     clips = dataset.load_clips()
-    takes = clips["src_file"].value_counts()
+    takes = pd.Series(dataset.recording_ids(clips)).value_counts()
     return {
         "n_clips": len(clips),
         "n_recordings": len(takes),

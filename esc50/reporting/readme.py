@@ -55,15 +55,16 @@ def promise(*, folder=RESULTS_DIR):
     """What the shipped model is good for, in three sentences."""
     shipped = _one_network(RECIPES[DEFAULT_MODEL].experiment, folder)["accuracy"].mean()
     wild, milliseconds = load_wild(folder=folder)[0], load_costs(folder=folder)[RECIPES[DEFAULT_MODEL].experiment]
-    accuracy, accepted = (wild["metrics"][key]["value"] for key in ("accuracy", "none_accepted"))
+    accepted, refused = (wild["metrics"][key]["value"] for key in ("none_accepted", "right_refused"))
     size = sum(len((PACKAGED_MODELS / name).read_bytes()) for name in (YAMNET_FILE, MODEL_REGISTRY[DEFAULT_MODEL]))
     return (
         f"It names **{100 * shipped:.1f} %** of ESC-50's clips correctly, each by a network trained without its "
         f"recording; human listeners reached {literature.HUMANS.accuracy} %.\n"
-        f"On {wild['n_known']} recordings made by strangers it is right **{100 * accuracy:.1f} %** of the time, and it "
-        f"rejects {100 * (1 - accepted):.1f} % of {wild['n_none']} sounds that belong to no class.\n"
-        f"The model is {size / 1e6:.0f} MB and needs no TensorFlow; its networks take {milliseconds:.0f} ms for 5 s of "
-        "sound on two cores."
+        f"On {wild['n_known']} recordings made by strangers its first guess is right for "
+        f"**{_estimate(wild, 'accuracy')}**. It rejects {100 * (1 - accepted):.0f} % of {wild['n_none']} sounds that "
+        f"belong to no class, and with them {100 * refused:.0f} % of its right guesses.\n"
+        f"The model is {size / 1e6:.0f} MB and needs no TensorFlow; its networks take {milliseconds:.0f} ms at best "
+        "for 5 s of sound on two cores."
     )
 
 
@@ -140,7 +141,7 @@ def shortcuts_table(*, folder=RESULTS_DIR):
         gains = {row.model: _gain(row) for row in shown[shown["protocol"] == protocol].itertuples()}
         if gains:
             rows.append(f"{protocol} | {' | '.join(gains.get(model, '') for model in AUDITED)}")
-    return _join_rows(f"shortcut | {' | '.join(AUDITED.values())}", rows)
+    return _join_rows(f"protocol | {' | '.join(AUDITED.values())}", rows)
 
 
 def _gain(row):
@@ -212,9 +213,7 @@ def stores_table(*, folder=RESULTS_DIR):
         f"{row.disk_mb:.0f} | {row.after_kill}"
         for row in read_csv(folder / "stores.csv").itertuples()
     ]
-    head = (
-        "store | vectors | build, s of processors | open, s | p50, ms (of processors) | p99, ms | load of the machine"
-    )
+    head = "store | vectors | build, CPU s | open, s | p50, ms (CPU) | p99, ms | load of the machine"
     return _join_rows(f"{head} | recall at 10 | disk, MB | left by a killed writer", rows)
 
 
@@ -229,7 +228,7 @@ def indexing_table(*, folder=RESULTS_DIR):
     ]
     last = table.iloc[-1]
     days, terabytes = 1e6 * last["cpu_seconds_per_hour"] / 86_400 / 1_000, last["store_mb_per_hour"]
-    head = "what | to start, s (of processors) | an hour of sound, s (of processors) | peak of a process, MB"
+    head = "what | to start, s (CPU) | an hour of sound, s (CPU) | peak of a process, MB"
     on_paper = f"A million hours, by the last line: {days:.1f} days on 1,000 cores, and a store of {terabytes:.1f} TB."
     return f"{_join_rows(f'{head} | store, MB an hour | load of the machine', rows)}\n\n{on_paper}"
 
@@ -337,21 +336,26 @@ def _rejection_row(title, row, rule):
 
 def _timelines_row(found):
     n_recordings, hours = (sum(found[name].values()) for name in ("n_recordings", "hours"))
-    what = f"Timelines of {n_recordings} soundscapes ({hours:.1f} hours) made of held-out clips, model {found['model']}"
+    what = f"Timelines of {n_recordings} soundscapes ({hours:.1f} hours) made of held-out clips"
     one, two = (found["pooled"][kind] for kind in ("one_at_a_time", "overlapping"))
     f1 = f"segment-based F1 (1 s segments) {one['f1']:.2f} with one sound at a time, {two['f1']:.2f} with two"
-    psds = f"PSDS {one['psds1']:.2f} and {two['psds1']:.2f} by time, {one['psds2']:.2f} and {two['psds2']:.2f} by class"
-    return f"{what} | {f1}; {psds} | `esc50 timelines`"
+    psds = [f"scenario {n} {one[f'psds{n}']:.2f} and {two[f'psds{n}']:.2f}" for n in (1, 2)]
+    return f"{what} | {f1}; polyphonic sound detection score (PSDS), {', '.join(psds)} | `esc50 timelines`"
 
 
 def _wild_rows(reports):
     report, command = reports[0], "`esc50 evaluate` (notebook 08)"
-    figures = {key: f"{100 * each['value']:.1f} %" for key, each in report["metrics"].items()}
+    figures = {key: _estimate(report, key) for key in ("accuracy", "macro_recall", "none_accepted", "right_refused")}
     faint = f"{min(reports)} dB: {100 * reports[min(reports)]['metrics']['accuracy']['value']:.1f} %"
     right = f"right {figures['accuracy']} (at {faint}); mean over classes {figures['macro_recall']}"
-    yield f"Strangers' recordings, {report['n_known']} of {report['n_classes']} classes | {right} | {command}"
-    passed = f"accepted {figures['none_accepted']}; {figures['right_refused']} of the right ones refused"
+    yield f"Strangers' recordings (95 %), {report['n_known']} of {report['n_classes']} classes | {right} | {command}"
+    passed = f"accepted {figures['none_accepted']}; of the right ones refused {figures['right_refused']}"
     yield f"Strangers' recordings of none of the classes, {report['n_none']} | {passed} | {command}"
+
+
+def _estimate(report, name):
+    value, low, high = (100 * report["metrics"][name][key] for key in ("value", "low", "high"))
+    return f"{value:.1f} % ({low:.0f} to {high:.0f})"
 
 
 def _faults_row(table):

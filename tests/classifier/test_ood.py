@@ -82,7 +82,7 @@ def test_another_share_of_the_known_is_kept_by_a_threshold_between_those_measure
     assert ood.keep_share(rule, 0.9)["threshold"] == pytest.approx(0.7)
     found = ood.keep_share(rule, 0.7)
     assert (found["threshold"], found["kept"]) == (pytest.approx(0.8), 0.7)
-    assert "is below 0.80. Of ESC-50's clips 70 % reach that" in found["meaning"]
+    assert "is below 0.80. That keeps 70 % of ESC-50's clips" in found["meaning"]
     assert "accepts 20 % of the clips of classes on which a head was not trained" in found["meaning"]
 
 

@@ -59,7 +59,12 @@ def test_the_committed_curves_have_every_condition_of_every_fold():
     table = robustness.read_csv(robustness.RESULTS_DIR / robustness.ROBUSTNESS_FILE)
     assert len(table) == len(FOLDS) * len(CONDITIONS)
     assert (table.groupby(["kind", "amount"])["n_clips"].sum() == 1_000).all()
-    kinds = load_robustness().set_index(["kind", "amount"])["accuracy"]
+    loaded = load_robustness().set_index(["kind", "amount"])
+    assert (loaded["lost"] == loaded["lost"].clip(loaded["lost_low"], loaded["lost_high"])).all()
+    noisy = loaded.loc[("white noise", 0)]
+    assert 0 < noisy["lost_low"] < noisy["lost"] < noisy["lost_high"]
+    kinds = loaded["accuracy"]
+    assert noisy["lost"] == pytest.approx(kinds["level", 0] - noisy["accuracy"])
     for decibel in (-20, -40):  # the bar of the levels
         assert kinds["level", 0] - kinds["level", decibel] <= 0.03
 

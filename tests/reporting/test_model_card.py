@@ -88,7 +88,7 @@ def validated(experiment, model, accuracy, later=None, *, up_to=5, candidate=Non
 
 def test_the_card_says_for_how_many_folds_what_is_shipped_would_have_been_chosen(made_up):
     text = " ".join(model_card.model_card(folder=made_up).split())
-    assert "(kernel_ridge_speeds, gamma 0.35, ridge 0.02) is the best of its grid for 3 folds" in text
+    assert "(gamma 0.35, ridge 0.02) was the best of its grid for 3 of the 5 folds" in text
     assert "and within 10.0 points of the best for all" in text
     assert "small head distilled from kernel ridge regression (4 of 5 folds); all 14 layers (1 of 5 folds)." in text
 
