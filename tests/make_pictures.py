@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +14,12 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from esc50.apps.widget_page import write_page
+from esc50.audio import synthesis
 from esc50.audio.sound import load_sound
 from esc50.config import FIGURES_DIR, atomic_write
 from esc50.dataset.clips import clip_path, find_dataset
 
-BABY, SCENE = "1-187207-A-20.wav", ("1-17367-A-10.wav", "1-187207-A-20.wav", "1-31482-A-42.wav", "1-13571-A-46.wav")
+SCENE = ("1-17367-A-10.wav", "1-187207-A-20.wav", "1-31482-A-42.wav", "1-13571-A-46.wav")
 WIDTH, HEIGHT, COLOURS, MAX_BYTES = 1_200, 1_700, 128, 250_000
 PATIENCE_MS = 600_000
 
@@ -51,9 +51,9 @@ def take_app(browser, folder):
 
 
 def take_widget(browser, folder):
-    """A crying baby, and what spoke for it."""
-    clip = clip_path(BABY, find_dataset())
-    shutil.copy(clip, folder)
+    """A synthesised siren, and what spoke for it."""
+    clip = folder / "siren.wav"
+    soundfile.write(clip, synthesis.example("siren"), 16_000)
     write_page(folder)
     with (
         serving("voila", "widget.ipynb", "--Voila.ip=127.0.0.1", folder=folder, health="/healthcheck") as url,
@@ -62,7 +62,7 @@ def take_widget(browser, folder):
         page.get_by_alt_text("Waveform, log-mel").wait_for()
         page.get_by_label("or a path").fill(clip.name)
         page.get_by_label("or a path").press("Enter")
-        page.locator(".esc50-panel").filter(has_text="baby").first.wait_for()
+        page.locator(".esc50-panel").filter(has_text="siren").first.wait_for()
         page.get_by_role("button", name="What spoke for it?").click()
         page.get_by_alt_text("becomes less likely").wait_for()
         save(page.locator(".esc50-widget").screenshot(), "screenshot_widget")

@@ -219,8 +219,10 @@ def describe_sound(facts):
 def describe_head(layers):
     """Which of the heads answers, by the layers of YAMNet that it takes, in words for anyone."""
     if len(layers) == 1:
-        return "Answers come from the plain head: a simple network on the last layer of YAMNet, Google's for sounds."
-    return "Answers come from a small network, trained on ESC-50's recordings, on top of YAMNet, Google's for sounds."
+        return "Answers come from the plain head: a simple network on the last layer of YAMNet, Google's audio network."
+    return (
+        "Answers come from a small network, trained on ESC-50's recordings, on top of YAMNet, Google's audio network."
+    )
 
 
 def say_percent(probability):

@@ -77,7 +77,7 @@ class Lesson:
         n_taken = int((self.after == self.classifier.class_names.index(self.class_name)).sum())
         return (
             f"It learnt the class “{label}” from {n} sound{'' if n == 1 else 's'} of it. Held out of the lesson in "
-            f"turn, {sum(self.recognised.values())} of the {n} were more like it than 99 of 100 known sounds.",
+            f"turn, {sum(self.recognised.values())} of the {n} scored higher than 99 % of the known sounds.",
             f"The cost: of ESC-50's {len(self.targets):,} clips, {right[0]:.1f} % were classified correctly "
             f"before and {right[1]:.1f} % now; {n_taken} {'is' if n_taken == 1 else 'are'} classified as “{label}”. "
             "Each was judged by a head and a lesson that left its fold out.",

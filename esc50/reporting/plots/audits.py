@@ -42,10 +42,11 @@ def plot_pareto(ours, published, *, labels=(), ax=None):
         table, x="parameters", y="accuracy", hue="kind", style="kind", palette=[SERIES[0], SERIES[3]], s=45, ax=ax
     )
     for row in table[(table["kind"] == "published") | table["name"].isin(labels)].itertuples():
+        is_ours = row.name in labels
         below = -9 if row.name == "AST" else 3  # so close to another that the names would run into each other
-        place = {"xytext": (5, below), "textcoords": "offset points"}
-        ax.annotate(row.name, (row.parameters, row.accuracy), fontsize=8.5, **place)
-    ax.set(xscale="log", xlim=(3, 200), xlabel="parameters (millions, logarithmic)", ylabel="accuracy (%)")
+        place = {"xytext": (-5, 3) if is_ours else (5, below), "ha": "right" if is_ours else "left"}
+        ax.annotate(row.name, (row.parameters, row.accuracy), fontsize=8.5, textcoords="offset points", **place)
+    ax.set(xscale="log", xlim=(1.5, 200), xlabel="parameters (millions, logarithmic)", ylabel="accuracy (%)")
     ax.set_xticks(TICKS, map(str, TICKS))
     ax.legend(loc="lower right")
     return ax

@@ -33,14 +33,15 @@ def plot_map_part(points, labels, chosen, *, ax=None):
 
 
 def plot_map_names(points, labels, *, ax=None):
-    """Write each label at its most central clip, moved up or down so that no two overlap."""
+    """Write each label above its most central clip, moved up or down so that no two overlap."""
     ax = ax or plt.gca()
     labels = np.asarray(labels)
     style = {"ha": "center", "va": "center", "fontsize": 8, "bbox": _LABEL_BOX}
     texts = [ax.text(*_medoid(points[labels == name]), class_label(name), **style) for name in dict.fromkeys(labels)]
     ax.figure.draw_without_rendering()  # only now is it known how large the letters are
     boxes = np.array([text.get_window_extent().extents for text in texts])  # (n_labels, 4) pixels: x0, y0, x1, y1
-    for text, shift in zip(texts, _vertical_shifts(boxes), strict=True):
+    shifts = _vertical_shifts(boxes) + boxes[:, 3] - boxes[:, 1]
+    for text, shift in zip(texts, shifts, strict=True):
         pixels = ax.transData.transform(text.get_position()) + np.array([0, shift])
         text.set_position(ax.transData.inverted().transform(pixels))
     return ax

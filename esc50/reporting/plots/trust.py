@@ -31,7 +31,13 @@ def plot_reliability(table, *, ax=None):
     ax.vlines(100 * table["confidence"], 100 * (middle - reach), 100 * (middle + reach), color=SERIES[0], linewidth=1.2)
     sizes = np.clip(400 * n / n.sum(), 14, None)
     ax.scatter(
-        100 * table["confidence"], 100 * right, s=sizes, color=SERIES[0], zorder=3, label="answers, larger: more"
+        100 * table["confidence"],
+        100 * right,
+        s=sizes,
+        color=SERIES[0],
+        zorder=3,
+        clip_on=False,
+        label="answers, larger: more",
     )
     ax.set(xlim=(0, 102), ylim=(0, 102), xlabel="probability of the predicted class (%)", ylabel="right (%)")
     ax.set_aspect("equal")
