@@ -30,20 +30,27 @@ class TeachCommand(Esc50Command):
 @click.option("--no", "others", multiple=True, metavar="FILES…", help="Recordings that are not of the class.")
 @click.option("--classes", type=click.Path(path_type=Path), default=OWN_CLASSES, help="File to make or to add to.")
 @click.option("--anew", is_flag=True, help="Make the file anew from the recordings that it names: for another model.")
-def teach(name, files, others, classes, anew):
+@click.option("--forget", metavar="NAME", help="Take a class out of the file.")
+def teach(name, files, others, classes, anew, forget):
     """Teach a class of your own from recordings of it, in seconds, and say what that costs the 50 classes.
 
     \b
     Examples:
       esc50 teach doorbell bell1.wav bell2.wav bell3.wav --no phone.wav tap.wav
       esc50 predict --classes my-sounds.esc50 evening.wav
+      esc50 teach --forget doorbell
     """  # noqa: D301  (click's \b keeps the lines of the examples)
     from esc50.classifier import teaching
     from esc50.classifier.predict import SoundClassifier
     from esc50.classifier.teaching import Recording
 
-    if bool(name) == anew or (name and not files):
-        raise click.UsageError("give the name of a class and recordings of it; or --anew")
+    if [bool(name), anew, bool(forget)].count(True) != 1 or (name and not files):
+        raise click.UsageError("give the name of a class and recordings of it; or --anew, or --forget NAME")
+    if name and Path(name).is_file():
+        raise click.UsageError(f"{name} is a recording: the name of the class comes first")
+    if forget:
+        click.echo(f"wrote {teaching.forget(classes, forget).save(classes)}")
+        return
     if anew:
         own, missing = teaching.learn_anew(SoundClassifier.load(), classes)
         click.echo(f"wrote {own.save(classes)}")

@@ -132,7 +132,7 @@ class OwnClasses:
         except TeachingError:
             raise
         except (OSError, EOFError, zipfile.BadZipFile, LookupError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise TeachingError(f"{path} holds no classes ({reason}): give a file that `esc50 teach` wrote") from error
 
     @classmethod

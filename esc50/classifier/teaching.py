@@ -1,8 +1,10 @@
 """Teach the classifier classes of your own from recordings, and measure what that costs the others."""
 
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from esc50.config import AudioError, AudioSettings, TeachingError
 from esc50.yamnet.frames import active_frames
 
 SAME_SOUND = 0.9999  # cosine of two short vectors from which they are of one sound
+TAKEN_NAMES = {"none_of_these"}  # what the apps say themselves
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +111,8 @@ def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambd
     class_name : str
         Of the new class, or of an own class that is to learn more.
     recordings : iterable of Recording or path-like
-        Some of the class, and others that are not; a path alone is of it.
+        Some of the class, and others that are not; a path alone is of it. What was said before of the same sound no
+        longer counts.
     settings : TeachingSettings
         How to learn.
     report : callable, optional
@@ -122,18 +126,33 @@ def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambd
     Raises
     ------
     TeachingError
-        The name is empty or that of a class of the model; no sound is of the class; or some are no sounds or silent.
+        The name is empty or that of a class of the model; no sound is of the class; or some are no sounds, silent, or
+        said to be of the class and not to be.
     """
     start, known = time.perf_counter(), KnownClips.load()
     class_name = check_name(class_name, classifier)
     report("embedding the sounds")
-    old = classifier.own.examples if classifier.own else ()
-    examples = [*old, *embed_examples(classifier, class_name, recordings, known)]
+    new = embed_examples(classifier, class_name, recordings, known)
+    old = [each for each in (classifier.own.examples if classifier.own else ()) if not _is_among(each, new)]
+    examples = [*old, *new]
     if not any(each.is_positive for each in examples if each.class_name == class_name):
         raise TeachingError(f"no sound of “{class_label(class_name)}” was given: give one or more")
     report("learning")
     own, odds = learn(examples, known, settings=settings)
     return _measure(classifier.with_classes(own), class_name, known, odds, start)
+
+
+def forget(path, class_name, *, settings=SETTINGS) -> OwnClasses:
+    """Return the classes of a file without one of them; the others are learnt again."""
+    own, known, name = OwnClasses.load(path), KnownClips.load(), "_".join(class_name.split())
+    if name not in own.names:
+        raise TeachingError(f"{path} has no class “{class_name}”, only {', '.join(map(class_label, own.names))}")
+    kept = [each for each in own.examples if each.class_name != name]
+    if not kept:
+        raise TeachingError(f"“{class_name}” is the only class in {path}: delete the file")
+    if own.model != known.whitening.fingerprint:
+        raise TeachingError(f"{path} was made for another version of the model: run `esc50 teach --anew` first")
+    return learn(kept, known, settings=settings)[0]
 
 
 def learn_anew(classifier, path, *, settings=SETTINGS):
@@ -144,9 +163,14 @@ def learn_anew(classifier, path, *, settings=SETTINGS):
     own : OwnClasses
         The new classes, and names of the recordings that could not be read, which they are learnt without.
     missing : list of str
+
+    Raises
+    ------
+    TeachingError
+        There is no such file, or of one of its classes no recording can be read.
     """
-    known, examples, missing = KnownClips.load(), [], []
-    for each in OwnClasses.load(path).examples:
+    known, old, examples, missing = KnownClips.load(), OwnClasses.load(path), [], []
+    for each in old.examples:
         part = (each.start_seconds, each.end_seconds)
         try:
             vector = short_vector(classifier, Recording(each.file, each.is_positive, "", *part), known)
@@ -155,10 +179,13 @@ def learn_anew(classifier, path, *, settings=SETTINGS):
             continue
         examples.append(replace(each, vector=vector))
     learnable = {each.class_name for each in examples if each.is_positive}
-    if not learnable:
-        raise TeachingError(f"{path} names no recording that can be read: teach its classes again from recordings")
-    kept = [each for each in examples if each.class_name in learnable]
-    return learn(kept, known, settings=settings)[0], missing
+    if lost := [class_label(name) for name in old.names if name not in learnable]:
+        classes = f"the class “{lost[0]}”" if len(lost) == 1 else f"the classes {', '.join(lost)}"
+        raise TeachingError(
+            f"{path} names no recording of {classes} that can be read ({', '.join(missing)}): put these back, or "
+            "`--forget` the class"
+        )
+    return learn(examples, known, settings=settings)[0], missing
 
 
 def embed_examples(classifier, class_name, recordings: Iterable[Recording], known) -> list[Example]:
@@ -166,15 +193,17 @@ def embed_examples(classifier, class_name, recordings: Iterable[Recording], know
     examples, faults = [], []
     for given in recordings:
         each = given if isinstance(given, Recording) else Recording(given)
-        name = each.name or str(each.source)
+        name = each.name or _name_source(each.source)
         try:
             vector = short_vector(classifier, each, known)
         except AudioError as error:
-            faults.append(f"{name}: {error}")
+            faults.append(str(error) if str(each.source) in str(error) else f"{name}: {error}")
             continue
-        if not any(vector @ other.vector > SAME_SOUND for other in examples):
-            part = (each.start_seconds, each.end_seconds)
-            examples.append(Example(class_name, each.is_positive, vector, name, *part))
+        example = Example(class_name, each.is_positive, vector, name, each.start_seconds, each.end_seconds)
+        if not _is_among(example, examples):
+            examples.append(example)
+        elif not _is_among(example, [other for other in examples if other.is_positive == each.is_positive]):
+            faults.append(f"{each.name or each.source} is given as of the class and as not of it: leave one out")
     if faults:
         raise TeachingError("; ".join(faults))
     return examples
@@ -197,9 +226,9 @@ def check_name(class_name, classifier):
     name, own = "_".join(class_name.split()), classifier.own.names if classifier.own else ()
     if not name:
         raise TeachingError("the new class has no name: give it one, such as “doorbell”")
-    if name.lower() in {other.lower() for other in classifier.class_names if other not in own}:
+    if name.lower() in TAKEN_NAMES | {other.lower() for other in classifier.class_names if other not in own}:
         raise TeachingError(f"“{class_name.strip()}” is a class of the model already: choose another name")
-    return name
+    return next((other for other in own if other.lower() == name.lower()), name)
 
 
 def _measure(taught, class_name, known, odds, start):
@@ -212,6 +241,19 @@ def _measure(taught, class_name, known, odds, start):
     }
     found = known.probabilities.argmax(axis=1), joined.argmax(axis=1)
     return Lesson(taught, class_name, recognised, *found, known.targets, time.perf_counter() - start)
+
+
+def _is_among(example, others):
+    """Whether an example is of the same class and the same sound as one of some others."""
+    return any(
+        example.class_name == other.class_name and example.vector @ other.vector > SAME_SOUND for other in others
+    )
+
+
+def _name_source(source):
+    """Name of a source, which of a file leads there from anywhere."""
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else str(source)
+    return str(Path(name).absolute()) if Path(name).is_file() else name
 
 
 def _name_place(example):

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -38,14 +39,54 @@ def test_all_files_after_no_are_counter_examples(whistles):
     taught = run("teach", "whistle", *whistles[:2], "--no", "example:siren", "example:rain", "--classes", "two.esc50")
     assert "“whistle” from 2 sounds" in taught.output
     examples = [(each.file, each.is_positive) for each in OwnClasses.load("two.esc50").examples]
-    assert examples == [*((file, True) for file in whistles[:2]), ("example:siren", False), ("example:rain", False)]
+    files = [(str(Path(file).absolute()), True) for file in whistles[:2]]
+    assert examples == [*files, ("example:siren", False), ("example:rain", False)]
+
+
+def test_a_file_of_classes_is_made_anew_from_any_folder_and_loses_none(whistles, tmp_path, monkeypatch):
+    assert run("teach", "whistle", *whistles[:2]).exit_code == run("teach", "hiss", "example:rain").exit_code == 0
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    path = tmp_path / "my-sounds.esc50"
+    assert run("teach", "--anew", "--classes", str(path)).exit_code == 0
+    assert OwnClasses.load(path).names == ("whistle", "hiss")
+    for file in whistles[:2]:
+        (tmp_path / file).unlink()
+    before = path.read_bytes()
+    refused = run("teach", "--anew", "--classes", str(path))
+    assert refused.exit_code == 1 and "names no recording of the class “whistle” that can be read" in refused.output
+    assert path.read_bytes() == before
+
+
+def test_a_class_can_be_taken_out_again(whistles):
+    assert run("teach", "whistle", *whistles[:2]).exit_code == run("teach", "hiss", "example:rain").exit_code == 0
+    assert "has no class “bell”, only whistle, hiss" in run("teach", "--forget", "bell").output
+    assert run("teach", "--forget", "hiss").exit_code == 0
+    assert OwnClasses.load("my-sounds.esc50").names == ("whistle",)
+    assert "is the only class in my-sounds.esc50: delete the file" in run("teach", "--forget", "whistle").output
+
+
+def test_what_is_said_last_of_a_sound_counts(whistles):
+    assert run("teach", "Whistle", *whistles[:3]).exit_code == 0
+    assert run("teach", "whistle", whistles[3], "--no", whistles[2]).exit_code == 0
+    own = OwnClasses.load("my-sounds.esc50")
+    assert own.names == ("Whistle",)
+    assert [(Path(each.file).name, each.is_positive) for each in own.examples] == [
+        *((file, True) for file in (*whistles[:2], whistles[3])),
+        (whistles[2], False),
+    ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["teach"], "give the name of a class and recordings of it"),
-        (["teach", "bell", "gone.wav"], "not taught: gone.wav: "),
+        (["teach", "bell", "gone.wav"], "not taught: no such file: gone.wav"),
+        (["teach", "whistle0.wav", "whistle1.wav"], "whistle0.wav is a recording: the name of the class comes first"),
+        (["teach", "bell", "whistle0.wav", "--no", "whistle0.wav"], "given as of the class and as not of it"),
+        (["teach", "none of these", "whistle0.wav"], "“none of these” is a class of the model already"),
+        (["teach", "--anew", "--forget", "bell"], "or --anew, or --forget NAME"),
+        (["teach", "bell", "whistle0.wav", "--classes", "folder"], "folder holds no classes (Is a directory)"),
         (["teach", "dog", "example:siren"], "not taught: “dog” is a class of the model already"),
         (["teach", "--anew"], "my-sounds.esc50 is missing"),
         (["predict", "--classes", "gone.esc50", "example:siren"], "gone.esc50 is missing"),
@@ -53,5 +94,6 @@ def test_all_files_after_no_are_counter_examples(whistles):
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(whistles, arguments, message):
+    Path("folder").mkdir()
     result = run(*arguments)
     assert result.exit_code and message in result.output and "Traceback" not in result.output
