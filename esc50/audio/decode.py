@@ -45,6 +45,8 @@ def open_source(source: Any) -> Iterator[tuple[IO[bytes], str]]:
     if not isinstance(source, str | os.PathLike):
         yield BytesIO(_read_bytes(source)), "the given recording"
         return
+    if "://" in os.fspath(source) and not Path(source).exists():
+        raise AudioError(f"{_printable(source)} is an address: download the file, and give its name")
     _check_file(Path(source))
     with Path(source).open("rb") as file:
         yield file, _printable(source)
@@ -78,7 +80,7 @@ def _check_file(path):
         reason = getattr(error, "strerror", None) or error  # an OSError's text would repeat the path
         raise AudioError(f"{str(path)!r} cannot be opened ({reason}): check the path") from error
     if is_other:
-        raise AudioError(f"{name} is a folder or a device: give a sound file")
+        raise AudioError(f"{name} is {'a folder' if path.is_dir() else 'a device'}: give a sound file")
 
 
 @contextmanager

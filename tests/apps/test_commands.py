@@ -76,7 +76,7 @@ def test_a_folder_stands_for_the_sounds_in_it(files, tmp_path):
     assert names == ["bells.flac", "siren.WAV", "text.wav"]
     (tmp_path / "empty").mkdir()
     refused = run("predict", tmp_path / "empty")
-    assert refused.exit_code == 1 and "empty is a folder or a device: give a sound file" in refused.stderr
+    assert refused.exit_code == 1 and "empty is a folder: give a sound file" in refused.stderr
     both = run("predict", "example:siren", tmp_path / "empty")  # the rest is answered
     assert both.exit_code == 1 and "siren" in both.stdout and "is a folder" in both.stderr
 

@@ -354,6 +354,13 @@ def test_files_without_sound_are_refused(tmp_path, name, content, message):
         load_sound(path)
 
 
+def test_an_address_or_a_folder_is_refused_as_what_it_is(tmp_path):
+    with pytest.raises(AudioError, match=r"^https://a\.b/c\.wav is an address: download the file"):
+        load_sound("https://a.b/c.wav")
+    with pytest.raises(AudioError, match="is a folder: give a sound file"):
+        load_sound(tmp_path)
+
+
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(AudioError, match=r"no such file: .*bark\.wav; check its name"):
         load_sound(tmp_path / "bark.wav")
