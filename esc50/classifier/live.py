@@ -3,7 +3,7 @@
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +75,8 @@ class _Run:
     label: int
     first: int
     last: int  # in which it was present
+    is_after_silence: bool = False
+    is_before_silence: bool = False  # as far as is known
     values: array = field(default_factory=lambda: array("f"))  # its probability in each frame from the first on
     vectors: list = field(default_factory=list)  # of the first frames, as many as are judged
 
@@ -86,7 +88,7 @@ class _Run:
 
     def copy(self):
         """The same, to try on it what may come."""
-        return _Run(self.label, self.first, self.last, self.values[:], self.vectors[:])
+        return replace(self, values=self.values[:], vectors=self.vectors[:])
 
     def overlaps(self, other):
         """Whether both are of one class and share a frame."""
@@ -95,7 +97,8 @@ class _Run:
     def is_event(self, settings):
         """Whether it is long and probable enough."""
         values = np.frombuffer(self.values, np.float32)[: self.last - self.first + 1]
-        return len(values) * HOP_SECONDS >= settings.min_event_seconds and values.max() >= settings.on_probability
+        n_frames = len(values) + self.is_after_silence + self.is_before_silence
+        return n_frames * HOP_SECONDS >= settings.min_event_seconds and values.max() >= settings.on_probability
 
     def trimmed(self, n_frames, settings):
         """First and last frame of its event, where the sound has so many frames."""
@@ -106,8 +109,8 @@ class _Run:
 class _Tracker:
     """Makes runs of frames, as `find_events` does, one frame at a time."""
 
-    def __init__(self, settings, runs=(), n_frames=0):
-        self.settings, self.n_frames = settings, n_frames
+    def __init__(self, settings, runs=(), n_frames=0, was_active=True):
+        self.settings, self.n_frames, self.was_active = settings, n_frames, was_active
         self.runs = {run.label: run for run in runs}  # that may go on
         self.max_gap = round(settings.max_gap_seconds / HOP_SECONDS)
 
@@ -116,19 +119,22 @@ class _Tracker:
         index, self.n_frames, over = self.n_frames, self.n_frames + 1, []
         sounding = {*np.flatnonzero(row >= self.settings.off_probability).tolist()} if is_active else set()
         for label in sounding - self.runs.keys():
-            self.runs[label] = _Run(label, index, index)
+            self.runs[label] = _Run(label, index, index, not self.was_active)
         for label, run in [*self.runs.items()]:
+            if index == run.last + 1:
+                run.is_before_silence = not is_active
             if label in sounding:
-                run.last = index
+                run.last, run.is_before_silence = index, False
             elif index - run.last > self.max_gap:
                 over.append(self.runs.pop(label))
                 continue
             run.add(row[label], vector)
+        self.was_active = is_active
         return over
 
     def look_ahead(self, frames):
         """The events that further frames would make or end, or leave open, with nothing changed here."""
-        ahead = _Tracker(self.settings, [run.copy() for run in self.runs.values()], self.n_frames)
+        ahead = _Tracker(self.settings, [run.copy() for run in self.runs.values()], self.n_frames, self.was_active)
         runs = [run for frame in frames for run in ahead.push(*frame)] + [*ahead.runs.values()]
         return [run for run in runs if run.is_event(self.settings)]
 

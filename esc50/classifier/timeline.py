@@ -37,7 +37,7 @@ class TimelineSettings:
     on_probability: float = 0.5  # an event needs a frame with at least this probability
     off_probability: float = 0.05  # and extends over neighbouring frames with at least this one
     max_gap_seconds: float = 2.0  # shorter pauses do not end an event
-    min_event_seconds: float = 1.4  # counted in frames; even a click spans three of them
+    min_event_seconds: float = 1.4  # counted in frames, with a silent one before and after
     trim_frames: int = 1  # removed at each end, because window and average extend events
     confidence_slope: float = 1.309  # Platt scaling of the log-odds of an event's mean probability
     confidence_offset: float = 0.841
@@ -476,7 +476,9 @@ def _runs_of_class(probability, active, settings):
     max_gap, events = round(settings.max_gap_seconds / HOP_SECONDS), []
     for first, last in _join_runs(_runs(active & (probability >= settings.off_probability)), max_gap):
         is_event = probability[first : last + 1].max() >= settings.on_probability
-        if is_event and (last - first + 1) * HOP_SECONDS >= settings.min_event_seconds:
+        beside = active[first - 1 : first].tolist() + active[last + 1 : last + 2].tolist()
+        n_frames = last - first + 1 + beside.count(False)  # a click in digital silence has two frames of its own
+        if is_event and n_frames * HOP_SECONDS >= settings.min_event_seconds:
             trim = min(settings.trim_frames, (last - first) // 2)
             events.append((first + trim * (first > 0), last - trim * (last < len(active) - 1)))
     return events

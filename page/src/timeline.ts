@@ -88,7 +88,10 @@ function runsOfClass(smooth: number[], active: boolean[], settings: TimelineSett
   const joined = joinRuns(runs(is_on), Math.round(settings.max_gap_seconds / hop));
   return joined
     .filter(({ first, last }) => Math.max(...smooth.slice(first, last + 1)) >= settings.on_probability)
-    .filter(({ first, last }) => (last - first + 1) * hop >= settings.min_event_seconds)
+    .filter(({ first, last }) => {
+      const beside = [active[first - 1], active[last + 1]].filter((is_active) => is_active === false).length;
+      return (last - first + 1 + beside) * hop >= settings.min_event_seconds;
+    })
     .map(({ first, last }) => {
       const trim = Math.min(settings.trim_frames, Math.floor((last - first) / 2));
       return { first: first ? first + trim : 0, last: last < smooth.length - 1 ? last - trim : last };

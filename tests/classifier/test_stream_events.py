@@ -82,12 +82,12 @@ def test_a_short_sound_has_the_events_of_its_timeline(classifier, seconds):
     ]
 
 
-@pytest.mark.parametrize("trim", [0, 1])
-def test_frame_by_frame_the_runs_are_the_events_of_the_whole(rng, trim):
-    settings = TimelineSettings(smoothing_frames=1, trim_frames=trim)
+@pytest.mark.parametrize(("trim", "silent", "max_gap"), [(0, 0.1, 2.0), (1, 0.1, 2.0), (0, 0.6, 2.0), (1, 0.6, 0.0)])
+def test_frame_by_frame_the_runs_are_the_events_of_the_whole(rng, trim, silent, max_gap):
+    settings = TimelineSettings(smoothing_frames=1, trim_frames=trim, max_gap_seconds=max_gap)
     for n_frames in (1, 2, 5, 30, 200):
         probabilities = rng.random((n_frames, 6)) ** rng.choice([2, 20, 60])
-        active = rng.random(n_frames) > 0.1
+        active = rng.random(n_frames) > silent
         about = {"class_names": "abcdef", "duration_seconds": n_frames * 0.48 + 0.5, "settings": settings}
         tracker = _Tracker(settings)
         counted = zip(np.where(active[:, np.newaxis], probabilities, 0), active, strict=True)

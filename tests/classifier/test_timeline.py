@@ -286,6 +286,18 @@ def test_a_single_click_in_silence_is_an_event():
     assert event.class_name == "siren"
 
 
+@pytest.mark.parametrize("n_frames", [1, 2, 3])
+def test_a_short_sound_is_an_event_only_between_silences(n_frames):
+    labels = [None] * 5 + [2] * n_frames + [None] * 5
+    silent = [label is not None for label in labels]
+    noisy = [True] * len(labels)
+    how = replace(TimelineSettings(), smoothing_frames=1, off_probability=0.2)
+    assert len(events_of(labels, active=silent, settings=how)) == 1
+    assert len(events_of(labels, active=noisy, settings=how)) == (n_frames == 3)
+    one_side = [True] * 5 + silent[5:]
+    assert len(events_of(labels, active=one_side, settings=how)) == (n_frames >= 2)
+
+
 def test_equal_neighbours_make_one_event_up_to_the_middle_of_the_overlap():
     assert spans(events_of([0, 0, 0, 2, 2])) == [("dog", 0.0, 1.68), ("siren", 1.68, 2.88)]
     assert spans(events_of([None, 1, 1, None])) == [("rain", 0.72, 1.68)]
