@@ -291,7 +291,7 @@ def test_a_short_sound_is_an_event_only_between_silences(n_frames):
     labels = [None] * 5 + [2] * n_frames + [None] * 5
     silent = [label is not None for label in labels]
     noisy = [True] * len(labels)
-    how = replace(TimelineSettings(), smoothing_frames=1, off_probability=0.2)
+    how = replace(TimelineSettings(), smoothing_frames=1, off_probability=0.5)
     assert len(events_of(labels, active=silent, settings=how)) == 1
     assert len(events_of(labels, active=noisy, settings=how)) == (n_frames == 3)
     one_side = [True] * 5 + silent[5:]
