@@ -273,10 +273,9 @@ def _walk(names):
         if not os.path.isdir(name):  # noqa: PTH112 - where a name is too long, Path raises
             yield name
             continue
-        from esc50.classifier.formats import SOUND_ENDINGS
+        from esc50.library.files import walk_sounds
 
-        found = (path for path in Path(name).rglob("[!.]*") if path.suffix.lower() in SOUND_ENDINGS and path.is_file())
-        yield from sorted(map(str, found)) or [name]
+        yield from sorted(map(str, walk_sounds(name))) or [name]
 
 
 def _source(name):

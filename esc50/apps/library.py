@@ -8,9 +8,11 @@ import click
 from esc50.apps import commands
 from esc50.apps.commands import FORMATS, Esc50Command
 from esc50.apps.outputs import TEXT, open_output
+from esc50.apps.start import Stopped
 
 STORE = click.option("--store", required=True, metavar="STORE", help="Folder of the store, or s3://…, gs://….")
 COLUMNS = ("file", "start_seconds", "end_seconds", "similarity")
+ONE_RECORDING = "a label track belongs to one recording, and these hits are from several: choose another --format"
 
 
 @click.command(cls=Esc50Command, extra="scale", short_help="Bring recordings into a store.")
@@ -22,8 +24,10 @@ COLUMNS = ("file", "start_seconds", "end_seconds", "similarity")
 def index(ctx, folders, store, scheduler, processes):
     """Bring all recordings under some folders into a store.
 
-    New and changed recordings are read; those that are gone are marked. After a stop, the same call goes on. A
-    recording that cannot be read is named on stderr, and in the store with the reason; the exit code is then 1.
+    New and changed recordings are read; those that are gone are marked, also where a whole folder is gone. Hidden files
+    and folders are left out. After a stop, the same call goes on. A recording that cannot be read is named on stderr,
+    and in the store with the reason; the exit code is then 1. Later calls count it as still unreadable, with exit code
+    0, until it changes.
 
     \b
     Examples:
@@ -33,14 +37,18 @@ def index(ctx, folders, store, scheduler, processes):
     from esc50.library.index import index as index_folders
 
     is_watched, failed = commands.is_terminal(sys.stderr), []
-    if is_watched:
-        ctx.obj.cancel()
-    report = index_folders(folders, store, scheduler=scheduler, processes=processes, progress=is_watched)
+    try:
+        report = index_folders(folders, store, scheduler=scheduler, processes=processes, progress=is_watched)
+    except Stopped:
+        commands._say("Run the same command again to go on.")
+        raise
     for reason in report.unreadable.values():
         commands._report(reason, failed)
     click.echo(
-        f"{report.n_done:,} recordings indexed ({report.seconds / 3600:.2f} hours, {report.n_windows:,} windows), "
-        f"{report.n_unchanged:,} unchanged, {report.n_deleted:,} gone, {len(failed):,} unreadable"
+        f"{_count(report.n_done, 'recording')} indexed ({report.seconds / 3600:.2f} hours, "
+        f"{_count(report.n_windows, 'window')}), {report.n_unchanged:,} unchanged, {report.n_deleted:,} gone, "
+        f"{len(failed):,} unreadable"
+        + (f", {report.n_still_unreadable:,} still unreadable" if report.n_still_unreadable else "")
     )
     ctx.exit(1 if failed else 0)
 
@@ -73,6 +81,8 @@ def find(ctx, example, store, form, output, **query):
     inputs = [example, *query["positives"], *query["negatives"]]
     with open_output(output, inputs, **TEXT) as out:
         hits = Store.open(store).find(example, **query)
+        if form == "audacity" and len({hit.file for hit in hits}) > 1:
+            raise click.UsageError(ONE_RECORDING)
         ctx.obj.cancel()
         rows = [{name: _round(getattr(hit, name)) for name in COLUMNS} for hit in hits]
         if form == "json":
@@ -85,6 +95,10 @@ def find(ctx, example, store, form, output, **query):
             )
         else:
             out.writelines(map(_line, hits))
+
+
+def _count(number, noun):
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _round(value):

@@ -1,5 +1,7 @@
 """Find the places in a store that are most like an example."""
 
+import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from esc50.library.vectors import embed_windows, unit
 N_CANDIDATES = 2_000  # at least: chosen by signs alone, then compared in full
 WINDOWS_PER_HIT = 50  # and of many hits so many for each
 NEGATIVE_WEIGHT = 0.5  # of counter-examples against examples
+CLASS_ALONE = "which is looked for alone: leave out --also, --unlike, --from and --to, or give a recording"
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,10 @@ def find(store, query, *, start, end, positives, negatives, top):
     if not len(places):
         raise StoreError(f"{store.path} holds no sound: fill it with `esc50 index FOLDER --store {store.path}`")
     n = max(N_CANDIDATES, WINDOWS_PER_HIT * top)
-    if _is_class(store, query):
-        values = probabilities[:, store.settings["class_names"].index(query)].astype(np.float32)
+    if name := _find_class(store, query):
+        if len(positives) or len(negatives) or start is not None or end is not None:
+            raise StoreError(f"{query} is a class, {CLASS_ALONE}")
+        values = probabilities[:, store.settings["class_names"].index(name)].astype(np.float32)
         rows = np.argsort(-values, kind="stable")[:n]
         return merge_windows(places.take(rows), values[rows], top=top)
     examples = [] if query is None else [_vector_of(store, query, start, end)]
@@ -95,8 +100,20 @@ def merge_windows(places, values, *, top):
     return sorted((hit for hits in hits_of.values() for hit in hits), key=lambda hit: -hit.similarity)
 
 
-def _is_class(store, query):
-    return isinstance(query, str) and query in store.settings["class_names"] and not Path(query).exists()
+def _find_class(store, query):
+    """The class that a query names, with spaces and in any case; None where it is a recording."""
+    if not _is_word(query):
+        return None
+    names, name = store.settings["class_names"], re.sub(r"[\s_-]+", "_", query.strip().lower())
+    if name in names:
+        return name
+    close = difflib.get_close_matches(name, names, n=1)
+    remedy = f"did you mean {close[0]}?" if close else "`esc50 classes` lists those"
+    raise StoreError(f"{query} is neither a recording nor a class: {remedy}")
+
+
+def _is_word(query):
+    return isinstance(query, str) and ":" not in query and not Path(query).suffix and not Path(query).exists()
 
 
 def _vector_of(store, example, start=None, end=None):
@@ -105,8 +122,8 @@ def _vector_of(store, example, start=None, end=None):
         return unit(example)
     if isinstance(example, Hit):
         example, start, end = example.file, example.start_seconds, example.end_seconds
-    if isinstance(example, str) and ":" not in example and not Path(example).suffix and not Path(example).exists():
-        raise StoreError(f"{example} is neither a recording nor a class: `esc50 classes` lists those")
+    if _is_word(example):
+        raise StoreError(f"{example} is no recording: further examples and counter-examples must be recordings")
     part = load_part(example, start or 0.0, end)
     with open_sound(part, sample_rate_hz=AudioSettings.sample_rate_hz) as stream:
         found = [windows.vectors for windows in embed_windows(store.classifier, stream)]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 from esc50.audio.sound import open_sound
 from esc50.classifier.formats import SOUND_ENDINGS
 from esc50.config import AudioError, StoreError
+from esc50.library.files import walk_sounds
 from esc50.library.store import DELETED, DONE, SEAL_PARTS, UNREADABLE, Store, absolute
 from esc50.library.vectors import Windows, embed_windows
 from esc50.yamnet.runtime import N_CORES, THREADS_VARIABLE
@@ -42,17 +44,18 @@ class IndexReport:
 
     Attributes
     ----------
-    n_done, n_unchanged, n_deleted, n_windows : int
-        Recordings indexed; recordings in the store that have not changed, and that are gone from the disk; and windows
-        of those indexed.
+    n_done, n_unchanged, n_still_unreadable, n_deleted, n_windows : int
+        Recordings indexed; recordings that have not changed since they were indexed, or could not be read; recordings
+        gone from the disk; and windows of those indexed.
     unreadable : dict of str to str
-        Recordings that could not be read, and why.
+        Recordings that could not be read this time, and why.
     seconds : float
         Of sound.
     """
 
     n_done: int = 0
     n_unchanged: int = 0
+    n_still_unreadable: int = 0
     n_deleted: int = 0
     n_windows: int = 0
     unreadable: dict = field(default_factory=dict)
@@ -80,7 +83,8 @@ def index(
     Parameters
     ----------
     folders : sequence of path-like
-        Searched with all folders inside them; a recording may be named too.
+        Searched with all folders inside them, but for hidden ones; a recording may be named too. Of a folder that is
+        gone, the recordings in the store are marked as gone.
     store : path-like
         Made where there is none. More folders may be added in later calls.
     scheduler : str, optional
@@ -100,13 +104,18 @@ def index(
     StoreError
         There is no recording, no scheduler, or no room; or the store is of another model, or cannot be written.
     """
-    found, report = find_recordings(folders), IndexReport()
+    path = absolute(store)  # workers have other folders to begin with
+    target = Store.open(path) if Store.exists(path) else None
+    known = target.files().to_pylist() if target else []
+    found, report = find_recordings(folders, [row["file"] for row in known]), IndexReport()
     for file in [file for file in found if SURROGATES.search(file)]:
         del found[file]
         report.unreadable[file] = f"{file!r} has a name that is not UTF-8: rename it"
-    target = Store.create(absolute(store))  # workers have other folders to begin with
-    todo, gone = compare(found, target.files().to_pylist(), folders)
-    report.n_unchanged = len(found) - len(todo)
+    target = target or Store.create(path)
+    todo, gone = compare(found, known, folders)
+    kept = found.keys() - {*todo}
+    report.n_still_unreadable = sum(row["state"] == UNREADABLE for row in known if row["file"] in kept)
+    report.n_unchanged = len(kept) - report.n_still_unreadable
     for row in gone:
         mark(target, DELETED, row | {"sha256": None})
         report.n_deleted += 1
@@ -120,22 +129,22 @@ def index(
                     target.seal()
     target.seal()
     target.drop_replaced()
+    target.drop_leftovers()
     return report
 
 
-def find_recordings(folders) -> dict[str, tuple[datetime, int]]:
-    """Time and bytes of all recordings under some folders, by their ending; by absolute path, in order."""
+def find_recordings(folders, known=()) -> dict[str, tuple[datetime, int]]:
+    """Time and bytes of all recordings under some folders, by absolute path, in order.
+
+    A folder may be gone if `known`, the files of the store, has some under it.
+    """
     found = {}
     for folder in map(Path, folders):
-        if not folder.exists():
+        if not folder.exists() and not any(Path(file).is_relative_to(absolute(folder)) for file in known):
             raise StoreError(f"no such folder: {folder}; check its name (now in {Path.cwd()})")
-        files = (
-            [folder] if folder.is_file() else (Path(top) / name for top, _, names in os.walk(folder) for name in names)
-        )
-        for path in files:
-            if path.suffix.lower() in SOUND_ENDINGS and path.is_file():
-                found[absolute(path)] = _time_and_size(path)
-    if not found:
+        is_sound = folder.suffix.lower() in SOUND_ENDINGS and folder.is_file()
+        found |= {absolute(path): _time_and_size(path) for path in ([folder] if is_sound else walk_sounds(folder))}
+    if not found and all(Path(folder).exists() for folder in folders):
         raise StoreError(f"no recording under {', '.join(map(str, folders))}: name a folder with wav, flac, mp3 ...")
     return dict(sorted(found.items()))
 
@@ -199,6 +208,7 @@ def mark(store, state, facts):
 
 @cache
 def _open_once(store):
+    tqdm.set_lock(RLock())  # its own has a semaphore, of which Python warns when the process is killed
     return Store.open(store)
 
 

@@ -30,6 +30,8 @@ GROUP_ROWS = 2_000  # of a long recording are written at once: fewer take more r
 VERSION = 1  # of the form of stores
 SETTINGS_FILE = "_esc50.json"  # readers of Parquet pass over names that begin so
 PARTS, SEALED = "part", "sealed"  # how names of files begin: of one recording, or of many
+HALF_WRITTEN = tuple(f".{name}-" for name in (PARTS, SEALED, SETTINGS_FILE))
+LEFTOVER_SECONDS = 86_400.0  # after which whoever was writing must have been killed
 BLOCK_ROWS = 50_000  # of vectors are unpacked at once
 SEAL_PARTS, SEAL_ROWS = 500, 50_000  # parts of single recordings that are joined at once, or their rows
 DONE, UNREADABLE, DELETED = "done", "unreadable", "deleted"  # states of recordings
@@ -76,13 +78,12 @@ class Store:
             There is none, or it is of another version or another model.
         """
         filesystem, folder = _locate(absolute(path))
-        try:
-            with filesystem.open_input_stream(f"{folder}/{SETTINGS_FILE}") as file:
-                content = file.read()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise StoreError(f"no store in {path}: make one with `esc50 index FOLDER --store {path}`") from error
-        except OSError as error:
-            raise StoreError(f"{path} cannot be read ({_reason(error)}): check its permissions") from error
+        with _reading(path):
+            try:
+                with filesystem.open_input_stream(f"{folder}/{SETTINGS_FILE}") as file:
+                    content = file.read()
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise StoreError(f"no store in {path}: make one with `esc50 index FOLDER --store {path}`") from error
         try:
             settings = dict(json.loads(content))
             settings["version"], settings["model"]
@@ -94,13 +95,21 @@ class Store:
 
     @classmethod
     def create(cls, path: str | os.PathLike, *, classifier: SoundClassifier | None = None) -> "Store":
-        """Open a store, or make it where there is none; otherwise as `open`."""
-        filesystem, folder = _locate(absolute(path))
-        if filesystem.get_file_info(f"{folder}/{SETTINGS_FILE}").type == fs.FileType.NotFound:
+        """Open a store, or make it in a folder that is new or empty; otherwise as `open`."""
+        if not cls.exists(path):
+            filesystem, folder = _locate(absolute(path))
+            _refuse_full(path, filesystem, folder)
             store = cls(path, {}, filesystem=filesystem, folder=folder, classifier=classifier)
             with store._write(SETTINGS_FILE) as file:
                 file.write(json.dumps(describe_model(store.classifier.metadata), indent=1).encode())
         return cls.open(path, classifier=classifier)
+
+    @staticmethod
+    def exists(path: str | os.PathLike) -> bool:
+        """Whether there is a store."""
+        filesystem, folder = _locate(absolute(path))
+        with _reading(path):
+            return filesystem.get_file_info(f"{folder}/{SETTINGS_FILE}").type != fs.FileType.NotFound
 
     def find(
         self,
@@ -118,7 +127,8 @@ class Store:
         ----------
         query : str, path-like, Hit, np.ndarray of shape (size,), or None
             A recording, also ``example:siren`` and the like; a place that was found; a vector as `vectors` gives them;
-            or the name of a class, whose most probable places are found. None where `positives` say it all.
+            or the name of a class, in any case and with spaces or hyphens, whose most probable places are found.
+            None where `positives` say it all.
         start, end : float, optional
             Seconds of the recording between which the query is.
         positives, negatives : sequence
@@ -134,7 +144,7 @@ class Store:
         Raises
         ------
         StoreError
-            The store is empty, or there is nothing to look for.
+            The store is empty or cannot be read, there is nothing to look for, or a class is looked for with examples.
         AudioError
             An example cannot be read.
         """
@@ -199,6 +209,13 @@ class Store:
                 if not pc.all(counts).as_py():
                     self._write_table(name, self._open_part(name).read().filter(counts))
 
+    def drop_leftovers(self) -> None:
+        """Drop what killed writers left half-written, once it is a day old."""
+        found = self.filesystem.get_file_info(fs.FileSelector(self.folder))
+        oldest = time.time() - LEFTOVER_SECONDS
+        begun = (each for each in found if each.is_file and each.base_name.startswith(HALF_WRITTEN))
+        self._remove(each.base_name for each in begun if each.mtime.timestamp() < oldest)
+
     @cached_property
     def _loaded(self):
         """Places, vectors and probabilities of all windows, read at one time so that they belong together."""
@@ -250,10 +267,11 @@ class Store:
     def _read_all(self, columns):
         """Columns of the rows that count."""
         columns = list(dict.fromkeys([*columns, "file"]))
-        try:
-            tables = self._read_parts(self._list(), columns)
-        except FileNotFoundError:  # it was sealed meanwhile
-            tables = self._read_parts(self._list(), columns)
+        with _reading(self.path):
+            try:
+                tables = self._read_parts(self._list(), columns)
+            except FileNotFoundError:  # it was sealed meanwhile
+                tables = self._read_parts(self._list(), columns)
         tables = [table.filter(counts) for table, counts in zip(tables, _find_counting(tables), strict=True)]
         return pa.concat_tables([self._schema.empty_table().select(columns), *tables]).unify_dictionaries()
 
@@ -327,10 +345,26 @@ def absolute(path):
 def _locate(path):
     """File system and folder in it."""
     try:
-        filesystem, folder = fs.FileSystem.from_uri(path) if "://" in path else (fs.LocalFileSystem(), path)
+        with _reading(path):
+            filesystem, folder = fs.FileSystem.from_uri(path) if "://" in path else (fs.LocalFileSystem(), path)
     except pa.ArrowInvalid as error:
         raise StoreError(f"{path} is no address of an object store: {_reason(error)}") from error
     return filesystem, folder
+
+
+@contextmanager
+def _reading(path):
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({_reason(error)}): check its address and permissions") from error
+
+
+def _refuse_full(path, filesystem, folder):
+    with _reading(path):
+        found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    if any(not each.base_name.startswith(".") for each in found):
+        raise StoreError(f"{path} holds other files and is no store: name a new or an empty folder")
 
 
 def _join_rows(tables):

@@ -71,9 +71,13 @@ def test_a_folder_stands_for_the_sounds_in_it(files, tmp_path):
     Path(files[0]).rename(tmp_path / "deep" / "siren.WAV")
     (tmp_path / "notes.txt").write_text("no sound")
     (tmp_path / "._bells.flac").write_text("of a Mac")
+    (tmp_path / "deep" / ".hidden").mkdir()
+    (tmp_path / "deep" / ".hidden" / "a.wav").write_text("left out")
     result = run("predict", "--format", "json", tmp_path)
     names = [Path(record["file"]).name for record in json.loads(result.stdout)]
     assert names == ["bells.flac", "siren.WAV", "text.wav"]
+    named = run("predict", "--format", "json", tmp_path / "deep" / ".hidden")
+    assert [Path(record["file"]).name for record in json.loads(named.stdout)] == ["a.wav"]
     (tmp_path / "empty").mkdir()
     refused = run("predict", tmp_path / "empty")
     assert refused.exit_code == 1 and "empty is a folder: give a sound file" in refused.stderr
@@ -100,6 +104,14 @@ def test_a_terminal_of_80_columns_gets_one_bar_and_no_longer_line(files, tmp_pat
         left = re.sub(r".*\r(?!\n)", "", shown)
         assert "%|" not in left
     assert "--timeline" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal")
+def test_index_is_at_work_until_its_bar_comes(files, tmp_path):
+    pytest.importorskip("distributed")
+    shown = at_a_terminal(["index", files[0], "--store", "store", "--processes", "1"], folder=tmp_path)
+    assert -1 < shown.find("`esc50 index` is at work") < shown.find("%|")
 
 
 def at_a_terminal(arguments, *, folder):

@@ -73,8 +73,29 @@ def test_an_example_that_cannot_be_used(store, query, where, fault):
 
 
 def test_what_is_neither_a_recording_nor_a_class(store):
-    with pytest.raises(StoreError, match="dog_bark is neither a recording nor a class: `esc50 classes` lists those"):
-        store.find("dog_bark")
+    with pytest.raises(StoreError, match="whistling is neither a recording nor a class: `esc50 classes` lists those"):
+        store.find("whistling")
+    with pytest.raises(StoreError, match=r"dgo is neither a recording nor a class: did you mean dog\?"):
+        store.find("dgo")
+
+
+@pytest.mark.parametrize("name", ["church bells", "Church-Bells", " CHURCH_BELLS "])
+def test_a_class_is_found_as_people_write_it(store, name):
+    assert store.find(name, top=1) == store.find("church_bells", top=1)
+
+
+@pytest.mark.parametrize(
+    "more", [{"positives": ["example:rain"]}, {"negatives": ["example:rain"]}, {"start": 0.0}, {"end": 2.0}]
+)
+def test_a_class_is_looked_for_alone(store, more):
+    with pytest.raises(StoreError, match="dog is a class, which is looked for alone: leave out --also, --unlike, --fr"):
+        store.find("dog", **more)
+
+
+@pytest.mark.parametrize("more", ["positives", "negatives"])
+def test_further_examples_are_recordings(store, more):
+    with pytest.raises(StoreError, match="cat is no recording: further examples and counter-examples must be recordi"):
+        store.find("example:siren", **{more: ["cat"]})
 
 
 def test_silence_and_nothing_cannot_be_looked_for(store, tmp_path):
@@ -130,5 +151,10 @@ def test_formats_of_the_command(filled, tmp_path):
     rows = list(csv.DictReader(run("csv", "--top", "1").splitlines()))
     assert rows == [{name: str(value) for name, value in first.items()}]
     assert run("table", "--top", "1").endswith("siren.wav\n")
-    run("audacity", "--output", str(tmp_path / "labels.txt"))
-    assert (tmp_path / "labels.txt").read_text().startswith("0.000000\t")
+    run("audacity", "--top", "1", "--output", str(tmp_path / "labels.txt"))
+    before = (tmp_path / "labels.txt").read_text()
+    assert before.startswith("0.000000\t")
+    more = ["--format", "audacity", "--output", str(tmp_path / "labels.txt")]
+    result = CliRunner().invoke(cli, ["find", "rain", "--store", str(filled), *more])
+    assert (result.exit_code, (tmp_path / "labels.txt").read_text()) == (2, before)
+    assert "a label track belongs to one recording, and these hits are from several" in result.stderr

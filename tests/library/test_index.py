@@ -23,7 +23,7 @@ from esc50.apps.cli import cli
 from esc50.audio import synthesis
 from esc50.config import StoreError
 from esc50.library import index as module
-from esc50.library.index import compare, index, make_batches
+from esc50.library.index import compare, find_recordings, index, make_batches
 from esc50.library.store import Store
 from esc50.library.vectors import WindowSettings, cut_windows
 
@@ -56,14 +56,15 @@ def test_new_changed_deleted_and_unreadable_recordings(folder, path, cluster):
     soundfile.write(folder / "bells.wav", synthesis.example("siren"), RATE)
     soundfile.write(folder / "new.wav", synthesis.example("rain"), RATE)
     second = index([folder], path, scheduler=cluster)
-    assert (second.n_done, second.n_unchanged, second.n_deleted, second.unreadable) == (2, 4, 1, {})
+    assert (second.n_done, second.n_unchanged, second.n_deleted, second.unreadable) == (2, 3, 1, {})
+    assert second.n_still_unreadable == 1
     expected = dict.fromkeys(["siren.wav", "other siren.wav", "bells.wav", "new.wav", "silence.flac"], "done")
     assert states(path) == expected | {"rain.wav": "deleted", "text.wav": "unreadable"}
     assert_each_once(path, 7)
     assert {Path(file).name for file in Store.open(path).rows()["file"]} == {*expected} - {"silence.flac"}
 
     third = index([folder], path, scheduler=cluster)
-    assert (third.n_done, third.n_unchanged, third.n_deleted) == (0, 6, 0)
+    assert (third.n_done, third.n_unchanged, third.n_deleted) == (0, 5, 0)
 
 
 def test_a_long_recording_has_windows_to_its_end_and_the_same_ones_as_its_parts(tmp_path, path, cluster):
@@ -107,6 +108,29 @@ def test_no_recording_and_no_folder(tmp_path, path):
     assert not path.exists()
 
 
+def test_a_renamed_folder_is_marked_as_gone_when_it_is_named_once_more(folder, path, cluster, monkeypatch):
+    index([folder], path, scheduler=cluster)
+    monkeypatch.chdir(new := folder.rename(folder.with_name("new")).parent)
+    arguments = ["index", "recordings", "new", "--store", str(path), "--scheduler", cluster]
+    assert CliRunner().invoke(cli, arguments).stdout.endswith("0 unchanged, 4 gone, 0 unreadable\n")
+    assert {Path(file).parent for file in Store.open(path).rows()["file"]} == {new / "new"}
+    assert index(["recordings"], path, scheduler=cluster).n_deleted == 0
+    with pytest.raises(StoreError, match="no such folder: other"):
+        index(["other"], path)
+
+
+def test_hidden_files_are_left_out_unless_they_are_named(folder):
+    (folder / ".hid").mkdir()
+    (folder / "sub" / ".hid" / "deep").mkdir(parents=True)
+    for name in (".siren.wav", ".hid/a.wav", "sub/.hid/deep/b.wav", "sub/c.wav"):
+        (folder / name).write_bytes((folder / "siren.wav").read_bytes())
+    shown = ["bells.wav", "other siren.wav", "rain.wav", "siren.wav", "sub/c.wav"]
+    assert [str(Path(file).relative_to(folder)) for file in find_recordings([folder])] == shown
+    assert [*find_recordings([folder / ".hid", folder / ".siren.wav"])] == [
+        str(folder / name) for name in (".hid/a.wav", ".siren.wav")
+    ]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 def test_a_name_that_is_no_text_does_not_stop_the_rest(folder, path, cluster):
     (folder / "rain.wav").rename(os.fsdecode(os.fsencode(folder) + b"/\xff.wav"))
@@ -132,6 +156,11 @@ def test_the_command_says_what_was_done(folder, path, cluster):
     assert result.stdout.startswith("4 recordings indexed (0.01 hours, ")
     assert result.stdout.endswith("0 unchanged, 0 gone, 1 unreadable\n")
     assert "text.wav is not sound" in result.stderr
+    soundfile.write(folder / "rain.wav", np.zeros(RATE), RATE)
+    again = CliRunner().invoke(cli, arguments)
+    assert again.stdout.startswith("1 recording indexed (0.00 hours, 0 windows), 3 unchanged, ")
+    assert again.stdout.endswith("0 gone, 0 unreadable, 1 still unreadable\n")
+    assert again.exit_code == 0
 
 
 def test_processes_of_ones_own_need_no_port_that_another_call_may_have(recwarn):
@@ -141,6 +170,16 @@ def test_processes_of_ones_own_need_no_port_that_another_call_may_have(recwarn):
             other.listen()
         with module._open_client(None, 1, 1):
             assert not [each for each in recwarn if "8787" in str(each.message)]
+
+
+def test_a_worker_takes_no_semaphore_of_which_python_warns_when_it_is_killed(folder, path):
+    Store.create(path)
+    program = (
+        "from esc50.library.index import index_batch; from tqdm.std import TqdmDefaultWriteLock as Lock\n"
+        f"print(index_batch({str(path)!r}, [{str(folder / 'siren.wav')!r}])[0]['state'], hasattr(Lock, 'mp_lock'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "done False\n"
 
 
 class CrashingDecoder(WorkerPlugin):
@@ -229,10 +268,18 @@ def test_a_call_that_was_stopped_goes_on(folder, path, number):
     for copy in range(60):
         (folder / f"{copy}.wav").write_bytes(sound)
     command = [sys.executable, "-m", "esc50", "index", str(folder), "--store", str(path)]
-    with subprocess.Popen([*command, "--processes", "2"], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [*command, "--processes", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
         while process.poll() is None and len([*path.glob("*.parquet")]) < 8:
             time.sleep(0.05)
         process.send_signal(number)
+        said = process.communicate()[1].splitlines()
+    if number == signal.SIGINT:
+        assert [line for line in said if "at work" not in line] == [
+            "Stopped by SIGINT.",
+            "Run the same command again to go on.",
+        ]
     n_before = len(Store.open(path).files())
     assert 8 <= n_before < 64
     done = subprocess.run(command, capture_output=True, text=True, check=True)

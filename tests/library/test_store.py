@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -99,6 +101,44 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written"):
         Store.create(tmp_path / "file" / "store")
+
+
+def test_a_folder_that_holds_other_files_is_refused(path):
+    path.mkdir()
+    (path / ".DS_Store").touch()
+    Store.create(path)
+    (path / SETTINGS_FILE).rename(path / "dog.wav")
+    before = sorted(path.iterdir())
+    with pytest.raises(StoreError, match="holds other files and is no store: name a new or an empty folder"):
+        Store.create(path)
+    assert sorted(path.iterdir()) == before
+
+
+def test_what_killed_writers_left_is_dropped_after_a_day(path):
+    store = Store.create(path)
+    for name in (".part-0.parquet-1", ".sealed-0.parquet-1", f".{SETTINGS_FILE}-1", ".other"):
+        for age in ("young", "old"):
+            (path / f"{name}{age}").touch()
+        os.utime(path / f"{name}old", (0, 0))
+    before = {*path.iterdir()}
+    store.drop_leftovers()
+    assert {each.name for each in before - {*path.iterdir()}} == {
+        ".part-0.parquet-1old",
+        ".sealed-0.parquet-1old",
+        f".{SETTINGS_FILE}-1old",
+    }
+
+
+@pytest.mark.parametrize("call", [Store.open, Store.create])
+def test_an_object_store_that_cannot_be_reached_is_named(call, monkeypatch):
+    def fail(_):
+        raise OSError("When resolving region for bucket 'nope': no network\nmore")
+
+    monkeypatch.setattr(module, "fs", SimpleNamespace(FileSystem=SimpleNamespace(from_uri=fail)))
+    with pytest.raises(
+        StoreError, match=r"s3://nope/x cannot be read \(When resolving .*: no network\): check its addr"
+    ):
+        call("s3://nope/x")
 
 
 def test_no_store(path):
