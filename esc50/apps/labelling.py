@@ -15,7 +15,8 @@ import numpy as np
 import soundfile
 from matplotlib.figure import Figure
 
-from esc50.audio.sound import load_part
+from esc50.audio.sound import EXAMPLE_PREFIX, load_part
+from esc50.audio.synthesis import EXAMPLES
 from esc50.classifier.describe import class_label
 from esc50.classifier.own_classes import Example, fit_class, most_uncertain
 from esc50.classifier.teaching import Recording, teach
@@ -54,16 +55,16 @@ class Labelling:
         True: it is of the class; False: it is not; None: unsure, from which nothing is learnt.
     """
 
-    def __init__(self, classifier, store=None):
-        self.classifier, self.store, self.given = classifier, store, {}
+    def __init__(self, classifier, store=None, *, opens_paths=True):
+        self.classifier, self.store, self.given, self.opens_paths = classifier, store, {}, opens_paths
         self.page, self.place, self.answers, self.query = [], 0, {}, None
 
     def ask(self, query):
         """Begin with what is most like a query, as `Store.find` takes it; another query keeps the answers."""
         if self.store is None:
             raise TeachingError("no store is open: make one with `esc50 index FOLDER --store STORE`, and give its path")
-        self.query, self.place = query.strip() or None, 0
-        self.page = self._alike()
+        self.query = (query.strip() or None) if self.opens_paths else find_query(self.store, query)
+        self.page, self.place = self._alike(), 0
 
     def add(self, name, source):
         """Take a sound of the user's own as one of the class; the same content counts once."""
@@ -146,9 +147,33 @@ class Labelling:
         return f'<div class="{kind}" role="listitem"{current}>{media}<p>{place}<br><b>{answer}</b></p></div>'
 
 
+def find_query(store, query):
+    """A query that opens no file from outside the store: a class, a built-in sound or a recording of the store."""
+    query, files = query.strip(), set(store.rows()["file"])
+    class_name = query.lower().replace(" ", "_")
+    if not files:
+        raise TeachingError("the store holds no sound yet")
+    if class_name in store.settings["class_names"] and not Path(class_name).exists():  # else the store would open that
+        return class_name
+    if query in files or query in (f"{EXAMPLE_PREFIX}{name}" for name in EXAMPLES):
+        return query
+    found = [file for file in files if query and Path(file).name == query]
+    if len(found) > 1:
+        raise TeachingError(f"{len(found)} recordings of the store are called “{query}”: give the whole path of one")
+    if not found:
+        raise TeachingError(f"“{query}” is none of the classes and no recording of the store: try “dog”")
+    return found[0]
+
+
+def without_place(message, file):
+    """Name a recording by its name alone."""
+    name = Path(file).name
+    return message.replace(repr(file), name).replace(file, name)  # a message escapes what cannot be printed
+
+
 def summarise(lesson):
     """A lesson as lines for people: the main ones, those to be shown smaller, and a table of what changed."""
-    missed = [name for name, is_recognised in lesson.recognised.items() if not is_recognised]
+    missed = [Path(name).name for name, is_recognised in lesson.recognised.items() if not is_recognised]
     minor = [f"Held out, not recognised: {', '.join(missed)}."] if missed else []
     minor.append(f"It took {lesson.seconds:.1f} s. It now answers with {len(lesson.classifier.class_names)} classes.")
     heads = ("class", "clips", "right before", "right after", f"taken for {class_label(lesson.class_name)}")
@@ -193,7 +218,7 @@ def _media(hit, place):
     try:
         waveform = load_part(hit.file, hit.start_seconds, hit.end_seconds)
     except AudioError as error:
-        return f"<p>{html.escape(str(error))}</p>"
+        return f"<p>{html.escape(without_place(str(error), hit.file))}</p>"
     player = f'<audio controls preload="none" aria-label="{place}" src="{_sound(waveform)}"></audio>'
     return f'<img alt="spectrogram of {place}" src="{_picture(waveform)}">{player}'
 

@@ -5,10 +5,13 @@ from functools import partial
 
 import gradio as gr
 
-from esc50.apps.labelling import KEYS, START, Labelling, summarise
+from esc50.apps.labelling import KEYS, Labelling, summarise, without_place
 from esc50.classifier.own_classes import SUFFIX
 from esc50.config import Esc50Error
 
+START = "Give a class, an example such as example:siren, or a recording of the store, and see what is most like it."
+YOURS = "A class that you teach is yours alone, until you reload or close the page: save it to keep it."
+FORGOTTEN = "Forgotten: the answers are those of before."
 ON_KEYS = """() => document.addEventListener("keydown", (event) => {
   const part = document.getElementById("own");
   const isTyping = event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
@@ -17,52 +20,76 @@ ON_KEYS = """() => document.addEventListener("keydown", (event) => {
 
 
 def lay_out_labelling(page, store, panel, **limit):
-    """Lay the part out below a page; its class is known to the page, and to all who use it, once it is taught."""
-    private = {"api_visibility": "private", **limit}
+    """Lay the part out below a page; once a class is taught, the page answers with it to this visitor."""
+    private, wide = {"api_visibility": "private", **limit}, {"scale": 4, "min_width": 140}
     with gr.Accordion("My recordings", open=False, elem_id="own"):
-        state = gr.State(lambda: Labelling(page.classifier, store))
+        state = gr.State(lambda: Labelling(page.classifier, store, opens_paths=False))
         status = gr.HTML(panel("start", START), elem_classes="bare")
-        with gr.Row():
-            query = gr.Textbox(label="Look for a class, or what sounds like a recording", placeholder="dog")
-            find = gr.Button("Find", min_width=100)
+        with gr.Row(elem_classes="line"):
+            query = gr.Textbox(label="Look for a class, or what sounds like a recording", placeholder="dog", **wide)
+            find = gr.Button("Find", scale=0, min_width=100)
         strip = gr.HTML(elem_classes="bare")
-        with gr.Row(visible=False) as answering:
+        with gr.Row(visible=False, elem_id="own-answers") as answering:
             buttons = {
                 word: gr.Button(f"{word.title()} ({key})", min_width=100, elem_id=f"own-{key}")
                 for key, word in KEYS.items()
             }
-        with gr.Row():
-            name = gr.Textbox(label="Name of the class", placeholder="doorbell")
-            learn = gr.Button("Teach", variant="primary", min_width=100)
-            save = gr.DownloadButton("Save the class", visible=False, min_width=100)
+        with gr.Row(elem_classes="line"):
+            name = gr.Textbox(label="Name of the class", placeholder="doorbell", **wide)
+            learn = gr.Button("Teach", variant="primary", scale=0, min_width=100)
+            save = gr.DownloadButton("Save the class", visible=False, scale=0, min_width=150)
+            forget = gr.Button("Forget", visible=False, scale=0, min_width=100)
+        gr.Markdown(YOURS, elem_classes="note")
     shown = [state, status, strip, answering]
+    changed = [*shown, save, forget, page.taught, page.classes, page.class_list]
+
+    def show(labelling, told):
+        row = gr.Row(visible=bool(labelling.page))
+        return {state: labelling, status: told, strip: labelling.strip(), answering: row}
 
     def respond(function, labelling, *words):
         try:
             function(labelling, *words)
         except Esc50Error as error:
-            return labelling, panel("wrong", str(error)), gr.skip(), gr.skip()
-        row = gr.Row(visible=bool(labelling.page))
-        return labelling, panel("start", labelling.progress), labelling.strip(), row
+            return {state: labelling, status: panel("wrong", _say(error, labelling))}
+        return show(labelling, panel("start", labelling.progress))
 
     def teach(labelling, class_name):
         try:
             lesson = labelling.teach(class_name)
         except Esc50Error as error:
-            return labelling, panel("wrong", str(error)), gr.skip(), gr.skip(), gr.skip()
-        page.classifier = lesson.classifier
+            return {state: labelling, status: panel("wrong", _say(error, labelling))}
         file = page.uploads.new_folder() / (re.sub(r"[^-\w]", "_", lesson.class_name) + SUFFIX)
         main, minor, _ = summarise(lesson)
-        told = panel("known", main[0], warnings=[*main[1:], *minor])
+        told = show(labelling, panel("known", main[0], warnings=[*main[1:], *minor]))
         download = gr.DownloadButton(value=lesson.own.save(file), visible=True)
-        return labelling, told, "", gr.Row(visible=False), download
+        return told | {save: download} | take_over(lesson.classifier, is_taught=True)
+
+    def drop(labelling):
+        labelling.forget()
+        labelling.classifier = page.classifier
+        told = show(labelling, panel("start", FORGOTTEN))
+        return told | {save: gr.DownloadButton(visible=False)} | take_over(page.classifier, is_taught=False)
+
+    def take_over(classifier, *, is_taught):
+        taught = classifier if is_taught else None
+        return {page.taught: taught, forget: gr.Button(visible=is_taught)} | page.list_classes(classifier)
 
     gr.on([find.click, query.submit], partial(respond, Labelling.ask), [state, query], shown, **private)
     for word, button in buttons.items():
         button.click(partial(respond, partial(_answer, word)), [state], shown, **private)
-    learn.click(teach, [state, name], [*shown, save], **private)
+    learn.click(teach, [state, name], changed, **private)
+    forget.click(drop, [state], changed, **private)
     return ON_KEYS
 
 
 def _answer(word, labelling):
     labelling.answer(word)
+
+
+def _say(error, labelling):
+    """A fault, without places on the server."""
+    message = str(error)
+    for file in {hit.file for hit in (*labelling.page, *labelling.answers)} | {labelling.query or ""} - {""}:
+        message = without_place(message, file)
+    return message

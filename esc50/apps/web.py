@@ -46,9 +46,28 @@ COLORS = {  # of Gradio's theme those that have too little contrast
     "body_text_color_subdued": "*neutral_500",
     "block_label_text_color": "*primary_700",
     "block_title_text_color": "*primary_700",
+    "button_primary_background_fill": "*primary_600",
+    "button_primary_background_fill_hover": "*primary_700",
+    "button_primary_background_fill_hover_dark": "*primary_700",
     "button_secondary_background_fill_hover_dark": "*primary_700",
 }
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
+TAKE_ANY_FILE = """() => {  // Gradio's front end refuses all that is not called audio
+  const asAudio = (files) => {
+    const held = new DataTransfer();
+    for (const file of files) held.items.add(new File([file], file.name, { type: "audio/*" }));
+    return held;
+  };
+  const inSound = (event) => event.target.closest?.("#sound");
+  const isInput = (event) => inSound(event) && event.target.matches("input[type=file]");
+  const listen = (name, take) => document.addEventListener(name, take, true);
+  listen("click", (event) => isInput(event) && event.target.removeAttribute("accept"));
+  listen("change", (event) => isInput(event) && (event.target.files = asAudio(event.target.files).files));
+  listen("drop", (event) => {
+    if (inSound(event) && event.dataTransfer)
+      Object.defineProperty(event, "dataTransfer", { value: asAudio(event.dataTransfer.files) });
+  });
+}"""
 CSS = [Path(__file__).with_name(name) for name in ("web.css", "labelling.css")]
 DPI = 160
 TIMELINE_INCHES = {"wide": WIDTH_INCHES, "narrow": 4.0}  # for screens, and for phones
@@ -100,12 +119,13 @@ def build_app(classifier, *, settings=SETTINGS, limits=None, store=None):
         limit = {"concurrency_limit": settings.predictions_at_once, "concurrency_id": "classifier"}
         private = {"api_visibility": "private"}
         why = page.ask_why.click(page.wait_for_why, None, page.why, show_progress="hidden", queue=False, **private)
-        why = why.then(page.draw_why, page.sound, page.why, show_progress="hidden", **private, **limit)
-        for event in (page.sound.change, page.keep.release):  # a reason must not come after another sound's answer
-            how = {"cancels": why, "show_progress_on": page.verdict, **private, **limit}
-            event(page.respond, [page.sound, page.keep], page.outputs, **how)
-        many = [page.answers, page.answers_file]
-        page.sounds.upload(page.respond_to_many, page.sounds, many, show_progress_on=page.answers, **private, **limit)
+        why = why.then(page.draw_why, [page.sound, page.taught], page.why, show_progress="hidden", **private, **limit)
+        how = {"cancels": why, "show_progress_on": page.verdict, "trigger_mode": "always_last", **private, **limit}
+        changes = [page.sound.change, page.keep.change, page.taught.change]
+        gr.on(changes, page.respond, [page.sound, page.keep, page.taught], page.outputs, **how)  # a late reason is off
+        many, how = [page.answers, page.answers_file], {"show_progress_on": page.answers, **private, **limit}
+        page.sounds.upload(page.respond_to_many, [page.sounds, page.taught], many, **how)
+        app.load(js=TAKE_ANY_FILE)
 
         if store is not None:
             from esc50.apps.labelling_page import lay_out_labelling
@@ -133,23 +153,25 @@ class Page:
 
     def __init__(self, classifier, uploads, settings=SETTINGS):
         self.classifier, self.uploads, self.settings = classifier, uploads, settings
+        self.taught = gr.State()  # the classifier of a visitor who has taught it a class
         gr.Markdown(f"# {TITLE}\n{ABOUT}", elem_id="title")
-        with gr.Row():
-            with gr.Column(scale=2, min_width=300):
+        with gr.Row(elem_id="parts"):
+            with gr.Column(scale=2, min_width=300, elem_id="give"):
                 self.sound = gr.Audio(
                     type="filepath", sources=["upload", "microphone"], label="sound", buttons=[], elem_id="sound"
                 )
                 self.player = gr.HTML(visible=False, elem_classes="bare")
                 self._offer_examples()
                 self.keep = _keep_slider(self.classifier.metadata["rejection"])
-            with gr.Column(scale=3, min_width=300):
+            with gr.Column(scale=3, min_width=300, elem_id="answer"):
                 self.verdict = gr.HTML(_panel("start", WELCOME), elem_classes="bare")
                 self._lay_out_timeline()
                 with gr.Row(visible=False) as self.save:
                     self.downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
                 self._lay_out_answer()
         self._lay_out_many()
-        _list_classes(self.classifier.metadata)
+        with gr.Accordion(_count_classes(self.classifier), open=False) as self.classes:
+            self.class_list = gr.Markdown(_list_classes(self.classifier.metadata))
         gr.Markdown(f"{_limits(settings)} {classifier.description}", elem_id="limits")
 
     def answer(self, function, path):
@@ -172,26 +194,27 @@ class Page:
     @property
     def outputs(self):
         """Every part that an answer fills."""
-        answer = [self.verdict, self.details, self.second, self.heading, self.top, self.picture, self.why, self.nearest]
-        return [*answer, self.player, self.timeline, self.events, self.table, self.save, *self.downloads]
+        answer = [self.verdict, self.details, self.second, self.heading, self.top, self.picture, self.ask_why, self.why]
+        answer += [self.nearest, self.player, self.timeline, self.events, self.table]
+        return [*answer, self.save, *self.downloads]
 
-    def respond(self, path, keep=None):
+    def respond(self, path, keep=None, taught=None):
         """What each part shows for a file, or where there is none. `keep` of the known sounds are kept."""
         if not path:
             return self._without_answer(_panel("start", WELCOME))
         try:
-            prediction, timeline = self.answer(partial(self.predict, keep=keep), path)
+            prediction, timeline = self.answer(partial(self.predict, keep=keep, taught=taught), path)
         except Esc50Error as error:
             return self._without_answer(_panel("wrong", str(error)))
-        shown = self._show_timeline(timeline) | self._show_answer(prediction, timeline)
+        shown = self._show_timeline(timeline) | self._show_answer(prediction, timeline, Path(path).name)
         return shown | self._show_player(path) | self._save(prediction, timeline, Path(path).stem)
 
-    def respond_to_many(self, paths):
+    def respond_to_many(self, paths, taught=None):
         """A table of answers, line by line, and once it is complete the file to download."""
         paths, records = (paths or [])[:MOST_AT_ONCE], []
         for path in paths:
             try:
-                records.append(self.answer(self.record, path))
+                records.append(self.answer(partial(self.record, taught=taught), path))
             except AudioError as error:
                 records.append(formats.error_record(Path(path).name, error))
             yield _list_answers(records), gr.DownloadButton(visible=False)
@@ -201,9 +224,10 @@ class Page:
             file.write_text("".join(formats.as_csv(records, columns=formats.TOP_COLUMNS)), encoding="utf-8", newline="")
         yield _list_answers(records), gr.DownloadButton(value=file, visible=bool(file))
 
-    def predict(self, path, keep=None):
+    def predict(self, path, keep=None, taught=None):
         """The prediction, None where the sound is too long for one; and the timeline, None where it is short."""
-        classifier = self.classifier if keep is None else self.classifier.keeping(keep)
+        classifier = taught or self.classifier
+        classifier = classifier if keep is None else classifier.keeping(keep)
         try:
             prediction = classifier.predict(path)
         except TooLongError:
@@ -214,17 +238,17 @@ class Page:
         """Say that the reason is coming."""
         return gr.HTML(f'<p class="busy" role="status">{LOOKING}</p>', visible=True)
 
-    def draw_why(self, path):
+    def draw_why(self, path, taught=None):
         """What in the sound spoke for the answer."""
         try:
-            return self.answer(self._draw_why, path)
+            return self.answer(partial(self._draw_why, taught or self.classifier), path)
         except AudioError as error:
             return _panel("wrong", str(error))
 
-    def record(self, path):
+    def record(self, path, taught=None):
         """The answer to a script, in plain types."""
         try:
-            prediction = self.classifier.predict(path)
+            prediction = (taught or self.classifier).predict(path)
         except TooLongError as error:
             minutes = AudioSettings().max_loaded_seconds / 60
             raise AudioError(f"{path} lasts longer than {minutes:g} minutes: ask for its timeline instead") from error
@@ -235,11 +259,18 @@ class Page:
         """The timeline for a script, in plain types."""
         return formats.timeline_record(Path(path).name, self._detect(path, self.classifier))
 
+    def list_classes(self, classifier):
+        """The parts that list the classes, for another classifier."""
+        return {
+            self.classes: gr.Accordion(label=_count_classes(classifier)),
+            self.class_list: _list_classes(classifier.metadata),
+        }
+
     def _offer_examples(self):
         files = write_examples(self.uploads.own_folder)
         self.uploads.own.update(map(str, files.values()))
-        paths, about = [[str(path)] for path in files.values()], "examples, made by code"
-        gr.Examples(paths, self.sound, example_labels=list(files), label=about, api_visibility="private")
+        paths, labels, about = [[str(path)] for path in files.values()], list(files), "examples, made by code"
+        gr.Examples(paths, self.sound, example_labels=labels, label=about, elem_id="examples", api_visibility="private")
 
     def _lay_out_many(self):
         with gr.Accordion("Several sounds at once", open=False):
@@ -267,9 +298,9 @@ class Page:
             self.table = gr.HTML(elem_classes="bare")
             gr.Markdown(CONFIDENCE, elem_classes="note")
 
-    def _draw_why(self, path):
-        prediction, figure = self.classifier.predict(path), _figure(3.2)
-        explanation = explain(self.classifier, prediction)
+    def _draw_why(self, classifier, path):
+        prediction, figure = classifier.predict(path), _figure(3.2)
+        explanation = explain(classifier, prediction)
         plots.plot_explanation(prediction, explanation, ax=figure.subplots())
         caption = say_patches(explanation.class_name)
         return plots.as_html(plots.blend_in(figure), caption, dpi=DPI) + f"<p class='note'>{caption}</p>"
@@ -278,16 +309,18 @@ class Page:
         own = settings_for(classifier.metadata["pooling"])
         return detect_events(classifier, path, settings=replace(own, max_seconds=self.settings.max_timeline_seconds))
 
-    def _show_answer(self, prediction, timeline):
+    def _show_answer(self, prediction, timeline, name):
         if prediction is None:
-            return {self.verdict: _tell(timeline), self.details: gr.Column(visible=False)}
-        answer = _answer(prediction)
+            return {self.verdict: _tell(timeline, name), self.details: gr.Column(visible=False)}
+        answer, is_heard = _answer(prediction, name), not prediction.sound.is_silent
+        heading = top_heading(len(prediction.class_names), is_known=prediction.is_known)
         return {
-            self.verdict: _tell(timeline) if timeline else answer,
+            self.verdict: _tell(timeline, name) if timeline else answer,
             self.details: gr.Column(visible=True),
             self.second: gr.HTML(answer, visible=timeline is not None),
-            self.heading: f"## {top_heading(len(prediction.class_names), is_known=prediction.is_known)}",
-            self.top: _list_top(prediction.top(self.settings.top)),
+            self.heading: gr.Markdown(f"## {heading}", visible=is_heard),
+            self.top: gr.HTML(_list_top(prediction.top(self.settings.top)), visible=is_heard),
+            self.ask_why: gr.Button(visible=is_heard),
             self.picture: plots.as_html(plots.plot_sound(prediction), SPECTROGRAM, dpi=DPI),
             self.why: gr.HTML(visible=False),
             self.nearest: _list_neighbours(prediction.nearest),
@@ -357,14 +390,19 @@ def _heading(text):
 def _keep_slider(rule):
     """Ask how many of the known sounds are to be kept; hidden where the rule has but one threshold."""
     low, *_, high = rule.get("by_share", {"share": (0, 1)})["share"]
-    return gr.Slider(low, high, rule["kept"], step=0.01, label=KEEP, info=KEEP_INFO, visible="by_share" in rule)
+    is_shown = "by_share" in rule
+    slider = gr.Slider(low, high, rule["kept"], step=0.01, label=KEEP, info=KEEP_INFO, visible=is_shown, elem_id="keep")
+    slider.preprocess = lambda payload: rule["kept"] if payload is None else min(max(payload, low), high)  # else raises
+    return slider
+
+
+def _count_classes(classifier):
+    return f"The {len(classifier.class_names)} classes"
 
 
 def _list_classes(metadata):
     themes = group_by_theme(metadata).items()
-    lines = (f"**{theme or 'Taught'}:** {', '.join(map(class_label, names))}" for theme, names in themes)
-    with gr.Accordion(f"The {len(metadata['class_names'])} classes", open=False):
-        gr.Markdown("\n\n".join(lines))
+    return "\n\n".join(f"**{theme or 'Taught'}:** {', '.join(map(class_label, names))}" for theme, names in themes)
 
 
 def _limits(settings):
@@ -392,19 +430,18 @@ def _draw_timeline(timeline, kind, width_inches):
     return f'<div class="{kind}">{plots.as_html(figure, timeline.verdict, dpi=DPI)}</div>'
 
 
-def _answer(prediction):
+def _answer(prediction, name):
     why = [prediction.why, prediction.classifier.metadata["rejection"]["meaning"]] if prediction.why else []
     about = {"choice": prediction.say_set(), "why": dict.fromkeys(why)}  # each once
     kind = "known" if prediction.is_known else "unknown"
     if prediction.timeline:  # which was told first, with facts and warnings
         return _panel(f"{kind} second", say_second(prediction.as_one_sound), **about)
-    return _panel(
-        kind, prediction.verdict, facts=describe_sound(prediction.sound), warnings=prediction.warnings, **about
-    )
+    facts = f"{name} · {describe_sound(prediction.sound)}"
+    return _panel(kind, prediction.verdict, facts=facts, warnings=prediction.warnings, **about)
 
 
-def _tell(timeline):
-    about = {"facts": describe_sound(timeline.facts), "warnings": timeline.warnings}
+def _tell(timeline, name):
+    about = {"facts": f"{name} · {describe_sound(timeline.facts)}", "warnings": timeline.warnings}
     return _panel("known" if timeline.is_known else "unknown", timeline.verdict, **about)
 
 

@@ -2,6 +2,7 @@
 
 import html
 import io
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,12 +21,15 @@ from esc50.classifier.timeline import detect_events
 from esc50.config import AudioError, TooLongError
 from esc50.reporting import plots
 
-ACCEPT = "audio/*,.wav,.flac,.ogg,.oga,.mp3,.aiff,.aif,.au,.m4a,.webm"
+ACCEPT = "audio/*,video/*,.wav,.flac,.ogg,.oga,.mp3,.aiff,.aif,.au,.m4a,.webm,.mp4,.mkv,.mov,.avi"
 CHOOSE = "choose an example …"
 START = "Choose an example, upload a file, record a sound, or give the path of a file."
 CLASSIFYING = "Classifying …"
 PICTURE_DPI = 100
 TIMELINE_INCHES = 10.8  # at 100 dots an inch as wide as the widget
+NARROW_INCHES, NARROW_DPI = 4.0, 160  # for phones
+NARROW = "(max-width: 480px)"
+BARS_TO_PERCENT = 140  # so that "100 %" has room beside its bar
 
 
 class PredictionWidget(ipywidgets.VBox):
@@ -111,11 +115,12 @@ class PredictionWidget(ipywidgets.VBox):
     def _on_why(self, button):
         if self.prediction is not None:
             with _busy(button):
-                figure = Figure(figsize=(12, 4), layout="constrained")
+                wide, narrow = (Figure(figsize=size, layout="constrained") for size in ((12, 4), (NARROW_INCHES, 3)))
                 explanation = explain(self.classifier, self.prediction)
-                plots.plot_explanation(self.prediction, explanation, ax=figure.subplots())
+                for figure in (wide, narrow):
+                    plots.plot_explanation(self.prediction, explanation, ax=figure.subplots())
                 caption = say_patches(explanation.class_name)
-                _show_figure(self.reasons, figure, caption, below=f"<p>{caption}</p>")
+                _show_figure(self.reasons, wide, caption, narrow=narrow, below=f"<p>{caption}</p>")
 
     def _take(self, source, name, *, fault):
         self.choice.value = ""  # so that any example can be chosen again
@@ -143,13 +148,13 @@ class PredictionWidget(ipywidgets.VBox):
             self._show_timeline(self.prediction.timeline, playable=True)
         self.player.value = _wav(self.prediction.sound)
         self.player.layout.display = self.why.layout.display = None
-        figure = plots.plot_prediction(self.prediction)
-        _show_figure(self.picture, figure, f"Waveform, log-mel, frames and classes. {self.prediction.as_one_sound}")
+        alt = f"Waveform, log-mel, frames and classes. {self.prediction.as_one_sound}"
+        _show_figure(self.picture, _draw_wide(self.prediction), alt, narrow=_draw_narrow(self.prediction))
         self.status.value = _answer(self.prediction, name)
 
     def _show_timeline(self, timeline, *, playable):
-        figure = plots.plot_timeline(timeline, width_inches=TIMELINE_INCHES)
-        _show_figure(self.timeline, figure, f"Timeline. {timeline.verdict}")
+        wide, narrow = (plots.plot_timeline(timeline, width_inches=width) for width in (TIMELINE_INCHES, NARROW_INCHES))
+        _show_figure(self.timeline, wide, f"Timeline. {timeline.verdict}", narrow=narrow)
         self.events.value, self.events.layout.display = html_table(timeline.events, playable=playable), None
 
     def _clear(self, panel):
@@ -210,7 +215,7 @@ def default_examples(*, root=None):
 
 
 def _width(width):
-    return ipywidgets.Layout(width=width, max_width="100%")
+    return ipywidgets.Layout(width=width, max_width="calc(100% - 4px)")  # without its margins
 
 
 def _row(*parts, **layout):
@@ -277,5 +282,25 @@ def _wav(sound):
     return buffer.getvalue()
 
 
-def _show_figure(part, figure, alt, *, below=""):
-    part.value, part.layout.display = plots.as_html(figure, alt, dpi=PICTURE_DPI) + below, None
+def _draw_wide(prediction):
+    figure = plots.plot_prediction(prediction)
+    bars = figure.subfigs[1].axes[0]
+    bars.set(xlim=(0, BARS_TO_PERCENT), visible=not prediction.sound.is_silent)
+    return figure
+
+
+def _draw_narrow(prediction):
+    """The classes above the sound, in letters that can be read on a phone."""
+    figure, sound = Figure(figsize=(NARROW_INCHES, 5.5), layout="constrained"), prediction.sound
+    bars, wave, mel = figure.subplots(3, height_ratios=[1.6, 1, 1.6])
+    plots.plot_top_classes(prediction.probabilities, prediction.class_names, ax=bars)
+    bars.set(xlim=(0, BARS_TO_PERCENT), visible=not sound.is_silent)
+    plots.plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(xlabel="")
+    plots.plot_log_mel(prediction.log_mel, axes=plots.YAMNET_MEL, ax=mel).set(xlim=wave.get_xlim())
+    return figure
+
+
+def _show_figure(part, figure, alt, *, narrow, below=""):
+    [source] = re.findall('src="(.+?)"', plots.as_html(narrow, alt, dpi=NARROW_DPI))
+    image = f'<source media="{NARROW}" srcset="{source}">{plots.as_html(figure, alt, dpi=PICTURE_DPI)}'
+    part.value, part.layout.display = f"<picture>{image}</picture>{below}", None

@@ -24,6 +24,7 @@ class FakeStore:
         for file, parts in zip(self.files, (whistles, hums), strict=True):
             soundfile.write(file, np.concatenate(parts), RATE)
         places = [(file, WINDOW * i, WINDOW * (i + 1)) for file in self.files for i in range(n)]
+        self.settings = {"class_names": ["dog", "door_wood_knock"]}
         self._rows = np.array(places, [("file", object), ("start", float), ("end", float)])
         vectors = np.repeat(np.eye(3)[:2], n, axis=0) + rng.normal(0, 0.3, (2 * n, 3))
         self._vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
@@ -96,8 +97,9 @@ def test_the_strip_has_a_picture_and_a_player_for_each_and_marks_where_one_is(la
 
 
 def test_a_recording_that_is_gone_is_said_on_its_card(labelling):
-    labelling.page[0] = Hit("gone.wav", 0.0, 2.0, 0.5)
-    assert "gone.wav" in labelling.strip() and labelling.strip().count("<img") == PAGE - 1
+    labelling.page[0] = Hit("/some/where/gone.wav", 0.0, 2.0, 0.5)
+    strip = labelling.strip()
+    assert "gone.wav" in strip and "/some" not in strip and strip.count("<img") == PAGE - 1
 
 
 def test_a_long_hit_is_shown_by_its_middle(labelling, monkeypatch):
@@ -133,6 +135,39 @@ def test_without_the_packages_a_store_says_what_it_needs(classifier, monkeypatch
     monkeypatch.setitem(sys.modules, "esc50.library.store", None)
     with pytest.raises(Esc50Error, match=r"pip install 'esc50\[scale\]'"):
         open_store("my-store", classifier)
+
+
+def test_without_paths_no_file_but_the_stores_own_is_looked_for(classifier, store, tmp_path, monkeypatch):
+    asked, secret = [], tmp_path / "secret.wav"
+    secret.write_bytes(Path(store.files[0]).read_bytes())
+    (tmp_path / "dog").mkdir()
+    monkeypatch.setattr(store, "find", lambda query, top: asked.append(query) or [], raising=False)
+    state, upwards = Labelling(classifier, store, opens_paths=False), f"{tmp_path}/x/../secret.wav"
+    for query in (
+        *("/etc/passwd", str(secret), upwards, "secret.wav", "missing.wav", "example:nothing", "s3://x/y.wav"),
+        *(".", "~", "", str(Path(store.files[0]).parent), f"file://{store.files[0]}", f"{store.files[0]}\0", "whistle"),
+    ):
+        with pytest.raises(TeachingError) as refusal:
+            state.ask(query)
+        said = f"“{query}” is none of the classes and no recording of the store: try “dog”"
+        assert str(refusal.value) == said and not asked
+    for query in ("dog", "Door wood knock", "example:siren", store.files[1], "<whistles>.wav "):
+        state.ask(query)
+    assert asked == ["dog", "door_wood_knock", "example:siren", store.files[1], store.files[0]]
+    monkeypatch.chdir(tmp_path)  # where a folder is called as a class, which the store would take for a recording
+    with pytest.raises(TeachingError):
+        state.ask("dog")
+
+
+def test_without_paths_a_name_of_several_recordings_and_an_empty_store_are_said_so(classifier, store, monkeypatch):
+    state, rows = Labelling(classifier, store, opens_paths=False), store.rows().copy()
+    rows["file"][:2] = "/first/bell.wav", "/second/bell.wav"
+    monkeypatch.setattr(store, "_rows", rows)
+    with pytest.raises(TeachingError, match=r"2 recordings of the store are called “bell\.wav”: give the whole path"):
+        state.ask("bell.wav")
+    monkeypatch.setattr(store, "_rows", rows[:0])
+    with pytest.raises(TeachingError, match="the store holds no sound yet"):
+        state.ask("dog")
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The browser app: its parts called directly, and its HTTP interface."""
 
+import base64
 import csv
 import html
 import json
@@ -22,6 +23,7 @@ import soundfile
 from click.testing import CliRunner
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from odd_sounds import MUXED
 
 from esc50.apps import serve, web
 from esc50.apps.cli import cli
@@ -238,7 +240,7 @@ def test_an_unknown_sound_is_explained_and_its_bars_are_called_forced(classifier
         assert (html.escape(rule["meaning"]) in shown[page.verdict]) is not is_known
         assert ("90 % sure" in shown[page.verdict]) is is_known
         heading = "Most probable of the 50 classes" if is_known else "If it had to be one of the 50"
-        assert shown[page.heading] == f"## {heading}"
+        assert shown[page.heading].value == f"## {heading}"
 
 
 def test_the_slider_says_how_many_known_sounds_are_kept(classifier, tmp_path):
@@ -257,6 +259,23 @@ def test_the_slider_says_how_many_known_sounds_are_kept(classifier, tmp_path):
     rule = {key: value for key, value in classifier.metadata["rejection"].items() if key != "by_share"}
     old = page_of(replace(classifier, metadata={**classifier.metadata, "rejection": rule}))
     assert not old.keep.visible and old.predict(stored(old, path), old.keep.value)[0]
+
+
+def test_the_name_of_the_file_stands_beside_its_answer(classifier, sounds, tmp_path):
+    page = page_of(classifier)
+    for source in ("8 bit.wav", "long.wav"):
+        path = tmp_path / f"<b>{source}"
+        path.write_bytes(sounds[source].read_bytes())
+        said = page.respond(stored(page, path))[page.verdict]
+        assert f"&lt;b&gt;{source} · " in said and "<b>" not in said
+
+
+def test_silence_gets_no_bars(classifier, sounds):
+    page = page_of(classifier)
+    bars = (page.heading, page.top, page.ask_why)
+    for name, is_heard in (("silence.wav", False), ("8 bit.wav", True)):
+        shown = page.respond(stored(page, sounds[name]))
+        assert [shown[part].visible for part in bars] == [is_heard] * 3
 
 
 def test_the_page_lists_the_classes_by_theme(served):
@@ -310,5 +329,93 @@ def test_the_answer_to_a_short_sound_can_be_saved_too(classifier, sounds):
 def test_what_is_unlikely_is_not_called_impossible(classifier, sounds):
     page = page_of(classifier)
     shown = page.respond(stored(page, sounds["8 bit.wav"]))
-    assert "&lt; 1 %" in shown[page.top] or "< 1 %" in shown[page.top]
-    assert ">0 %" not in shown[page.top]
+    assert "< 1 %" in shown[page.top].value and ">0 %" not in shown[page.top].value
+
+
+# --- in a browser; more of it in test_page.py
+
+
+DROP = """([name, type, content]) => {
+  const held = new DataTransfer(), bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  held.items.add(new File([bytes], name, { type }));
+  const dropped = new DragEvent("drop", { dataTransfer: held, bubbles: true, cancelable: true });
+  document.querySelector("#sound [aria-dropeffect]").dispatchEvent(dropped);
+}"""
+
+
+IS_READY = """() => {  // whether the page's own script runs, which comes after the page
+  const input = document.querySelector("#sound input[type=file]");
+  input?.addEventListener("click", (event) => event.preventDefault(), { once: true });
+  input?.click();
+  return input && !input.hasAttribute("accept");
+}"""
+
+
+@pytest.fixture
+def phone(browser, served):
+    context = browser.new_context(viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    page.goto(served.local_url)
+    page.get_by_role("heading", name=web.TITLE).wait_for()
+    page.wait_for_function(IS_READY)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("way", ["chosen", "dropped"])
+@pytest.mark.parametrize(("name", "kind"), [("film.mp4", "video/mp4"), ("film.mkv", ""), ("a sound", "")])
+def test_a_video_and_a_file_without_an_ending_are_taken(phone, tmp_path, name, kind, way):
+    content = MUXED[name if "." in name else "film.mp4"]()
+    (tmp_path / name).write_bytes(content)
+    if way == "dropped":
+        phone.evaluate(DROP, [name, kind, base64.b64encode(content).decode()])
+    else:
+        with phone.expect_file_chooser() as chooser:
+            phone.locator("#sound [aria-dropeffect]").click()
+        assert phone.locator("#sound input[type=file]").get_attribute("accept") is None
+        chooser.value.set_files(tmp_path / name)
+    phone.locator(".esc50-panel").filter(has_text=f"{name} · ").first.wait_for()
+    assert not phone.get_by_test_id("toast-body").count()
+
+
+def test_on_a_phone_the_answer_is_on_the_screen(phone, sounds, screenshots):
+    phone.locator("input[type=file]").first.set_input_files(sounds["8 bit.wav"])
+    panel = phone.locator(".esc50-panel.known")
+    panel.wait_for()
+    box = panel.bounding_box()
+    assert box["y"] > 0 and box["y"] + box["height"] < 740
+    phone.screenshot(path=screenshots / "app_answer_phone.png")
+    below = [phone.locator(part).bounding_box()["y"] for part in ("#answer", "#examples", "#keep")]
+    assert below == sorted(below)
+
+
+def test_the_answer_follows_the_slider_by_key_and_by_number(phone):
+    phone.get_by_role("button", name="keyboard typing", exact=True).click()
+    phone.locator(".esc50-panel.known").wait_for()
+    phone.get_by_role("spinbutton", name=web.KEEP).fill("0.5")
+    phone.keyboard.press("Enter")
+    phone.locator(".esc50-panel.unknown").wait_for()
+    phone.get_by_role("slider", name=web.KEEP).focus()
+    phone.keyboard.press("End")
+    phone.locator(".esc50-panel.known").wait_for()
+    phone.keyboard.press("Home")
+    phone.locator(".esc50-panel.unknown").wait_for()
+    phone.get_by_role("spinbutton", name=web.KEEP).fill("7")
+    phone.locator(".esc50-panel.known").wait_for()
+    assert not phone.get_by_test_id("toast-body").count()
+
+
+def test_a_slider_that_is_dragged_asks_once_at_a_time(phone):
+    phone.get_by_role("button", name="keyboard typing", exact=True).click()
+    phone.locator(".esc50-panel.known").wait_for()
+    asked = []
+    phone.on("request", lambda request: asked.append(request.url) if "queue/join" in request.url else None)
+    phone.get_by_role("slider", name=web.KEEP).evaluate("""slider => {
+      for (let share = 0.99; share > 0.495; share -= 0.01) {
+        slider.value = share;
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+      }
+    }""")
+    phone.locator(".esc50-panel.unknown").wait_for()
+    phone.wait_for_timeout(1_000)
+    assert 1 <= len(asked) <= 3

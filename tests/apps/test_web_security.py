@@ -196,7 +196,7 @@ def test_no_file_but_an_uploaded_one_is_answered_about_and_all_are_refused_alike
         elsewhere.setblocking(False)
         said = forged(secret, rain, elsewhere.getsockname()[1])
         ways = [(ask, name) for name in ("predict", "timeline")]
-        ways += [(ask_page, number) for number in page_functions(app)[:2]]  # the third is the second by another way
+        ways += [(ask_page, number) for number in page_functions(app)]
         attacks = [(way, function, name) for way, function in ways for name in said]
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda a: a[0](http, [said[a[2]], *beside(app, a[1])], function=a[1]), attacks))
@@ -210,14 +210,14 @@ def test_no_file_but_an_uploaded_one_is_answered_about_and_all_are_refused_alike
 
 
 def page_functions(app):
-    """Numbers of those of the page that take a sound: what spoke for it, the change of the sound, the slider."""
+    """Numbers of those of the page that take a sound: what spoke for it, and the answer."""
     numbers = [f._id for f in app.fns.values() if any(block.get_block_name() == "audio" for block in f.inputs)]
-    assert len(numbers) == 3
+    assert len(numbers) == 2
     return numbers
 
 
 def beside(app, function):
-    """What a function of the page takes behind the sound: the share of known sounds that is kept."""
+    """What a function of the page takes behind the sound: the share of known sounds to keep, and a state."""
     return [0.95] * (len(app.fns[function].inputs) - 1) if function in app.fns else []
 
 
@@ -230,6 +230,14 @@ def words_of(answer):
 @pytest.mark.parametrize("data", [[], [None], [7, 8, 9]])
 def test_too_few_and_too_many_inputs_are_refused_too(http, data):
     assert words_of(ask(http, data)) == guard.GONE
+
+
+@pytest.mark.parametrize(("share", "kept"), [(7, "0.99"), (-1, "0.5"), (None, "0.95")])
+def test_a_share_out_of_range_counts_as_the_nearest(app, http, rain, monkeypatch, share, kept):
+    asked = []
+    monkeypatch.setattr(web.Page, "predict", lambda self, path, keep, taught: asked.append(str(keep)))
+    answer = ask_page(http, [{"path": rain, "meta": META}, share, None], function=page_functions(app)[1])
+    assert asked == [kept] and guard.GONE not in answer
 
 
 def test_an_example_that_is_not_there_is_refused(app, http):

@@ -1,3 +1,4 @@
+import base64
 import datetime
 import html
 import io
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 from matplotlib.figure import Figure
+from PIL import Image
 
 import esc50
 from esc50 import dataset
 from esc50.apps import widget
+from esc50.apps.recorder import Recorder
 from esc50.apps.widget import CHOOSE, CLASSIFYING, START, default_examples, prediction_widget
 from esc50.audio import synthesis
 from esc50.classifier.predict import SoundClassifier
@@ -195,6 +198,36 @@ def test_every_control_has_a_name_and_every_picture_says_what_it_shows(empty_wid
     assert 'aria-label="Play siren, 0:00.0 to 0:0' in empty_widget.events.value
 
 
+def test_a_video_can_be_chosen(empty_widget):
+    for button in (empty_widget.upload, empty_widget.teacher.upload):
+        assert {"video/*", ".mp4", ".mkv", ".mov", ".webm", ".avi"} <= set(button.accept.split(","))
+
+
+def test_phones_get_a_picture_of_their_own(empty_widget):
+    upload(empty_widget, "long.wav", file_bytes(long_sound()))
+    empty_widget.why.click()
+    for part in (empty_widget.timeline, empty_widget.picture, empty_widget.reasons):
+        pictures = [Image.open(io.BytesIO(base64.b64decode(data))) for data in re.findall('base64,([^"]+)', part.value)]
+        widths = [picture.width / dpi for picture, dpi in zip(pictures, (160, 100), strict=True)]  # inches
+        assert widths[0] == 4 and widths[1] >= 9
+        assert part.value.startswith(f'<picture><source media="{widget.NARROW}"') and part.value.count("alt=") == 1
+
+
+@pytest.mark.parametrize("draw", [widget._draw_wide, widget._draw_narrow])
+def test_what_is_written_beside_a_bar_stays_within_its_axes(classifier, draw):
+    figure = draw(classifier.predict("example:siren"))
+    figure.draw_without_rendering()
+    bars = (figure.subfigs[1] if figure.subfigs else figure).axes[0]
+    assert bars.texts[0].get_text() == "100 %"
+    assert all(text.get_window_extent().x1 < bars.get_window_extent().x1 for text in bars.texts)
+    silent = draw(classifier.predict(synthesis.silence(), sample_rate_hz=16_000))
+    assert not (silent.subfigs[1] if silent.subfigs else silent).axes[0].get_visible()
+
+
+def test_fields_leave_room_for_their_margins(empty_widget):
+    assert empty_widget.choice.layout.max_width == empty_widget.path.layout.max_width == "calc(100% - 4px)"
+
+
 def test_silent_frames_have_no_class_in_the_picture(classifier):
     prediction = classifier.predict(long_sound(), sample_rate_hz=16_000)
     frames = plots.plot_prediction(prediction).subfigs[0].axes[2].collections[0].get_array()
@@ -312,3 +345,14 @@ def test_with_recordings_one_clip_of_each_class_is_offered_as_trained_on(dataset
     assert len(clips) == 50
     assert len(examples) == 50 + len(synthesis.EXAMPLES)
     assert "1-100032-A-0" in clips["dog (ESC-50, trained on)"]
+
+
+@pytest.mark.parametrize(
+    ("given", "scheme", "color"), [("light", "dark", 17), ("light", "light", 255), ("dark", "dark", 255)]
+)
+def test_voilas_page_follows_the_browsers_colours_unless_it_was_given_a_theme(browser, given, scheme, color):
+    page = browser.new_page(color_scheme=scheme)
+    page.set_content(f"""<style>:root {{--jp-layout-color0: #fff}} {Recorder._css}</style>
+        <body class="theme-{given}" data-voila="voila" style="background: var(--jp-layout-color0)">""")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == f"rgb({color}, {color}, {color})"
+    page.close()
