@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from esc50.audio.sound import EXAMPLE_PREFIX, load_part
 from esc50.audio.synthesis import EXAMPLES
-from esc50.classifier.describe import class_label
+from esc50.classifier.describe import class_label, class_named, without_place
 from esc50.classifier.own_classes import Example, fit_class, most_uncertain
 from esc50.classifier.teaching import Recording, teach
 from esc50.config import AudioError, AudioSettings, Esc50Error, TeachingError, YamnetSettings
@@ -150,11 +150,11 @@ class Labelling:
 def find_query(store, query):
     """A query that opens no file from outside the store: a class, a built-in sound or a recording of the store."""
     query, files = query.strip(), set(store.rows()["file"])
-    class_name = query.lower().replace(" ", "_")
     if not files:
         raise TeachingError("the store holds no sound yet")
-    if class_name in store.settings["class_names"] and not Path(class_name).exists():  # else the store would open that
-        return class_name
+    name = class_named(query, store.settings["class_names"])
+    if name and not Path(name).exists():  # else the store would open that
+        return name
     if query in files or query in (f"{EXAMPLE_PREFIX}{name}" for name in EXAMPLES):
         return query
     found = [file for file in files if query and Path(file).name == query]
@@ -163,12 +163,6 @@ def find_query(store, query):
     if not found:
         raise TeachingError(f"“{query}” is none of the classes and no recording of the store: try “dog”")
     return found[0]
-
-
-def without_place(message, file):
-    """Name a recording by its name alone."""
-    name = Path(file).name
-    return message.replace(repr(file), name).replace(file, name)  # a message escapes what cannot be printed
 
 
 def summarise(lesson):

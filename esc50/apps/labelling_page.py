@@ -5,7 +5,8 @@ from functools import partial
 
 import gradio as gr
 
-from esc50.apps.labelling import KEYS, Labelling, summarise, without_place
+from esc50.apps.labelling import KEYS, Labelling, summarise
+from esc50.classifier.describe import without_place
 from esc50.classifier.own_classes import SUFFIX
 from esc50.config import Esc50Error
 

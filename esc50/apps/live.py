@@ -176,12 +176,14 @@ def _class_names(only, known):
     """The classes to report, None for all."""
     if only is None:
         return None
-    names = {name.strip().lower().replace(" ", "_") for name in only.split(",")} - {""}
+    from esc50.classifier.describe import class_named
+
+    names = {text.strip(): class_named(text, known) for text in only.split(",") if text.strip()}
     if not names:
         raise click.UsageError("--only names no class: give one, as in --only siren,dog")
-    if unknown := sorted(names - {*known}):
+    if unknown := sorted(text for text, name in names.items() if name is None):
         raise click.UsageError(f"no class named {', '.join(unknown)}: `esc50 classes` lists them")
-    return names
+    return {*names.values()}
 
 
 class _Filter:

@@ -26,6 +26,7 @@ from esc50.classifier.describe import (
     say_percent,
     say_second,
     top_heading,
+    without_place,
 )
 from esc50.classifier.explanation import explain
 from esc50.classifier.timeline import Timeline, detect_events, settings_for
@@ -60,10 +61,10 @@ TAKE_ANY_FILE = """() => {  // Gradio's front end refuses all that is not called
   };
   const inSound = (event) => event.target.closest?.("#sound");
   const isInput = (event) => inSound(event) && event.target.matches("input[type=file]");
-  const listen = (name, take) => document.addEventListener(name, take, true);
-  listen("click", (event) => isInput(event) && event.target.removeAttribute("accept"));
-  listen("change", (event) => isInput(event) && (event.target.files = asAudio(event.target.files).files));
-  listen("drop", (event) => {
+  const on = (name, take) => document.addEventListener(name, take, true);
+  on("click", (event) => isInput(event) && event.target.removeAttribute("accept"));
+  on("change", (event) => isInput(event) && (event.target.files = asAudio(event.target.files).files));
+  on("drop", (event) => {
     if (inSound(event) && event.dataTransfer)
       Object.defineProperty(event, "dataTransfer", { value: asAudio(event.dataTransfer.files) });
   });
@@ -181,7 +182,7 @@ class Page:
                 return function(path)
             except AudioError as error:
                 if Path(path).is_file():  # still
-                    raise AudioError(_without_place(str(error), path)) from error
+                    raise AudioError(without_place(str(error), path)) from error
         raise AudioError(GONE)
 
     def answer_script(self, function, file):
@@ -312,15 +313,15 @@ class Page:
     def _show_answer(self, prediction, timeline, name):
         if prediction is None:
             return {self.verdict: _tell(timeline, name), self.details: gr.Column(visible=False)}
-        answer, is_heard = _answer(prediction, name), not prediction.sound.is_silent
+        answer, has_sound = _answer(prediction, name), not prediction.sound.is_silent
         heading = top_heading(len(prediction.class_names), is_known=prediction.is_known)
         return {
             self.verdict: _tell(timeline, name) if timeline else answer,
             self.details: gr.Column(visible=True),
             self.second: gr.HTML(answer, visible=timeline is not None),
-            self.heading: gr.Markdown(f"## {heading}", visible=is_heard),
-            self.top: gr.HTML(_list_top(prediction.top(self.settings.top)), visible=is_heard),
-            self.ask_why: gr.Button(visible=is_heard),
+            self.heading: gr.Markdown(f"## {heading}", visible=has_sound),
+            self.top: gr.HTML(_list_top(prediction.top(self.settings.top)), visible=has_sound),
+            self.ask_why: gr.Button(visible=has_sound),
             self.picture: plots.as_html(plots.plot_sound(prediction), SPECTROGRAM, dpi=DPI),
             self.why: gr.HTML(visible=False),
             self.nearest: _list_neighbours(prediction.nearest),
@@ -412,12 +413,6 @@ def _limits(settings):
         f"timeline. Your sound is classified where this app runs, and deleted after "
         f"{settings.keep_files_seconds / 60:g} minutes."
     )
-
-
-def _without_place(message, path):
-    """Name a file as its owner does, not by its place on the server."""
-    name = Path(path).name
-    return message.replace(repr(path), name).replace(path, name)  # a message escapes what cannot be printed
 
 
 def _figure(height):

@@ -1,5 +1,8 @@
 """What people are told of a sound: the verdict in one sentence, names of classes, facts, warnings."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 
 from esc50.config import YamnetSettings
@@ -233,6 +236,21 @@ def say_percent(probability):
 def class_label(name):
     """Readable form of a class name: ``door wood knock`` for ``door_wood_knock``."""
     return name.replace("_", " ")
+
+
+def class_named(text, names):
+    """Which of some classes a text names, in any case and with spaces or hyphens; None where it is none."""
+    return {_plain(name): name for name in names}.get(_plain(text))
+
+
+def _plain(text):
+    return re.sub(r"[\s_-]+", "_", text.strip().lower())
+
+
+def without_place(message, path):
+    """Name a file as its owner does, not by its place on the server."""
+    name = Path(path).name
+    return message.replace(repr(path), name).replace(path, name)  # a message escapes what cannot be printed
 
 
 def list_faults(sound):

@@ -1,13 +1,13 @@
 """Find the places in a store that are most like an example."""
 
 import difflib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from esc50.audio.sound import load_part, open_sound
+from esc50.classifier.describe import class_named
 from esc50.config import AudioError, AudioSettings, StoreError
 from esc50.library.vectors import embed_windows, unit
 
@@ -104,10 +104,10 @@ def _find_class(store, query):
     """The class that a query names, with spaces and in any case; None where it is a recording."""
     if not _is_word(query):
         return None
-    names, name = store.settings["class_names"], re.sub(r"[\s_-]+", "_", query.strip().lower())
-    if name in names:
+    names = store.settings["class_names"]
+    if name := class_named(query, names):
         return name
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(query.lower(), names, n=1)
     remedy = f"did you mean {close[0]}?" if close else "`esc50 classes` lists those"
     raise StoreError(f"{query} is neither a recording nor a class: {remedy}")
 

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from esc50.classifier import describe
 from esc50.classifier.describe import (
     NO_ARTICLE,
     audioset_label,
@@ -163,3 +164,9 @@ def test_every_class_that_goes_without_an_article_exists():
 def test_names_are_written_with_spaces():
     assert class_label("door_wood_knock") == "door wood knock"
     assert with_article("airplane") == "an airplane"
+
+
+@pytest.mark.parametrize("text", ["door_wood_knock", "Door wood knock", " door-wood  knock "])
+def test_a_class_is_named_as_people_write_it(text):
+    assert describe.class_named(text, ["dog", "door_wood_knock"]) == "door_wood_knock"
+    assert describe.class_named(text, ["dog"]) is None

@@ -21,7 +21,7 @@ _NAMES = {
     "style": "THEME_PALETTE as_html blend_in class_label line_styles save_figure say_percent set_style smallest_text",
     "tables": "plot_first_words plot_histogram plot_quartiles plot_shares plot_stacked plot_two_shares",
     "teaching": "plot_teaching",
-    "trust": "plot_reliability plot_risk_coverage plot_score_histogram plot_set_coverage",
+    "trust": "plot_reliability plot_risk_coverage plot_score_histogram plot_score_histograms plot_set_coverage",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_MODULES)

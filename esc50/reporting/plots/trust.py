@@ -1,8 +1,11 @@
 """How far to trust an answer: reliability, risk over coverage, OOD scores of known and unknown sounds."""
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 
+from esc50.classifier.ood import OOD_SCORE_NAMES
 from esc50.dataset.clips import THEMES, class_names
 from esc50.experiments.conformal import summarise
 from esc50.reporting.plots.metrics import plot_per_class
@@ -16,6 +19,7 @@ KINDS = (  # known, and two kinds of unknown sounds: told apart in grey too
 HIGHEST = 0.998  # quantile beyond which a histogram does not reach
 FEWEST = 0.05  # share of sounds: of fewer, one answer more or less makes a curve jump
 Z = 1.96  # of a 95 % interval
+LOGARITHM = {"class_score": "log10 of ", "other_score": "−log10 of "}
 
 
 def plot_reliability(table, *, ax=None):
@@ -67,6 +71,25 @@ def plot_risk_coverage(curves, *, ax=None):
     ax.set_ylim(bottom=0)
     ax.legend(loc="upper left")
     return ax
+
+
+def plot_score_histograms(sounds, kinds, *, decides, kept):
+    """Draw every OOD score in a table of sounds, one histogram a score; gives the figure.
+
+    `kinds` maps the name of a kind to its rows, a mask. Each threshold keeps a share of the rows that `decides` marks.
+    """
+    names = [name for name in OOD_SCORE_NAMES if name in sounds]
+    n_rows = -(-len(names) // 2)
+    figure, axes = plt.subplots(n_rows, 2, figsize=(9, 2.3 * n_rows))
+    for ax in axes.flat[len(names) :]:
+        ax.set_visible(False)
+    for ax, name in zip(axes.flat, names, strict=False):
+        scores = {kind: sounds.loc[rows, name] for kind, rows in kinds.items()}
+        how = {"threshold": sounds.loc[decides, name].quantile(1 - kept), "legend": False}
+        label = textwrap.fill(LOGARITHM.get(name, "") + OOD_SCORE_NAMES[name], 44)
+        plot_score_histogram(scores, label=label, **how, ax=ax)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
 
 
 def plot_score_histogram(scores, *, label, threshold=None, legend=True, ax=None):
