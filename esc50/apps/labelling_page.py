@@ -45,7 +45,7 @@ def lay_out_labelling(page, store, panel, **limit):
     changed = [*shown, save, forget, page.taught, page.classes, page.class_list]
 
     def show(labelling, told):
-        row = gr.Row(visible=bool(labelling.page))
+        row = gr.update(visible=bool(labelling.page))
         return {state: labelling, status: told, strip: labelling.strip(), answering: row}
 
     def respond(function, labelling, *words):
@@ -63,18 +63,18 @@ def lay_out_labelling(page, store, panel, **limit):
         file = page.uploads.new_folder() / (re.sub(r"[^-\w]", "_", lesson.class_name) + SUFFIX)
         main, minor, _ = summarise(lesson)
         told = show(labelling, panel("known", main[0], warnings=[*main[1:], *minor]))
-        download = gr.DownloadButton(value=lesson.own.save(file), visible=True)
+        download = gr.update(value=lesson.own.save(file), visible=True)
         return told | {save: download} | take_over(lesson.classifier, is_taught=True)
 
     def drop(labelling):
         labelling.forget()
         labelling.classifier = page.classifier
         told = show(labelling, panel("start", FORGOTTEN))
-        return told | {save: gr.DownloadButton(visible=False)} | take_over(page.classifier, is_taught=False)
+        return told | {save: gr.update(visible=False)} | take_over(page.classifier, is_taught=False)
 
     def take_over(classifier, *, is_taught):
         taught = classifier if is_taught else None
-        return {page.taught: taught, forget: gr.Button(visible=is_taught)} | page.list_classes(classifier)
+        return {page.taught: taught, forget: gr.update(visible=is_taught)} | page.list_classes(classifier)
 
     gr.on([find.click, query.submit], partial(respond, Labelling.ask), [state, query], shown, **private)
     for word, button in buttons.items():

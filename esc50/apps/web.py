@@ -218,12 +218,12 @@ class Page:
                 records.append(self.answer(partial(self.record, taught=taught), path))
             except AudioError as error:
                 records.append(formats.error_record(Path(path).name, error))
-            yield _list_answers(records), gr.DownloadButton(visible=False)
+            yield _list_answers(records), gr.update(visible=False)
         file = None
         if records:
             file = self.uploads.new_folder() / "answers.csv"
             file.write_text("".join(formats.as_csv(records, columns=formats.TOP_COLUMNS)), encoding="utf-8", newline="")
-        yield _list_answers(records), gr.DownloadButton(value=file, visible=bool(file))
+        yield _list_answers(records), gr.update(value=file, visible=bool(file))
 
     def predict(self, path, keep=None, taught=None):
         """The prediction, None where the sound is too long for one; and the timeline, None where it is short."""
@@ -237,7 +237,7 @@ class Page:
 
     def wait_for_why(self):
         """Say that the reason is coming."""
-        return gr.HTML(f'<p class="busy" role="status">{LOOKING}</p>', visible=True)
+        return gr.update(value=f'<p class="busy" role="status">{LOOKING}</p>', visible=True)
 
     def draw_why(self, path, taught=None):
         """What in the sound spoke for the answer."""
@@ -263,7 +263,7 @@ class Page:
     def list_classes(self, classifier):
         """The parts that list the classes, for another classifier."""
         return {
-            self.classes: gr.Accordion(label=_count_classes(classifier)),
+            self.classes: gr.update(label=_count_classes(classifier)),
             self.class_list: _list_classes(classifier.metadata),
         }
 
@@ -312,26 +312,26 @@ class Page:
 
     def _show_answer(self, prediction, timeline, name):
         if prediction is None:
-            return {self.verdict: _tell(timeline, name), self.details: gr.Column(visible=False)}
+            return {self.verdict: _tell(timeline, name), self.details: gr.update(visible=False)}
         answer, has_sound = _answer(prediction, name), not prediction.sound.is_silent
         heading = top_heading(len(prediction.class_names), is_known=prediction.is_known)
         return {
             self.verdict: _tell(timeline, name) if timeline else answer,
-            self.details: gr.Column(visible=True),
-            self.second: gr.HTML(answer, visible=timeline is not None),
-            self.heading: gr.Markdown(f"## {heading}", visible=has_sound),
-            self.top: gr.HTML(_list_top(prediction.top(self.settings.top)), visible=has_sound),
-            self.ask_why: gr.Button(visible=has_sound),
+            self.details: gr.update(visible=True),
+            self.second: gr.update(value=answer, visible=timeline is not None),
+            self.heading: gr.update(value=f"## {heading}", visible=has_sound),
+            self.top: gr.update(value=_list_top(prediction.top(self.settings.top)), visible=has_sound),
+            self.ask_why: gr.update(visible=has_sound),
             self.picture: plots.as_html(plots.plot_sound(prediction), SPECTROGRAM, dpi=DPI),
-            self.why: gr.HTML(visible=False),
+            self.why: gr.update(visible=False),
             self.nearest: _list_neighbours(prediction.nearest),
         }
 
     def _show_timeline(self, timeline):
         if timeline is None:
-            return {self.timeline: gr.Column(visible=False)}
+            return {self.timeline: gr.update(visible=False)}
         return {
-            self.timeline: gr.Column(visible=True),
+            self.timeline: gr.update(visible=True),
             self.events: "".join(_draw_timeline(timeline, kind, width) for kind, width in TIMELINE_INCHES.items()),
             self.table: formats.html_table(timeline.events, playable=True),
         }
@@ -339,7 +339,7 @@ class Page:
     def _show_player(self, path):
         source = html.escape(f"gradio_api/file={quote(path)}")
         about = 'class="esc50" controls preload="metadata" aria-label="the sound"'
-        return {self.player: gr.HTML(f'<audio {about} src="{source}"></audio>', visible=True)}
+        return {self.player: gr.update(value=f'<audio {about} src="{source}"></audio>', visible=True)}
 
     def _save(self, prediction, timeline, stem):
         """The answer as files: of a long sound its timeline, of a short one its classes."""
@@ -353,11 +353,11 @@ class Page:
             for file, text in zip(files, texts.values(), strict=True):
                 file.write_text("".join(text), encoding="utf-8", newline="")
         files = [*files, None][: len(self.downloads)]
-        buttons = [gr.DownloadButton(value=file, visible=file is not None) for file in files]
-        return {self.save: gr.Row(visible=True), **dict(zip(self.downloads, buttons, strict=True))}
+        buttons = [gr.update(value=file, visible=file is not None) for file in files]
+        return {self.save: gr.update(visible=True), **dict(zip(self.downloads, buttons, strict=True))}
 
     def _without_answer(self, panel):
-        hidden = {part: type(part)(visible=False) for part in (self.details, self.timeline, self.save, self.player)}
+        hidden = dict.fromkeys((self.details, self.timeline, self.save, self.player), gr.update(visible=False))
         return {self.verdict: panel} | hidden
 
 

@@ -197,7 +197,15 @@ def test_a_microphone_that_sends_nothing_is_answered_kindly(classifier, nothing)
     page = page_of(classifier)
     shown = page.respond(nothing)
     assert web.WELCOME in shown[page.verdict]
-    assert not shown[page.details].visible and not shown[page.timeline].visible
+    assert not shown[page.details]["visible"] and not shown[page.timeline]["visible"]
+
+
+def test_an_answer_adds_nothing_to_a_page_that_is_laid_out_meanwhile(classifier, sounds):
+    page = page_of(classifier)
+    path = stored(page, sounds["8 bit.wav"])
+    with gr.Blocks() as other:
+        page.respond(path), page.respond(None), page.wait_for_why(), list(page.respond_to_many([path]))
+        assert not other.blocks and not other.children
 
 
 def test_twenty_users_at_once_get_their_own_answers(served, classifier, tmp_path):
@@ -240,7 +248,7 @@ def test_an_unknown_sound_is_explained_and_its_bars_are_called_forced(classifier
         assert (html.escape(rule["meaning"]) in shown[page.verdict]) is not is_known
         assert ("90 % sure" in shown[page.verdict]) is is_known
         heading = "Most probable of the 50 classes" if is_known else "If it had to be one of the 50"
-        assert shown[page.heading].value == f"## {heading}"
+        assert shown[page.heading]["value"] == f"## {heading}"
 
 
 def test_the_slider_says_how_many_known_sounds_are_kept(classifier, tmp_path):
@@ -275,7 +283,7 @@ def test_silence_gets_no_bars(classifier, sounds):
     bars = (page.heading, page.top, page.ask_why)
     for name, is_heard in (("silence.wav", False), ("8 bit.wav", True)):
         shown = page.respond(stored(page, sounds[name]))
-        assert [shown[part].visible for part in bars] == [is_heard] * 3
+        assert [shown[part]["visible"] for part in bars] == [is_heard] * 3
 
 
 def test_the_page_lists_the_classes_by_theme(served):
@@ -296,9 +304,9 @@ def test_of_a_long_sound_the_page_tells_the_timeline_first_and_the_whole_second(
     assert "2 sounds in 0:15: siren 0:00 to 0:05, rain 0:10 to 0:15." in shown[page.verdict]
     assert "As one sound: " not in shown[page.verdict]
     second = shown[page.second]
-    assert second.visible and "As one sound: " in second.value and "15.00 s" not in second.value
+    assert second["visible"] and "As one sound: " in second["value"] and "15.00 s" not in second["value"]
     shown = page.respond(stored(page, sounds["8 bit.wav"]))
-    assert not shown[page.second].visible and "This sounds like rain" in shown[page.verdict]
+    assert not shown[page.second]["visible"] and "This sounds like rain" in shown[page.verdict]
 
 
 def test_what_is_too_long_for_a_timeline_is_refused_in_words_for_the_page(classifier, bad_files):
@@ -312,7 +320,7 @@ def test_many_sounds_get_a_line_each_and_a_table_to_download(classifier, sounds,
     paths = [stored(page, path) for path in (sounds["8 bit.wav"], bad_files["notes.wav"], sounds["long.wav"])]
     *_, (shown, button) = page.respond_to_many(paths)
     assert shown.count("<tr>") == 4 and "This sounds like rain" in shown and "notes.wav is not sound" in shown
-    rows = list(csv.DictReader(Path(button.value["path"]).read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader(Path(button["value"]).read_text(encoding="utf-8").splitlines()))
     assert [row["file"] for row in rows[::5]] == ["8 bit.wav", "long.wav"] and rows[0]["class_name"] == "rain"
     assert [*page.respond_to_many(None)][-1][0] == ""
 
@@ -321,15 +329,15 @@ def test_the_answer_to_a_short_sound_can_be_saved_too(classifier, sounds):
     page = page_of(classifier)
     shown = page.respond(stored(page, sounds["8 bit.wav"]))
     table, record, labels = (shown[button] for button in page.downloads)
-    assert [Path(button.value["path"]).name for button in (table, record)] == ["8 bit_answer.csv", "8 bit_answer.json"]
-    assert len(Path(table.value["path"]).read_text().splitlines()) == 51 and not labels.visible
-    assert json.loads(Path(record.value["path"]).read_text())[0]["verdict"].startswith("This sounds like rain")
+    assert [Path(button["value"]).name for button in (table, record)] == ["8 bit_answer.csv", "8 bit_answer.json"]
+    assert len(Path(table["value"]).read_text().splitlines()) == 51 and not labels["visible"]
+    assert json.loads(Path(record["value"]).read_text())[0]["verdict"].startswith("This sounds like rain")
 
 
 def test_what_is_unlikely_is_not_called_impossible(classifier, sounds):
     page = page_of(classifier)
     shown = page.respond(stored(page, sounds["8 bit.wav"]))
-    assert "< 1 %" in shown[page.top].value and ">0 %" not in shown[page.top].value
+    assert "< 1 %" in shown[page.top]["value"] and ">0 %" not in shown[page.top]["value"]
 
 
 # --- in a browser; more of it in test_page.py
