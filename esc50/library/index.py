@@ -31,8 +31,8 @@ CLUSTER = {
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.worker.profile.enabled": False,  # this and the next cost 5 % of a processor in each process
     "distributed.admin.tick.interval": "1s",
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,  # with it, memory is given back and soon fetched
-    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,  # again: together a quarter more time
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,  # gives back what the next answer needs again,
+    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,  # which takes a quarter more time
 }
 ANSWER_SECONDS = 10  # within which a scheduler must answer, and give a result
 CRASHED = "{} ended the process that decoded it: convert it, or leave it out"
