@@ -1,6 +1,6 @@
 """What each format of the weights costs: accuracy on the official folds, size, milliseconds and memory.
 
-``python -m benchmarks.formats`` trains the distilled head of each fold (seed 0), exports it and YAMNet in every format,
+``python -m benchmarks.formats`` trains the shipped head on each fold (seed 0), exports it and YAMNet in every format,
 lets them classify the fold's clips from the recordings, and writes data/results/formats.csv.
 """
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -18,20 +19,20 @@ from tqdm import tqdm
 
 from esc50 import dataset
 from esc50.audio import load_sound, synthesis
+from esc50.audio.loudness import set_level
 from esc50.classifier.head import Head
-from esc50.classifier.model_io import load_model
+from esc50.classifier.model_io import DEFAULT_MODEL, load_model
 from esc50.classifier.pooling import maximum_of_vectors, temper
 from esc50.config import RESULTS_DIR
-from esc50.experiments.base import find_experiments, take
 from esc50.experiments.keras_heads import to_onnx
-from esc50.experiments.networks import with_logarithm
 from esc50.experiments.results import read_csv, write_csv
+from esc50.experiments.shipping import RECIPES
 from esc50.yamnet.export import WEIGHT_FORMATS, yamnet_model
 from esc50.yamnet.frames import active_frames
 from esc50.yamnet.hub_module import load_yamnet
 from esc50.yamnet.runtime import YamnetRuntime
 
-EXPERIMENT, SEED = "distilled", 0
+RECIPE, SEED = RECIPES[DEFAULT_MODEL], 0
 FILE = RESULTS_DIR / "formats.csv"
 MEMORY = """
 import re, sys
@@ -88,32 +89,30 @@ def _time(contents):
     for _ in range(N_TIMED):
         for runtime, of in zip(runtimes, seconds, strict=True):
             start = time.perf_counter()
-            runtime.embed(waveform)
+            runtime.embed(waveform, layers=RECIPE.layers)
             of.append(time.perf_counter() - start)
     return [1000 * median(of[5:]) for of in seconds]
 
 
 def _train_heads(clips):
     """Of each official fold the test rows and a Keras head that was trained on the other four."""
-    experiment = find_experiments()[EXPERIMENT]
-    views, targets = experiment.inputs(), clips["target"].to_numpy()
     for split in tqdm(dataset.official_splits(clips), desc="training heads"):
-        how = {"settings": experiment.settings, "seed": SEED}
-        yield split.test, with_logarithm(experiment.fit(take(views, split.train), targets[split.train], **how).head)
+        yield split.test, RECIPE.fit(split.train, seed=SEED)
 
 
 def _embed(runtime, waveforms):
-    """The maxima of clips, (n_clips, 5984)."""
-    vectors = (runtime.embed(waveform)[np.newaxis] for waveform in waveforms)
+    """The maxima of clips, (n_clips, size)."""
+    vectors = (runtime.embed(set_level(waveform), layers=RECIPE.layers)[np.newaxis] for waveform in waveforms)
     return np.array([maximum_of_vectors(each, active_frames(each))[0] for each in vectors])
 
 
 def _classify(heads, maxima, weights):
     """Calibrated probabilities of all clips, and the size of a head."""
     _, metadata = load_model()
+    about = {"head_settings": asdict(RECIPE.settings)}
     found = np.empty((len(maxima), 50))
     for rows, head in heads:
-        content = to_onnx(head, weights=weights).SerializeToString()
+        content = to_onnx(head, weights=weights, metadata=about).SerializeToString()
         found[rows] = temper(Head(content)(maxima[rows]), metadata["temperature"])
     return found, len(content)
 

@@ -221,7 +221,7 @@ def _picture(waveform):
     """Log-mel spectrogram as a PNG in a data: address."""
     needed = int(YamnetSettings().min_waveform_seconds * AudioSettings.sample_rate_hz)
     _, log_mel = load_runtime().embed_with_log_mel(np.pad(waveform, (0, max(0, needed - len(waveform)))))
-    figure, buffer = Figure(figsize=CARD_INCHES), io.BytesIO()
+    figure, buffer = Figure(figsize=CARD_INCHES, layout="none"), io.BytesIO()
     ax = figure.add_axes((0, 0, 1, 1))
     ax.imshow(log_mel[: max(1, len(waveform) // STEP_SAMPLES)].T, origin="lower", aspect="auto", cmap="magma")
     ax.set_axis_off()
