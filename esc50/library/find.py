@@ -14,6 +14,7 @@ from esc50.library.vectors import embed_windows, unit
 N_CANDIDATES = 2_000  # at least: chosen by signs alone, then compared in full
 WINDOWS_PER_HIT = 50  # and of many hits so many for each
 NEGATIVE_WEIGHT = 0.5  # of counter-examples against examples
+JOINED_SHARE = 0.5  # of a hit's similarity that its other windows must reach: else it grows into what is beside it
 CLASS_ALONE = "which is looked for alone: leave out --also, --unlike, --from and --to, or give a recording"
 
 
@@ -85,13 +86,18 @@ def sign_codes(vectors):
 
 
 def merge_windows(places, values, *, top):
-    """Hits of windows in falling order of their values; overlapping windows of one recording are one hit."""
+    """Hits of windows in falling order of their values.
+
+    Overlapping windows of one recording are one hit, without those that are much less similar than its best.
+    """
     hits_of, n = {}, 0
     for (file, start, end), value in zip(zip(*places.to_pydict().values(), strict=True), values.tolist(), strict=True):
         known = hits_of.setdefault(file, [])
         touching = [hit for hit in known if start <= hit.end_seconds and end >= hit.start_seconds]
         if not touching and n == top:
             break
+        if any(value < JOINED_SHARE * hit.similarity for hit in touching):
+            continue
         n += 1 - len(touching)
         whole = [Hit(file, start, end, value), *touching]
         ends = min(hit.start_seconds for hit in whole), max(hit.end_seconds for hit in whole)

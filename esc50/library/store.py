@@ -139,7 +139,7 @@ class Store:
         Returns
         -------
         list of Hit
-            The most alike first. Overlapping windows of a recording are one place.
+            The most alike first. Overlapping windows of a recording are one place, but for those half as alike or less.
 
         Raises
         ------

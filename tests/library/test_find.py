@@ -140,6 +140,16 @@ def test_overlapping_windows_are_one_place(tmp_path, cluster, classifier):
     assert len(merge_windows(places, values, top=1)) == 1
 
 
+def test_a_hit_does_not_grow_into_the_sound_beside_it(classifier, tmp_path):
+    parts = [np.random.default_rng(n).normal(0, 0.1, 20 * RATE).astype(np.float32) for n in (0, 1)]
+    siren = synthesis.example("siren")
+    soundfile.write(tmp_path / "long.wav", np.concatenate([parts[0], siren, parts[1]]), RATE)
+    index([tmp_path], tmp_path / "store", processes=1)
+    best, *others = Store.open(tmp_path / "store", classifier=classifier).find("example:siren", top=99)
+    assert 18 < best.start_seconds < best.end_seconds < 27
+    assert all(hit.similarity < best.similarity / 2 for hit in others)
+
+
 def test_formats_of_the_command(filled, tmp_path):
     def run(form, *more):
         result = CliRunner().invoke(cli, ["find", "example:siren", "--store", str(filled), "--format", form, *more])
