@@ -90,7 +90,7 @@ def correlation(one, other):
     return float(np.abs(correlate(one, other, method="fft")).max() / max(energy, 1e-9))
 
 
-def accuracy_without(table, *, models=("kernel_ridge_speeds", "distilled", WITNESS)):
+def accuracy_without(table, *, models=("kernel_ridge_speeds", "distilled", WITNESS), folder=RESULTS_DIR):
     """Return the accuracy of some models on all clips, without doubted ones, and without duplicates.
 
     Returns
@@ -102,7 +102,7 @@ def accuracy_without(table, *, models=("kernel_ridge_speeds", "distilled", WITNE
     parts = {"all clips": set(), "without the doubted": doubted, "without duplicates": twice}
     rows = {}
     for model in models:
-        found = load_out_of_fold(model)
+        found = load_out_of_fold(model, folder=folder)
         right = pd.Series(probabilities(found).argmax(axis=1) == found["target"], dtype=bool).set_axis(
             found["filename"]
         )

@@ -4,6 +4,7 @@ from textwrap import wrap
 
 from esc50.classifier.describe import class_label
 from esc50.classifier.formats import printable
+from esc50.reporting.tables import percent
 
 NOTHING = "-"
 FIGURES = {  # of the report -> what the table calls it, and whether it is a share in percent
@@ -12,7 +13,7 @@ FIGURES = {  # of the report -> what the table calls it, and whether it is a sha
     "macro_recall": ("macro recall (mean over classes)", True),
     "macro_f1": ("macro-F1", False),
     "ece": ("calibration error (ECE)", False),
-    "right_refused": ("right ones refused", True),
+    "right_refused": ("right answers rejected", True),
     "none_accepted": ("none accepted", True),
     "accepted_right": ("accepted ones that are right", True),
     "auroc": ("AUROC, right ones against none", False),
@@ -38,7 +39,7 @@ def _lines(report):
         ]
         yield from map(_class_line, report["per_class"])
     if report["per_source"]:
-        yield from ["", SOURCE_LINE.format("source", "files", "right %", "refused %", "of none", "accepted %")]
+        yield from ["", SOURCE_LINE.format("source", "files", "right %", "rejected %", "of none", "accepted %")]
         yield from map(_source_line, report["per_source"])
     if report["worst_mistakes"]:
         yield from ["", "wrong and accepted, the surest first"]
@@ -70,8 +71,8 @@ def _class_line(row):
 
 
 def _source_line(row):
-    right, refused, accepted = (_number(row.get(key), True) for key in SOURCE_COLUMNS)
-    return SOURCE_LINE.format(_cut(row["source"], 33), row["n_known"], right, refused, row["n_none"], accepted)
+    right, rejected, accepted = (_number(row.get(key), True) for key in SOURCE_COLUMNS)
+    return SOURCE_LINE.format(_cut(row["source"], 33), row["n_known"], right, rejected, row["n_none"], accepted)
 
 
 def _mistake_line(row):
@@ -93,7 +94,7 @@ def _count(n, one, several=None):
 def _number(value, is_share):
     if value is None:
         return NOTHING
-    return f"{100 * value:.1f}" if is_share else f"{value:.3f}"
+    return percent(value) if is_share else f"{value:.3f}"
 
 
 def _cut(text, width):

@@ -14,7 +14,7 @@ from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY, command, is
 from esc50.classifier.ood import OOD_SCORE_NAMES
 from esc50.config import FOLDS, PROJECT_DIR, RESULTS_DIR, AudioSettings, LevelSettings, YamnetSettings
 from esc50.dataset.feature_files import PARAMETERS
-from esc50.experiments import distilled, metrics, nested_cv, trust_report
+from esc50.experiments import distilled, label_audit, metrics, nested_cv, trust_report
 from esc50.experiments.base import models
 from esc50.experiments.kernel_ridge import KernelRidgeSettings
 from esc50.experiments.results import load_out_of_fold, probabilities, read_json, summarise
@@ -22,6 +22,7 @@ from esc50.experiments.robust import N_TAUGHT
 from esc50.experiments.shipping import RECIPES
 from esc50.experiments.wild import load_wild
 from esc50.reporting.readme import write_if_changed
+from esc50.reporting.tables import percent
 from esc50.yamnet import hub_module
 from esc50.yamnet.architecture import SCORES, layer_sizes
 
@@ -69,6 +70,7 @@ def describe_model(name, folder, *, metadata=None):
         "level_dbfs": 20 * np.log10(LevelSettings.target_rms),
         "speeds": [f"{PARAMETERS[speed].speed:g}" for speed in distilled.SPEEDS],
         "choice": {} if plain else describe_choice(metadata, folder),
+        "twins": describe_twins(recipe.experiment, folder),
         "summary": summarise([recipe.experiment], folder=folder).loc[recipe.experiment],
         "classes": class_figures(load_out_of_fold(recipe.experiment, folder=folder)).to_dict("records"),
         "timeline": read_json(folder / "timeline.json"),
@@ -90,18 +92,33 @@ def count_parameters(metadata):
 def describe_choice(metadata, folder):
     """For how many folds validation without the fold chooses what is shipped, and what it reaches."""
     settings = KernelRidgeSettings(**metadata["head_settings"]["teacher"])
-    teacher = nested_cv.kernel_ridge_label("kernel_ridge_speeds", settings)
+    teacher = nested_cv.kernel_ridge_label("kernel_ridge", settings)  # on maxima, as the head
     validated = nested_cv.load_validation("kernel_ridge", folder=folder)
+    validated = validated[validated["candidate"].str.startswith("kernel_ridge, ")]
     means = validated.groupby(["candidate", "test_fold"])["accuracy"].mean()
-    best = nested_cv.choices(validated[validated["experiment"] == "kernel_ridge"]).set_index("test_fold")
+    best = nested_cv.choices(validated).set_index("test_fold")
     networks = nested_cv.network_choices(folder=folder)
     times = networks["candidate"].map({name: model.idea for name, model in models().items()}).value_counts()
     return {
         "networks": "; ".join(f"{idea} ({n} of {len(networks)} folds)" for idea, n in times.items()),
         "accuracy": nested_cv.runs_of_chosen(networks, folder=folder).groupby("seed")["accuracy"].mean().mean(),
         "teacher": teacher.partition(", ")[2],
+        "n_settings": validated["candidate"].nunique(),
         "n_best": int((best["candidate"] == teacher).sum()),
         "behind": (best["accuracy"] - means[teacher]).max(),
+    }
+
+
+def describe_twins(experiment, folder):
+    """How many pairs of clips in different folds have correlated waveforms, and what a model reaches without them."""
+    audit = label_audit.load(folder=folder)
+    twins = audit[audit["duplicate_of"] != ""]
+    [accuracies] = label_audit.accuracy_without(audit, models=[experiment], folder=folder).to_numpy()
+    with_all, without = percent(accuracies[0]), percent(accuracies[-1])
+    return {
+        "n_pairs": len({frozenset(pair) for pair in zip(twins["filename"], twins["duplicate_of"], strict=True)}),
+        "accuracy": without,
+        "compared": "the same as with them" if without == with_all else f"{with_all} % with them",
     }
 
 
@@ -142,7 +159,7 @@ def _template():
     loader = jinja2.FileSystemLoader(TEMPLATE.parent)
     blocks = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, **blocks)
-    environment.filters |= {"percent": lambda share, digits=1: f"{100 * share:.{digits}f}", "label": class_label}
+    environment.filters |= {"percent": lambda share, digits=1: percent(share, digits=digits), "label": class_label}
     return environment.get_template(TEMPLATE.name)
 
 

@@ -16,12 +16,13 @@ from esc50.experiments.robustness import load_robustness
 from esc50.experiments.shipping import RECIPES
 from esc50.experiments.wild import load_wild
 from esc50.reporting import literature
+from esc50.reporting.tables import percent
 from esc50.yamnet.runtime import YAMNET_FILE
 
 START, END = "<!-- {name}: written by `esc50 readme` -->", "<!-- end of {name} -->"
 FIGURES = "one network | seeds averaged: accuracy (95 %) | top-3 | macro-F1"
 CLAIMS = {
-    "robust": "the shipped model, made for strangers' recordings too",
+    "robust": "the shipped model, made for real-world recordings too",
     "distilled": "the same head without level, degraded copies and YAMNet's scores",
     "distilled_speeds": "that, each clip at three speeds",
     "head_frames": "the plain head (`--model plain`)",
@@ -55,16 +56,16 @@ def promise(*, folder=RESULTS_DIR):
     """What the shipped model is good for, in three sentences."""
     shipped = _one_network(RECIPES[DEFAULT_MODEL].experiment, folder)["accuracy"].mean()
     wild, milliseconds = load_wild(folder=folder)[0], load_costs(folder=folder)[RECIPES[DEFAULT_MODEL].experiment]
-    accepted, refused = (wild["metrics"][key]["value"] for key in ("none_accepted", "right_refused"))
+    accepted, rejected = (wild["metrics"][key]["value"] for key in ("none_accepted", "right_refused"))
     size = sum(len((PACKAGED_MODELS / name).read_bytes()) for name in (YAMNET_FILE, MODEL_REGISTRY[DEFAULT_MODEL]))
     return (
-        f"It names **{100 * shipped:.1f} %** of ESC-50's clips correctly, each by a network trained without its "
+        f"It names **{percent(shipped)} %** of ESC-50's clips correctly, each by a network trained without its "
         f"recording; human listeners reached {literature.HUMANS.accuracy} %.\n"
-        f"On {wild['n_known']} recordings made by strangers its first guess is right for "
-        f"**{_estimate(wild, 'accuracy')}**. It rejects {100 * (1 - accepted):.0f} % of {wild['n_none']} sounds that "
-        f"belong to no class, and with them {100 * refused:.0f} % of its right guesses.\n"
-        f"The model is {size / 1e6:.0f} MB and needs no TensorFlow; its networks take {milliseconds:.0f} ms at best "
-        "for 5 s of sound on two cores."
+        f"On {wild['n_known']} real-world recordings its first guess is right for "
+        f"**{_estimate(wild, 'accuracy')}**. It rejects {percent(1 - accepted, digits=0)} % of {wild['n_none']} sounds "
+        f"that belong to no class, and with them {percent(rejected, digits=0)} % of its right guesses.\n"
+        f"The model is {size / 1e6:.0f} MB and needs no TensorFlow. On two cores, the networks take as little as "
+        f"{milliseconds:.0f} ms for 5 s of sound."
     )
 
 
@@ -105,7 +106,7 @@ def short_table(*, folder=RESULTS_DIR):
         _claim_row("the plain head on YAMNet's embedding", _one_network(RECIPES["plain"].experiment, folder)),
         _claim_row("**the shipped model**", _one_network(RECIPES[DEFAULT_MODEL].experiment, folder)),
         _claim_row(CHOSEN, _chosen_runs(folder)),
-        _strangers_row(load_wild(folder=folder)[0]),
+        _real_world_row(load_wild(folder=folder)[0]),
     ]
     return _join_rows("one network, official 5 folds | accuracy | top-3 | macro-F1", rows)
 
@@ -145,7 +146,7 @@ def shortcuts_table(*, folder=RESULTS_DIR):
 
 
 def _gain(row):
-    return f"{100 * row.gain:+.1f} ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
+    return f"{percent(row.gain, sign=True)} ({percent(row.low, row.high, sign=True)})"
 
 
 def measures_table(*, folder=RESULTS_DIR):
@@ -180,26 +181,26 @@ def bench_table(*, folder=RESULTS_DIR):
         old, new = (found[measurement][version][key] for version in ("0.1.0", "now"))
         rows.append(f"{what} | {form.format(old)} | {form.format(new)} | {max(old, new) / min(old, new):.1f}")
     machine = found["machine"]
-    head = f"{machine['cores']} cores, {machine['cpu']} | 0.1.0 | 0.2.0 | ratio"
+    head = f"{machine['cores']} cores, {machine['cpu']} | 0.1.0 | this version | ratio"
     return _join_rows(head, rows)
 
 
 def formats_table(*, folder=RESULTS_DIR):
     """What each format of the weights costs."""
     rows = [
-        f"{row.weights} | {100 * row.accuracy:.2f} % | {100 * row.same_class:.2f} % | {row.largest_difference:.1g} | "
-        f"{row.mb:.1f} | {row.ms:.1f} | {row.memory_mb:.0f}"
+        f"{row.weights} | {percent(row.accuracy, digits=2)} % | {percent(row.same_class, digits=2)} % | "
+        f"{row.largest_difference:.1g} | {row.mb:.1f} | {row.ms:.1f} | {row.memory_mb:.0f}"
         for row in read_csv(folder / "formats.csv").itertuples()
     ]
     head = "weights | accuracy | same class as float32 | largest difference of a probability"
-    return _join_rows(f"{head} | MB, YAMNet and head | ms for 5 s | MB of memory", rows)
+    return _join_rows(f"{head} | MB, YAMNet and head | YAMNet, median ms for 5 s | MB of memory", rows)
 
 
 def retrieval_table(*, folder=RESULTS_DIR):
     """How well vectors find sounds, on the classes on which nothing was chosen."""
     table = read_csv(folder / "retrieval.csv")
     rows = [
-        f"{row.vectors} | {_with_interval(row, 'precision_at_10', 1)} | {_with_interval(row, 'average_precision', 1)}"
+        f"{row.vectors} | {_with_interval(row, 'precision_at_10')} | {_with_interval(row, 'average_precision')}"
         for row in table[table["used_for"] == "report"].itertuples()
     ]
     return _join_rows("vectors | precision at 10, % (95 %) | mean average precision, % (95 %)", rows)
@@ -209,7 +210,7 @@ def stores_table(*, folder=RESULTS_DIR):
     """What stores cost and give."""
     rows = [
         f"{row.store} | {row.vectors:,.0f} | {row.build_cpu_seconds:.0f} | {row.open_seconds:.1f} | "
-        f"{row.p50_ms:.0f} ({row.cpu_ms:.0f}) | {row.p99_ms:.0f} | {row.load:.0f} | {row.recall_at_10:.3f} | "
+        f"{row.p50_ms:.1f} ({row.cpu_ms:.1f}) | {row.p99_ms:.0f} | {row.load:.0f} | {row.recall_at_10:.3f} | "
         f"{row.disk_mb:.0f} | {row.after_kill}"
         for row in read_csv(folder / "stores.csv").itertuples()
     ]
@@ -275,10 +276,9 @@ def _alt(shield):
     return shield.rsplit("-", 1)[0].replace("--", "_").replace("-", " ").replace("_", "-").replace("%20", " ")
 
 
-def _with_interval(row, name, digits):
-    values = (100 * getattr(row, name + end) for end in ("", "_low", "_high"))
-    value, low, high = (f"{each:.{digits}f}" for each in values)
-    return f"{value} ({low} to {high})"
+def _with_interval(row, name):
+    value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+    return f"{percent(value)} ({percent(low, high)})"
 
 
 def _one_network(model, folder):
@@ -294,16 +294,16 @@ def _claim_row(title, runs):
     """Mean over folds, and over seeds with its standard deviation where there are several."""
     means = runs.groupby("seed")[["accuracy", "top3_accuracy", "macro_f1"]].mean()
     mean, sd = means.mean(), means.std()
-    spread = "{:.1f} ± {:.1f} %", "{:.3f} ± {:.3f}"
-    share, score = spread if len(means) > 1 else ("{:.1f} %", "{:.3f}")
-    figures = [share.format(100 * mean[key], 100 * sd[key]) for key in ("accuracy", "top3_accuracy")]
+    spread = "{} ± {} %", "{:.3f} ± {:.3f}"
+    share, score = spread if len(means) > 1 else ("{} %", "{:.3f}")
+    figures = [share.format(percent(mean[key]), percent(sd[key])) for key in ("accuracy", "top3_accuracy")]
     return f"{title} | {' | '.join(figures)} | {score.format(mean['macro_f1'], sd['macro_f1'])}"
 
 
-def _strangers_row(report):
+def _real_world_row(report):
     right, top = (report["metrics"][key]["value"] for key in ("accuracy", "top3_accuracy"))
-    what = f"the shipped model on {report['n_known']} strangers' recordings of {report['n_classes']} classes"
-    return f"{what} | {100 * right:.1f} % | {100 * top:.1f} % | "
+    what = f"the shipped model on {report['n_known']} real-world recordings of {report['n_classes']} classes"
+    return f"{what} | {percent(right)} % | {percent(top)} % | "
 
 
 def _join_rows(head, rows):
@@ -312,25 +312,24 @@ def _join_rows(head, rows):
 
 
 def _figures_row(title, row):
-    spread = f" ± {100 * row['run_accuracy_sd']:.1f}" if row["n_seeds"] > 1 else ""
-    interval = f"{100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f}"
-    averaged = (
-        f"{100 * row['accuracy']:.1f} % ({interval}) | {100 * row['top3_accuracy']:.1f} % | {row['macro_f1']:.3f}"
-    )
-    return f"{title} | {100 * row['run_accuracy']:.1f}{spread} % | {averaged}"
+    spread = f" ± {percent(row['run_accuracy_sd'])}" if row["n_seeds"] > 1 else ""
+    accuracy = f"{percent(row['accuracy'])} % ({percent(row['accuracy_low'], row['accuracy_high'])})"
+    averaged = f"{accuracy} | {percent(row['top3_accuracy'])} % | {row['macro_f1']:.3f}"
+    return f"{title} | {percent(row['run_accuracy'])}{spread} % | {averaged}"
 
 
 def _idea_row(numbers, row):
     gain = "–"
     if row["over"]:
-        points = [f"{100 * row[key]:+.1f}" for key in ("gain", "gain_low", "gain_high")]
-        gain = "{} ({} to {}), row {}".format(*points, numbers[row["over"]])
+        interval = percent(row["gain_low"], row["gain_high"], sign=True)
+        gain = f"{percent(row['gain'], sign=True)} ({interval}), row {numbers[row['over']]}"
     title = f"{numbers[row.name]}. {row['title']}"
     return f"{_figures_row(title, row)} | {gain}"
 
 
 def _rejection_row(title, row, rule):
-    fpr = f"FPR at {100 * rule['kept']:.0f} % TPR: {100 * row['fpr_at_95_tpr']:.0f} %; AUROC {row['auroc']:.2f}"
+    kept, passed = (percent(share, digits=0) for share in (rule["kept"], row["fpr_at_95_tpr"]))
+    fpr = f"FPR at {kept} % TPR: {passed} %; AUROC {row['auroc']:.2f}"
     return f'"None of these" against {title} | {fpr} | `esc50 trust`'
 
 
@@ -339,30 +338,31 @@ def _timelines_row(found):
     what = f"Timelines of {n_recordings} soundscapes ({hours:.1f} hours) made of held-out clips"
     one, two = (found["pooled"][kind] for kind in ("one_at_a_time", "overlapping"))
     f1 = f"segment-based F1 (1 s segments) {one['f1']:.2f} with one sound at a time, {two['f1']:.2f} with two"
-    psds = [f"scenario {n} {one[f'psds{n}']:.2f} and {two[f'psds{n}']:.2f}" for n in (1, 2)]
-    return f"{what} | {f1}; polyphonic sound detection score (PSDS), {', '.join(psds)} | `esc50 timelines`"
+    psds = [f"{one[f'psds{n}']:.2f} and {two[f'psds{n}']:.2f} (scenario {n})" for n in (1, 2)]
+    return f"{what} | {f1}; polyphonic sound detection score (PSDS) {', '.join(psds)} | `esc50 timelines`"
 
 
 def _wild_rows(reports):
     report, command = reports[0], "`esc50 evaluate` (notebook 08)"
     figures = {key: _estimate(report, key) for key in ("accuracy", "macro_recall", "none_accepted", "right_refused")}
-    faint = f"{min(reports)} dB: {100 * reports[min(reports)]['metrics']['accuracy']['value']:.1f} %"
-    right = f"right {figures['accuracy']} (at {faint}); mean over classes {figures['macro_recall']}"
-    yield f"Strangers' recordings (95 %), {report['n_known']} of {report['n_classes']} classes | {right} | {command}"
-    passed = f"accepted {figures['none_accepted']}; of the right ones refused {figures['right_refused']}"
-    yield f"Strangers' recordings of none of the classes, {report['n_none']} | {passed} | {command}"
+    right, faint = (percent(reports[gain]["metrics"]["accuracy"]["value"]) for gain in (0, min(reports)))
+    faint = f"{'the same' if faint == right else f'{faint} %'} at {min(reports)} dB"
+    known = f"{figures['accuracy']} right, {faint}; mean over classes {figures['macro_recall']}"
+    yield f"Real-world recordings (95 %), {report['n_known']} of {report['n_classes']} classes | {known} | {command}"
+    none = f"{figures['none_accepted']} accepted; {figures['right_refused']} of right answers rejected"
+    yield f"Real-world recordings of none of the classes, {report['n_none']} | {none} | {command}"
 
 
 def _estimate(report, name):
-    value, low, high = (100 * report["metrics"][name][key] for key in ("value", "low", "high"))
-    return f"{value:.1f} % ({low:.0f} to {high:.0f})"
+    value, low, high = (report["metrics"][name][key] for key in ("value", "low", "high"))
+    return f"{percent(value)} % ({percent(low, high, digits=0)})"
 
 
 def _faults_row(table):
-    percent = 100 * table.set_index(["kind", "amount"])["accuracy"]
+    accuracy = table.set_index(["kind", "amount"])["accuracy"].map(percent)
     shown = {"at 10 dB": ("white noise", 10), "of 1 s": ("reverberation", 1.0), "": ("telephone band", 1)}
-    told = [f"{kind} {what}".strip() + f" {percent[kind, amount]:.1f} %" for what, (kind, amount) in shown.items()]
-    what = f"Degraded clips of held-out folds, {percent['level', 0]:.1f} % as they are"
+    told = [f"{kind} {what}".strip() + f" {accuracy[kind, amount]} %" for what, (kind, amount) in shown.items()]
+    what = f"Degraded clips of held-out folds, {accuracy['level', 0]} % as they are"
     return f"{what} | {', '.join(told)} | `esc50 robustness`"
 
 

@@ -1,5 +1,7 @@
 """Tables that several notebooks show, in words and with units."""
 
+from decimal import ROUND_HALF_UP, Decimal
+
 import pandas as pd
 
 from esc50.classifier.describe import class_label
@@ -8,9 +10,13 @@ from esc50.reporting.confusions import confused_examples as confused_examples
 from esc50.reporting.confusions import most_confused
 
 
-def percent(*shares):
-    """Shares of 1 as percentages: "93.2", or of two "92.1 to 94.5"."""
-    return " to ".join(f"{100 * share:.1f}" for share in shares)
+def percent(*shares, digits=1, sign=False):
+    """Shares of 1 as percentages: "93.2", or of two "92.1 to 94.5".
+
+    Halves are rounded away from zero, as on paper: of 2,000 clips, 949 are 47.45 % and thus "47.5", whatever binary
+    fraction stands for the share.
+    """
+    return " to ".join(f"{_round(share, digits):{'+' if sign else ''}}" for share in shares)
 
 
 def model_table(summary, titles):
@@ -36,8 +42,13 @@ def pair_table(targets, probabilities, *, most=8):
     names = [class_label(name) for name in class_names()]
     pairs = most_confused(targets, probabilities, most=most)
     rows = [(f"{names[a]} and {names[b]}", there, back, there + back) for a, b, there, back in pairs]
-    columns = ["pair", "first taken for second", "second taken for first", "clips in all"]
+    columns = ["pair", "first called second", "second called first", "clips in all"]
     return pd.DataFrame(rows, columns=columns).set_index("pair")
+
+
+def _round(share, digits):
+    exact = Decimal(f"{share:.10f}").scaleb(2)  # without the error of the binary fraction
+    return exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
 
 
 def _spread(row):

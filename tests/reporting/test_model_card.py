@@ -9,11 +9,12 @@ from esc50.classifier.describe import class_label
 from esc50.classifier.model_io import DEFAULT_MODEL, load_model
 from esc50.config import FOLDS, RESULTS_DIR
 from esc50.dataset.clips import class_names
-from esc50.experiments import nested_cv, results, trust_report
+from esc50.experiments import label_audit, nested_cv, results, trust_report
 from esc50.experiments.keras_heads import keras_file, load_keras_model
 from esc50.experiments.kernel_ridge import KernelRidgeSettings
 from esc50.experiments.shipping import RECIPES
 from esc50.reporting import model_card
+from esc50.reporting.tables import percent
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +46,10 @@ def test_the_headline_agrees_with_the_results_and_with_the_shipped_head(model, c
     summary = results.summarise([RECIPES[model].experiment]).iloc[0]
     shipped = load_model(model)[1]["cross_validated"]
     for metric, title in {"accuracy": "accuracy", "top3_accuracy": "top-3 accuracy", "macro_f1": "macro-F1"}.items():
-        value, low, high = (100 * summary[f"{metric}{end}"] for end in ("", "_low", "_high"))
-        assert f"| {title} | {value:.1f} % | {low:.1f} to {high:.1f} |" in cards[model]
+        value, low, high = (summary[f"{metric}{end}"] for end in ("", "_low", "_high"))
+        assert f"| {title} | {percent(value)} % | {percent(low, high)} |" in cards[model]
         assert shipped[metric] == pytest.approx(summary[metric], abs=1e-4)
-    assert f"{100 * summary['run_accuracy']:.1f} ± {100 * summary['run_accuracy_sd']:.1f} %" in cards[model]
+    assert f"{percent(summary['run_accuracy'])} ± {percent(summary['run_accuracy_sd'])} %" in cards[model]
 
 
 def test_each_head_is_described_as_it_is_made(cards):
@@ -71,8 +72,11 @@ def test_nothing_of_the_template_is_left_over(model, cards):
 def made_up(tmp_path):
     """For three folds the shipped teacher is the best kernel, for four the distilled head the best network."""
     shutil.copytree(RESULTS_DIR, tmp_path, dirs_exist_ok=True)
-    teacher = nested_cv.kernel_ridge_label("kernel_ridge_speeds", KernelRidgeSettings())
-    kernels = [validated("kernel_ridge", teacher, 0.5), validated("kernel_ridge", "another", 0.4, 0.6, up_to=3)]
+    teacher = nested_cv.kernel_ridge_label("kernel_ridge", KernelRidgeSettings())
+    other = nested_cv.kernel_ridge_label("kernel_ridge", KernelRidgeSettings(0.2))
+    at_speeds = nested_cv.kernel_ridge_label("kernel_ridge_speeds", KernelRidgeSettings())  # not what the head learns
+    kernels = [validated("kernel_ridge", teacher, 0.5), validated("kernel_ridge", other, 0.4, 0.6, up_to=3)]
+    kernels += [validated("kernel_ridge", at_speeds, 0.9)]
     kernels += [validated("distilled", name, 0.5, candidate="distilled") for name in ("distilled", "distilled_speeds")]
     pd.concat(kernels).to_csv(nested_cv.path_of("kernel_ridge", tmp_path), index=False)
     validated("layers", "multilayer_14", 0.4, 0.6, up_to=4).to_csv(nested_cv.path_of("layers", tmp_path), index=False)
@@ -88,9 +92,24 @@ def validated(experiment, model, accuracy, later=None, *, up_to=5, candidate=Non
 
 def test_the_card_says_for_how_many_folds_what_is_shipped_would_have_been_chosen(made_up):
     text = " ".join(model_card.model_card(folder=made_up).split())
-    assert "(gamma 0.35, ridge 0.02) was the best of its grid for 3 of the 5 folds" in text
-    assert "and within 10.0 points of the best for all" in text
+    assert "the kernel setting gamma 0.35, ridge 0.02." in text
+    assert "this setting was the best of 2 for 3 of the 5 folds, and within 10.0 points of the best for all" in text
     assert "small head distilled from kernel ridge regression (4 of 5 folds); all 14 layers (1 of 5 folds)." in text
+
+
+def test_the_card_says_how_many_clips_have_a_twin_in_another_fold(made_up):
+    text = " ".join(model_card.model_card().split())
+    assert "some clips in different folds seem to come from one recording too (4 pairs, " in text
+    audit = label_audit.load()
+    wrong = results.load_out_of_fold("robust")
+    wrong = wrong[results.probabilities(wrong).argmax(axis=1) != wrong["target"]]
+    pair = wrong["filename"].iloc[[0, 1]].tolist()
+    audit = audit[audit["duplicate_of"] == ""].head(2).assign(filename=pair, duplicate_of=pair[::-1])
+    label_audit.save(audit, folder=made_up)
+    n_right = 2000 - len(wrong)
+    without, with_all = percent(n_right / 1998), percent(n_right / 2000)
+    text = " ".join(model_card.model_card(folder=made_up).split())
+    assert "too (1 pair" in text and f"the accuracy is {without} %, {with_all} % with them." in text
 
 
 def test_the_card_of_the_default_model_has_the_commands_that_make_it(cards):

@@ -9,6 +9,7 @@ from esc50 import experiments
 from esc50.config import PROJECT_DIR, RESULTS_DIR, ResultsError
 from esc50.experiments import ablation, nested_cv, results
 from esc50.reporting import literature, readme
+from esc50.reporting.tables import percent
 
 README = PROJECT_DIR / "README.md"
 PARTS = [(name, marker) for name, parts in readme.DOCUMENTS.items() for marker in parts]
@@ -60,7 +61,7 @@ def test_what_is_claimed_is_the_mean_over_seeds_of_one_network():
     runs = results.load_cross_validation()
     own = runs[runs["model"] == "robust"].groupby("seed")["accuracy"].mean()
     line = next(line for line in readme.summary_table().splitlines() if "the shipped model" in line)
-    assert f"| {100 * own.mean():.1f} ± {100 * own.std():.1f} % |" in line
+    assert f"| {percent(own.mean())} ± {percent(own.std())} % |" in line
     assert len(own) == 3
 
 
@@ -69,7 +70,7 @@ def test_the_network_that_each_fold_takes_is_among_the_claims():
     runs = results.load_cross_validation().set_index(["model", "fold", "seed"])["accuracy"]
     chosen = list(nested_cv.network_choices().itertuples())
     own = [np.mean([runs[c.candidate, c.test_fold, seed] for c in chosen]) for seed in (0, 1, 2)]
-    assert f"{100 * np.mean(own):.1f} ± {100 * np.std(own, ddof=1):.1f} %" in row
+    assert f"{percent(np.mean(own))} ± {percent(np.std(own, ddof=1))} %" in row
 
 
 @pytest.mark.slow

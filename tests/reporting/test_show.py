@@ -70,3 +70,17 @@ def test_models_are_listed_in_words_the_best_first():
 def test_confused_pairs_are_named_with_their_counts():
     table = tables.pair_table(np.array([0, 0, 5]), np.eye(50)[[5, 0, 0]])
     assert [*table.index] == ["dog and cat"] and [*table.iloc[0]] == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("n_right", "shown"), [(949, "47.5"), (1663, "83.2"), (1869, "93.5"), (1873, "93.7"), (1872, "93.6")]
+)
+def test_a_share_is_rounded_half_up_whatever_sum_it_comes_from(n_right, shown):
+    folds = np.array([n_right // 5 + (fold < n_right % 5) for fold in range(5)]) / 400
+    assert tables.percent(n_right / 2000) == tables.percent(folds.mean()) == shown
+
+
+def test_percentages_have_ranges_signs_and_digits():
+    assert tables.percent(0.9205, 0.945) == "92.1 to 94.5"
+    assert tables.percent(-0.0105, 0.0005, sign=True) == "-1.1 to +0.1"
+    assert tables.percent(0.935, digits=0) == "94" and tables.percent(0.931, digits=2) == "93.10"
