@@ -46,7 +46,7 @@ features: env ## compute data/features from the recordings (2 minutes)
 run: env ## execute the notebooks into build/, with training of the plain head and all figures
 	$(ESC50) run --retrain 04
 
-publish: env ## run, then update the committed notebooks, plain head, numbers in README and RESULTS.md, MODEL_CARD.md
+publish: env ## run, then update the committed notebooks, plain head, and what `make readme` does
 	$(ESC50) run --retrain 04 --publish
 	$(ESC50) export
 	$(ESC50) readme
@@ -91,7 +91,7 @@ test: env browser lint ## run all tests, including browser tests and notebooks b
 test-fast: env ## run the fast tests, without browser and notebooks (up to 90 seconds)
 	$(PYTEST) -m 'not slow and not browser and not results'
 
-check-results: env ## check committed results, README, RESULTS.md and MODEL_CARD.md against each other
+check-results: env ## check committed results, README, RESULTS.md, MODEL_CARD.md and docs against each other
 	$(PYTEST) -m results
 
 lint: env ## check style, format, types and import contracts
@@ -119,7 +119,7 @@ voila: env ## serve the widget as a web page
 pictures: env browser ## make README's screenshots of the app and the widget (needs the recordings)
 	$(BIN)/python tests/make_pictures.py
 
-readme: env ## update the numbers in README.md and RESULTS.md, and MODEL_CARD.md
+readme: env ## update the numbers in README.md, RESULTS.md and docs/index_and_find.md, and MODEL_CARD.md
 	$(ESC50) readme
 
 page: env ## build the static page into build/page; Node.js is in the environment

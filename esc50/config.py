@@ -97,7 +97,7 @@ class AudioSettings:
     min_sample_rate_hz: int = 1_000
     max_sample_rate_hz: int = 768_000
     max_loaded_seconds: float = 600.0  # longest sound held in memory at once; a timeline has no such limit
-    silence_peak: float = 10 ** (-80 / 20)  # a peak below -80 dB of full scale counts as silence
+    silence_peak: float = 10 ** (-80 / 20)  # a peak below -80 dBFS counts as silence
 
 
 @dataclass(frozen=True)

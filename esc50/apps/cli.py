@@ -283,9 +283,12 @@ def run(names, retrain, publish, pairs):
         click.echo(line)
 
 
-@cli.command(short_help="Write the numbers of README.md and RESULTS.md, and MODEL_CARD.md.")
+@cli.command(short_help="Write the numbers of README.md, RESULTS.md and docs, and MODEL_CARD.md.")
 def readme():
-    """Write what stands between the markers of README.md and RESULTS.md, and MODEL_CARD.md, from the results."""
+    """Write what the documents say of the results, from data/results.
+
+    That is what stands between the markers of README.md, RESULTS.md and docs/index_and_find.md, and MODEL_CARD.md.
+    """
     from functools import partial
 
     from esc50.reporting.model_card import update_model_card

@@ -94,7 +94,7 @@ KEEP = click.option(
     "--keep",
     type=float,
     metavar="SHARE",
-    help='Share of known sounds that is kept, not refused as "none of these", from 0.5 to 0.99; by default 0.95.',
+    help='Share of known sounds that is kept, not rejected as "none of these", from 0.5 to 0.99; by default 0.95.',
 )
 
 CLASSES = click.option(

@@ -5,7 +5,7 @@ from functools import reduce
 import numpy as np
 
 CANCELLING = 0.1  # power of the mean relative to uncorrelated channels below which they cancel: a loss of 10 dB
-MIN_POWER = 1e-8  # -80 dB of full scale
+MIN_POWER = 1e-8  # -80 dBFS
 FADE_SAMPLES = 512  # crossfade between two ways of mixing, to avoid clicks
 
 

@@ -18,7 +18,7 @@ YAMNET = YamnetSettings()
 FULL_SCALE = 32767 / 32768  # the highest 16-bit sample
 CLIPPED_FRACTION = 0.01  # an unclipped sine at full scale has up to 0.5 % of its samples in flat tops
 OVERSHOOT_PEAK = 2.0  # lossy codecs overshoot 1 slightly; above +6 dB the samples have another scale
-QUIET_PEAK = 10 ** (-40 / 20)  # -40 dB of full scale
+QUIET_PEAK = 10 ** (-40 / 20)  # -40 dBFS
 MAX_PEAK = 1e30  # float32 ends at 3e38; leaves headroom for sums
 BLOCK_SAMPLES = 1 << 17  # of all channels together
 INTEGERS = ("uint8", "int8", "int16", "int32")  # as in WAV; 128 is silence in uint8
@@ -63,7 +63,7 @@ class SoundFacts:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the peak is below -80 dB of full scale."""
+        """Whether the peak is below -80 dBFS."""
         return self.peak < AUDIO.silence_peak
 
     @property
@@ -78,7 +78,7 @@ class SoundFacts:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the peak is below -40 dB of full scale but not silent."""
+        """Whether the peak is below -40 dBFS but not silent."""
         return self.peak < QUIET_PEAK and not self.is_silent
 
     @property
