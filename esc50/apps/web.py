@@ -42,7 +42,7 @@ LOOKING = "Looking for what spoke for it …"
 MOST_AT_ONCE = 100  # sounds
 SEVERAL = f"Up to {MOST_AT_ONCE} sounds: one line for each, and a table to download."
 KEEP = "Share of known sounds to keep"
-KEEP_INFO = "Keep fewer: fewer unknown sounds get a class, but more known ones are refused."
+KEEP_INFO = "Keep fewer: fewer unknown sounds get a class, but more known ones are rejected."
 COLORS = {  # of Gradio's theme those that have too little contrast
     "body_text_color_subdued": "*neutral_500",
     "block_label_text_color": "*primary_700",
