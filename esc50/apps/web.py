@@ -303,7 +303,8 @@ class Page:
         prediction, figure = classifier.predict(path), _figure(3.2)
         explanation = explain(classifier, prediction)
         plots.plot_explanation(prediction, explanation, ax=figure.subplots())
-        caption = say_patches(explanation.class_name)
+        span = explanation.time_edges_seconds[[0, -1]]
+        caption = say_patches(explanation.class_name, span, seconds=prediction.sound.duration_seconds)
         return plots.as_html(plots.blend_in(figure), caption, dpi=DPI) + f"<p class='note'>{caption}</p>"
 
     def _detect(self, path, classifier):

@@ -119,7 +119,8 @@ class PredictionWidget(ipywidgets.VBox):
                 explanation = explain(self.classifier, self.prediction)
                 for figure in (wide, narrow):
                     plots.plot_explanation(self.prediction, explanation, ax=figure.subplots())
-                caption = say_patches(explanation.class_name)
+                span, seconds = explanation.time_edges_seconds[[0, -1]], self.prediction.sound.duration_seconds
+                caption = say_patches(explanation.class_name, span, seconds=seconds)
                 _show_figure(self.reasons, wide, caption, narrow=narrow, below=f"<p>{caption}</p>")
 
     def _take(self, source, name, *, fault):

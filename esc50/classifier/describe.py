@@ -140,10 +140,13 @@ def top_heading(n_classes, *, is_known):
     return SENTENCES["top" if is_known else "top_of_none"].format(n_classes=n_classes)
 
 
-def say_patches(class_name):
-    """What the colours over an explained sound mean."""
+def say_patches(class_name, span, *, seconds):
+    """What the colours over an explained sound mean, and which part of a long one they explain."""
     less = f"Blue: without this patch, {with_article(class_name)} becomes less likely; red: more likely."
-    return f"{less} On top: how likely it is in each frame."
+    start, end = map(minutes, span)
+    part = f" Only {start} to {end} of {minutes(seconds)} is shown, around its most probable frame."
+    told = f"{less} On top: how likely it is in each frame."
+    return told if (start, end) == (minutes(0), minutes(seconds)) else told + part
 
 
 def group_by_theme(metadata):

@@ -16,7 +16,7 @@ MIN_PROBABILITY = 1e-9  # keeps odds finite
 class ExplanationSettings:
     """Resolution of the explanation."""
 
-    max_frames: int = 10  # longer sounds are explained around their most probable frame
+    max_frames: int = 10  # longer sounds are explained around their most probable active frame
     mel_bands: int = 8  # over YAMNet's frequency range
     fade_seconds: float = 0.010  # at both ends of a silenced cell, to avoid clicks
 
@@ -37,11 +37,11 @@ class Explanation:
         change, below 0 that the cell is evidence against the class.
     time_edges_seconds : np.ndarray, shape (n_cells + 1,)
         Borders of the cells. For a sound longer than about five seconds they cover only the part around its most
-        probable frame.
+        probable active frame.
     frequency_edges_hz : np.ndarray, shape (n_bands + 1,)
         Borders of the bands, evenly spaced on the mel scale.
     frame_relevance : np.ndarray, shape (n_frames,)
-        Probability of the class in each 0.96 s frame of the whole sound.
+        Probability of the class in each 0.96 s frame of the whole sound; 0 in silent frames.
     frame_seconds : np.ndarray, shape (n_frames,)
         Start of each frame.
     """
@@ -77,7 +77,8 @@ def explain(classifier, prediction, *, label=None, settings=SETTINGS):
         Relevance of each cell (n_cells, n_bands) and of each frame.
     """
     label = int(prediction.probabilities.argmax()) if label is None else label
-    frame_relevance = prediction.frame_probabilities[:, label]  # (n_frames,)
+    active = active_frames(prediction.vectors)  # (n_frames,)
+    frame_relevance = np.where(active, prediction.frame_probabilities[:, label], 0)  # (n_frames,)
     first = first_explained_frame(frame_relevance, max_frames=settings.max_frames)
     part, time_edges = _cut_out(prediction.sound, first, settings)
     frequency_edges, n_cells = mel_edges(settings), len(time_edges) - 1

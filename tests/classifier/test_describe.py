@@ -11,6 +11,7 @@ from esc50.classifier.describe import (
     describe_head,
     describe_sound,
     group_by_theme,
+    say_patches,
     say_percent,
     say_second,
     say_set,
@@ -132,6 +133,13 @@ def test_the_verdict_on_a_long_recording_in_words(events, seconds, sentence):
 
 def test_the_answer_to_the_whole_comes_second():
     assert say_second("This may be rain.") == "As one sound: this may be rain."
+
+
+def test_which_part_of_a_long_sound_is_explained():
+    whole = say_patches("dog", (0.0, 5.295), seconds=5.3)
+    assert whole.startswith("Blue: without this patch, a dog becomes less likely; red: more likely. On top: ")
+    part = " Only 0:10 to 0:15 of 0:20 is shown, around its most probable frame."
+    assert say_patches("dog", (10.08, 15.375), seconds=20.0) == whole + part
 
 
 @pytest.mark.parametrize(

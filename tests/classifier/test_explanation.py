@@ -9,7 +9,7 @@ from esc50.audio.streams import Sound
 from esc50.classifier.explanation import ExplanationSettings, explain, first_explained_frame, mel_edges, split_bands
 from esc50.dataset.features import log_mel
 from esc50.reporting import plots
-from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, pad_waveform
+from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, pad_waveform, silent_embedding
 
 RATE = 16_000
 LOW_HZ, HIGH_HZ = 300.0, 3_200.0  # in the bands 0 and 5
@@ -40,12 +40,14 @@ class FakeClassifier:
         return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def predict(self, waveform):
-        frames = self.apply_head(self.embed_batch(pad_waveform(waveform)[np.newaxis])[0])
+        vectors = self.embed_batch(pad_waveform(waveform)[np.newaxis])[0]
+        frames = self.apply_head(vectors)
         peak, seconds = float(np.abs(waveform).max()), len(waveform) / RATE
         facts = {"source_channels": 1, "duration_seconds": seconds, "peak": peak, "clipped_fraction": 0.0}
         return SimpleNamespace(
             class_names=self.class_names,
             probabilities=frames.mean(axis=0),
+            vectors=np.where(vectors.any(axis=1, keepdims=True), vectors, silent_embedding()),
             frame_probabilities=frames,
             frame_seconds=0.48 * np.arange(len(frames)),
             sound=Sound(waveform=waveform, source_sample_rate_hz=RATE, **facts),
@@ -137,6 +139,15 @@ def test_a_long_sound_is_explained_around_its_most_probable_frame():
     assert len(explanation.frame_relevance) == len(explanation.frame_seconds) == 124  # of the whole sound
 
 
+def test_of_a_long_sound_no_silent_frame_is_explained():
+    waveform = tone(HIGH_HZ, start=12.0, end=12.3, seconds=20.0)
+    classifier = FakeClassifier()
+    explanation = explain(classifier, classifier.predict(waveform), label=2)  # surest in silence
+    assert np.flatnonzero(explanation.frame_relevance).tolist() == [23, 24, 25]  # from 11.04 to 12.98 s
+    assert explanation.time_edges_seconds[[0, -1]] == pytest.approx([8.64, 13.935])
+    assert explanation.relevance.any()
+
+
 @pytest.mark.parametrize(("best", "n_frames", "expected"), [(0, 30, 0), (15, 30, 10), (29, 30, 20), (3, 4, 0)])
 def test_the_explained_window_is_centred_on_the_best_frame(best, n_frames, expected):
     assert first_explained_frame(np.eye(n_frames)[best], max_frames=10) == expected
@@ -179,6 +190,16 @@ def test_an_explanation_is_the_same_each_time(small_classifier):
     first, second = (explain(small_classifier, prediction) for _ in range(2))
     np.testing.assert_array_equal(first.relevance, second.relevance)
     assert first.class_name == prediction.top(1)[0][0]
+
+
+def test_what_yamnet_takes_silence_for_is_explained_where_there_is_sound(classifier):
+    waveform = np.concatenate([np.zeros(8 * RATE, np.float32), synthesis.example("rain")])
+    prediction = classifier.predict(waveform, sample_rate_hz=RATE)
+    label = prediction.class_names.index("vacuum_cleaner")
+    assert prediction.frame_probabilities[:15, label].min() > 0.9
+    explanation = explain(classifier, prediction, label=label)
+    assert not explanation.frame_relevance[:15].any()
+    assert explanation.time_edges_seconds[-1] > 8.5 and explanation.relevance.any()
 
 
 def _odds(prediction, label):
