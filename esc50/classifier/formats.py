@@ -14,6 +14,7 @@ from esc50.config import AudioError, OutputError
 
 TOP_COLUMNS = ("file", "rank", "class_name", "probability", "is_known")
 EVENT_COLUMNS = ("file", "start_seconds", "end_seconds", "class_name", "confidence", "is_known")
+ANSWER_COLUMNS = ("file", "answer", "class_name", "probability", *EVENT_COLUMNS[1:3], "confidence", "is_known")
 BAR_CELLS = 20
 PLAIN = {ord("█"): "#", ord("–"): "-"}  # for outputs whose encoding lacks them
 SOUND_ENDINGS = (  # over such a file nothing is written, even where it cannot be read as sound
@@ -24,6 +25,8 @@ SOUND_ENDINGS = (  # over such a file nothing is written, even where it cannot b
 PLAY = (  # on a button of a table: plays the event with the player that stands on the same page or in the same widget
     "const player = this.closest('.esc50-widget, .gradio-container').querySelector('audio.esc50, .esc50-widget audio');"
     " player.currentTime = this.dataset.start; player.play();"
+    " player.onseeking = () => {"  # by hand: what follows plays on
+    " if (Math.abs(player.currentTime - this.dataset.start) > 0.05) player.ontimeupdate = null; };"
     " player.ontimeupdate = () => { if (player.currentTime >= this.dataset.end) {"
     " player.pause(); player.ontimeupdate = null; } };"
 )
@@ -45,10 +48,11 @@ def prediction_record(name, prediction, *, top=5):
     Returns
     -------
     dict
-        ``file``, ``verdict``, ``is_known``, ``why`` it is none of the classes, ``theme``, ``duration_seconds``,
-        ``top`` (a list of ``class_name`` and ``probability``) and its ``heading``, ``prediction_set`` (``coverage``,
-        ``class_names`` and a ``sentence``; None where the sound is none of the classes), ``audioset_top`` (YAMNet's
-        own ``class_name`` and ``score``), ``nearest`` (``filename``, ``category``, ``similarity``) and ``warnings``.
+        ``file``, ``verdict``, ``is_known``, ``is_silent``, ``why`` it is none of the classes, ``theme``,
+        ``duration_seconds``, ``top`` (a list of ``class_name`` and ``probability``) and its ``heading``,
+        ``prediction_set`` (``coverage``, ``class_names`` and a ``sentence``; None where the sound is none of the
+        classes), ``audioset_top`` (YAMNet's own ``class_name`` and ``score``), ``nearest`` (``filename``, ``category``,
+        ``similarity``) and ``warnings``.
         Of more than ten seconds also ``events``, of which the verdict then is, and ``as_one_sound``, what is said of
         the whole, of which all else is.
     """
@@ -60,6 +64,7 @@ def prediction_record(name, prediction, *, top=5):
         "verdict": prediction.verdict,
         **({"events": timeline.records(), "as_one_sound": prediction.as_one_sound} if timeline else {}),
         "is_known": bool(prediction.is_known),
+        "is_silent": bool(prediction.sound.is_silent),
         "why": prediction.why,
         "theme": prediction.theme,
         "duration_seconds": prediction.sound.duration_seconds,
@@ -132,6 +137,15 @@ def as_csv(records, *, columns):
         yield csv_lines([row[column] for column in columns] for row in _rows(record))
 
 
+def as_answers(records):
+    """CSV with each file's answer or error: a row for each event, for a short sound's class, or without any."""
+    yield csv_lines([ANSWER_COLUMNS])
+    for record in records:
+        shared = {"file": record["file"], "answer": record.get("verdict") or record["error"]}
+        rows = [] if record.get("is_silent") else record["events"] if "events" in record else _rows(record)[:1]
+        yield csv_lines([(shared | row).get(column, "") for column in ANSWER_COLUMNS] for row in rows or [{}])
+
+
 def as_table(records, *, encoding="utf-8", columns=None):
     """For people: verdict, bars or events, and warnings of each file; on a terminal of so many columns."""
     for record in records:
@@ -161,7 +175,7 @@ def event_line(event):
 
 def html_table(events, *, playable=False):
     """Events of a timeline as an HTML table, for pages; `playable` where a player of the sound stands beside it."""
-    rows = ["<th>from</th><th>to</th><th>class</th><th>confidence</th>"]
+    rows = ["<th>from</th><th>to</th><th>sound</th><th>confidence</th>"]
     for event in events:
         name = html.escape(class_label(event_label(event.class_name, is_known=event.is_known)))
         start, end = clock(event.start_seconds), clock(event.end_seconds)
@@ -210,25 +224,27 @@ def _rows(record):
 
 
 def _lines(record):
-    yield f"{printable(record['file'])} ({clock(record['duration_seconds'])}): {record['verdict']}"
+    seconds = record["duration_seconds"]
+    length = clock(seconds) if seconds >= 0.1 else f"{seconds:.2f} s"
+    yield f"{printable(record['file'])} ({length}): {record['verdict']}"
     yield from map(event_line, record.get("events", ()))
-    if "as_one_sound" in record:
-        yield f"  {say_second(record['as_one_sound'])}"
-    if "top" in record:
+    if "top" in record and not record["is_silent"]:
         yield from _top_lines(record)
     yield from (f"  note: {warning}" for warning in record["warnings"])
 
 
 def _fold(record, columns):
     """The lines as a terminal shows them."""
-    for line in _lines(record):
+    is_long = "as_one_sound" in record and not record["is_silent"]
+    hint = ["  (--timeline shows the events alone, and takes recordings of any length.)"] if is_long else []
+    for line in [*_lines(record), *hint]:
         how = {"subsequent_indent": "    ", "break_long_words": False, "break_on_hyphens": False}
         yield textwrap.fill(line, columns, **how) if len(line) > columns else line
-    if "as_one_sound" in record:
-        yield "  (--timeline shows the events alone, and takes recordings of any length.)"
 
 
 def _top_lines(record):
+    if "as_one_sound" in record:
+        yield f"  {say_second(record['as_one_sound'])}"
     if record["prediction_set"]:
         yield f"  {record['prediction_set']['sentence']}"
     if record["why"]:

@@ -11,6 +11,7 @@ from esc50.classifier import formats
 from esc50.classifier.formats import (
     EVENT_COLUMNS,
     TOP_COLUMNS,
+    as_answers,
     as_audacity,
     as_csv,
     as_json,
@@ -25,6 +26,7 @@ TOP = {
     "file": "a, b.wav",
     "verdict": "This sounds like a dog (80 %).",
     "is_known": True,
+    "is_silent": False,
     "why": "",
     "duration_seconds": 5.0,
     "heading": "Most probable of the 50 classes",
@@ -136,6 +138,39 @@ def test_events_as_html_are_escaped_and_doubts_are_told():
     assert 'data-end="2.000" aria-label="Play &lt;b&gt;, 0:01.0 to 0:02.0"' in formats.html_table(events, playable=True)
 
 
+def test_the_table_of_a_page_says_of_each_file_what_the_page_says():
+    silent = TOP | {"file": "silence.wav", "verdict": "Nothing to hear.", "is_silent": True}
+    long = TOP | EVENTS | {"events": [EVENT, EVENT | {"is_known": False}], "as_one_sound": "This may be rain."}
+    rows = list(csv.DictReader(io.StringIO("".join(as_answers([TOP, FAILED, silent, long, EVENTS | {"events": []}])))))
+    assert [(row["file"], row["answer"]) for row in rows] == [
+        *((TOP["file"], TOP["verdict"]), ("bad.wav", "bad.wav is not sound"), ("silence.wav", "Nothing to hear.")),
+        *[("long.wav", EVENTS["verdict"])] * 3,
+    ]
+    dog, *none, first, second, empty = ([*row.values()][2:] for row in rows)
+    assert dog == ["dog", "0.8", "", "", "", "True"]
+    assert none == [[""] * 6] * 2 and empty == [""] * 6
+    assert first == ["door_wood_knock", "", "0.72", "3661.5", "0.5123", "True"]
+    assert second[-1] == "False"
+
+
+def test_of_silence_the_table_says_only_that_there_is_nothing_to_hear():
+    silent = TOP | {"file": "a.wav", "verdict": "Nothing to hear.", "is_known": False, "is_silent": True}
+    lines = ["a.wav (0:05.0): Nothing to hear.", "  note: The recording was too loud.", ""]
+    assert "".join(as_table([silent])).splitlines() == lines
+    long = silent | {"events": [], "as_one_sound": "Nothing to hear."}
+    assert "".join(as_table([long], columns=80)).splitlines() == lines
+
+
+def test_no_line_is_longer_than_the_terminal():
+    text = "".join(as_table([TOP | EVENTS | {"as_one_sound": "This may be rain."}], columns=40))
+    assert max(map(len, text.splitlines())) <= 40 and "of any length" in text
+
+
+@pytest.mark.parametrize(("seconds", "length"), [(0.05, "0.05 s"), (0.1, "0:00.1"), (5.0, "0:05.0")])
+def test_of_a_click_the_length_is_told_in_hundredths(seconds, length):
+    assert "".join(as_table([TOP | {"duration_seconds": seconds}])).startswith(f"a, b.wav ({length}): ")
+
+
 def test_a_label_track_has_tabs():
     assert "".join(as_audacity([EVENTS])) == "0.720000\t3661.500000\tdoor_wood_knock\n"
 
@@ -166,7 +201,7 @@ def test_a_prediction_in_plain_types():
         prediction_set=lambda: ("rain",),
         top_audioset=lambda: [("Rain", 0.7)],
         theme="Natural soundscapes & water",
-        sound=SimpleNamespace(duration_seconds=5.0),
+        sound=SimpleNamespace(duration_seconds=5.0, is_silent=False),
         top=lambda k: [("rain", 0.9), ("wind", 0.1)][:k],
         nearest=(Neighbour("1-a.wav", "rain", 0.8),),
         warnings=(),
