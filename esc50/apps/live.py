@@ -1,6 +1,7 @@
 """``esc50 live``: report sound events as they happen, from the microphone or through a pipe."""
 
 import json
+import shutil
 import signal
 import sys
 from contextlib import contextmanager
@@ -12,16 +13,17 @@ from threading import Semaphore, Thread
 import click
 import numpy as np
 
-from esc50.apps.commands import KEEP, MODEL, Esc50Command, is_terminal
+from esc50.apps.commands import CLASSES, KEEP, MODEL, Esc50Command, is_terminal
 from esc50.apps.outputs import STANDARD
 from esc50.apps.start import SIGNALS
-from esc50.config import AudioError
+from esc50.config import AudioError, AudioSettings
 
 BLOCK_SECONDS = 0.1  # that are taken at once
 MAX_WAITING = 64  # pieces that are read from a pipe ahead of the classifier
 LEVELS = " ▁▂▃▄▅▆▇█"
 DECIBELS_PER_LEVEL = 6
-SCREEN_COLUMNS = 79
+MOST_COLUMNS = 79
+ONGOING_SECONDS = 1.5  # an event that ended no longer ago still goes on
 NO_HEADER = "the standard input has no header of a sound ({}): pipe wav, or give the --rate of raw 16-bit samples"
 NO_PORTAUDIO = "the microphone needs the library PortAudio: install it (Debian: apt install libportaudio2)"
 NO_MICROPHONE = "no microphone can be opened ({}): plug one in, name one by --device, or pipe sound to `esc50 live -`"
@@ -37,14 +39,15 @@ def _check_source(ctx, parameter, source):
 
 @click.command(cls=Esc50Command, extra="live", short_help="Report sound events as they happen.")
 @click.argument("source", required=False, metavar="[-]", callback=_check_source)
-@click.option("--only", metavar="CLASS,…", help="Report these classes alone, such as siren,dog.")
+@click.option("--only", multiple=True, metavar="CLASS,…", help="Report these classes alone, such as siren,dog.")
 @click.option("--rate", type=click.IntRange(1_000, 384_000), help="Sample rate of raw 16-bit samples on a pipe, in Hz.")
-@click.option("--channels", type=click.IntRange(1, 32), default=1, help="Channels of raw samples.")
+@click.option("--channels", type=click.IntRange(1, 32), help="Channels of raw samples, by default 1.")
 @click.option("--device", help="Name of the microphone, or a part of it, where there are several.")
 @MODEL
 @KEEP
+@CLASSES
 @click.pass_context
-def live(ctx, source, only, rate, channels, device, model, keep):
+def live(ctx, source, only, rate, channels, device, model, **load):
     """Report sound events as they happen: each when it begins, and again when it is over.
 
     Sound comes from the microphone, or with "-" from the standard input: wav, mp3, ogg and others, or raw samples. The
@@ -64,9 +67,11 @@ def live(ctx, source, only, rate, channels, device, model, keep):
 
     if rate and source is None:
         raise click.UsageError("--rate describes raw samples on the standard input: add -")
-    classifier = SoundClassifier.load(model, keep=keep)
+    if channels and not rate:
+        raise click.UsageError("--channels describes raw samples: give their --rate too")
+    classifier = SoundClassifier.load(model, **load)
     wanted = _class_names(only, classifier.class_names)
-    with _read_pipe(rate, channels) if source else _record(device) as feed, _ending_by_signal(feed):
+    with _read_pipe(rate, channels or 1) if source else _record(device) as feed, _ending_by_signal(feed):
         ctx.obj.cancel()
         click.echo(f"Listening to {feed.name} (stop with Ctrl-C) …", err=True)
         with _screen(None if source else datetime.now()) if is_terminal(sys.stdout) else _json_lines() as out:
@@ -128,6 +133,8 @@ def _pump(pipe, feed, rate, channels):
             feed.room.acquire()
             feed.put(piece)
         feed.end()
+    except AudioError as error:
+        feed.end(error)
     except (FFmpegError, IndexError) as error:
         feed.end(AudioError(NO_HEADER.format(getattr(error, "strerror", None) or "no audio track in it")))
 
@@ -174,11 +181,11 @@ def _ending_by_signal(feed):
 
 def _class_names(only, known):
     """The classes to report, None for all."""
-    if only is None:
+    if not only:
         return None
     from esc50.classifier.describe import class_named
 
-    names = {text.strip(): class_named(text, known) for text in only.split(",") if text.strip()}
+    names = {text.strip(): class_named(text, known) for text in ",".join(only).split(",") if text.strip()}
     if not names:
         raise click.UsageError("--only names no class: give one, as in --only siren,dog")
     if unknown := sorted(text for text, name in names.items() if name is None):
@@ -200,7 +207,8 @@ class _Filter:
             self.told.add(number)
             self.tell("begin", number, event)
         if number in self.told and kind != "begin":
-            self.told.remove(number)
+            if kind != "update":
+                self.told.remove(number)
             self.tell(kind, number, event)
 
 
@@ -216,6 +224,8 @@ class _JsonLines:
     def tell(self, kind, number, event):
         from esc50.classifier.timeline import event_record
 
+        if kind == "update":
+            return
         record = event_record(event)
         if kind != "end":
             del record["end_seconds"]
@@ -227,7 +237,8 @@ class _JsonLines:
 def _screen(started):
     from tqdm import tqdm
 
-    with tqdm(bar_format="{desc}", leave=False, ncols=SCREEN_COLUMNS, file=sys.stdout) as bar:
+    columns = min(MOST_COLUMNS, shutil.get_terminal_size().columns - 1)
+    with tqdm(bar_format="{desc}", leave=False, ncols=columns, file=sys.stdout) as bar:
         yield _Screen(bar, started)
 
 
@@ -235,7 +246,7 @@ class _Screen:
     """Lines of events, and below them one that changes: the time, the level, the events that go on."""
 
     def __init__(self, bar, started):
-        self.bar, self.started, self.open = bar, started, {}
+        self.bar, self.started, self.open = bar, started, {}  # number -> name and end so far
 
     def watch(self, blocks):
         """The same blocks; the last line shows their level and the events that go on."""
@@ -244,8 +255,10 @@ class _Screen:
             n_samples += len(block)
             decibels = 20 * np.log10(max(float(np.abs(block).max(initial=0)), 1e-6))
             level = LEVELS[int(np.clip(len(LEVELS) + decibels // DECIBELS_PER_LEVEL, 0, len(LEVELS) - 1))]
-            line = f"{self._clock(n_samples / 16_000):>10} {level} {', '.join(self.open.values())}"
-            self.bar.set_description_str(line[:SCREEN_COLUMNS])
+            seconds = n_samples / AudioSettings.sample_rate_hz
+            sounding = [name for name, end in self.open.values() if end > seconds - ONGOING_SECONDS]
+            line = f"{self._clock(seconds):>10} {level} {', '.join(sounding)}"
+            self.bar.set_description_str(line[: self.bar.ncols])
             yield block
 
     def tell(self, kind, number, event):
@@ -253,10 +266,12 @@ class _Screen:
         from esc50.classifier.describe import class_label, event_label
 
         name = class_label(event_label(event.class_name, is_known=event.is_known))
-        if kind == "begin":
-            self.open[number] = name
+        if kind in ("begin", "update"):
+            self.open[number] = name, event.end_seconds
         else:
             self.open.pop(number, None)
+        if kind == "update":
+            return
         start, end = self._clock(event.start_seconds), self._clock(event.end_seconds)
         span = f"{start:>10} – {end if kind == 'end' else '':<10}"
         more = {"begin": " …", "withdrawn": ": withdrawn"}.get(kind, f"  {100 * event.confidence:.0f} %")

@@ -11,6 +11,8 @@ from av.codec.context import Flags2
 from av.error import ArgumentError, FFmpegError
 from av.stream import Discard
 
+from esc50.config import AudioError
+
 # Formats that FFmpeg may open. Excluded: formats that reference other files or URLs (hls, dash, concat, sdp ...),
 # images, text, and formats without a header (s16le, alaw, gsm ...).
 CONTAINERS = """
@@ -25,6 +27,7 @@ TAGS = (b"ID3", b"TAG", b"APETAGEX", b"Xing", b"Info")  # tags between concatena
 LOSSLESS_FLOATS = ("pcm_", "wavpack")  # codecs whose float samples may have any scale
 LOSSY_PEAK = 1.5  # limit for other codecs: sound at full scale overshoots less
 OGG_START = b"OggS\0\2"  # first page of a logical bitstream (RFC 3533)
+HEADERS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd")  # raw samples do not begin so
 PIPE_BYTES = 2_048  # read at once: 0.06 s at 16 kHz
 PIPE_OPTIONS = {"probesize": "4096", "analyzeduration": "0", "ignore_length": "1"}  # start at once, read to the end
 SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
@@ -216,11 +219,13 @@ def decode_pipe(file, *, raw_sample_rate_hz=None, raw_channels=1):
     try:
         container = av.open(pipe, mode="r", format=form, container_options=options, buffer_size=PIPE_BYTES)
     except FFmpegError:
-        if pipe.is_empty:
+        if not pipe.first:
             return
         raise
     with container:
         for packet in container.demux(audio=0):
+            if raw_sample_rate_hz and pipe.first.startswith(HEADERS):
+                raise AudioError("the standard input has a header, so it is not raw: leave out --rate and --channels")
             for frame in _decode_packet(packet, packet.stream, b"") or ():
                 yield frame.sample_rate, _samples(frame)
 
@@ -230,10 +235,10 @@ class _Pipe:
 
     def __init__(self, file: Any):
         self._read = getattr(file, "raw", file).read  # unbuffered: holds no lock when Python exits
-        self.is_empty = True
+        self.first = b""
 
     def read(self, size):
         """Read at most `size` bytes."""
         found = self._read(size)
-        self.is_empty = self.is_empty and not found
+        self.first = self.first or found
         return found

@@ -26,7 +26,7 @@ from esc50.config import AudioSettings
 from esc50.yamnet.frames import HOP_SAMPLES, PATCH_SAMPLES, active_frames
 
 DOUBT_FRAMES = 4  # an event that is none of the classes at first is reported these frames, two seconds, later
-BEGIN, END, WITHDRAWN = "begin", "end", "withdrawn"
+BEGIN, UPDATE, END, WITHDRAWN = "begin", "update", "end", "withdrawn"
 
 
 class Change(NamedTuple):
@@ -35,7 +35,8 @@ class Change(NamedTuple):
     Attributes
     ----------
     kind : str
-        "begin"; "end", with the event as `detect_events` gives it; or "withdrawn", where it turned out to be none.
+        "begin"; "update", at each frame until it is over, with its end so far; "end", with the event as `detect_events`
+        gives it; or "withdrawn", where it turned out to be none.
     number : int
         The same for the beginning and the end of an event.
     event : esc50.classifier.timeline.Event
@@ -224,6 +225,9 @@ class _EventStream:
             begun.n_doubts += not begun.event.is_known
             if begun.event.is_known or begun.n_doubts > DOUBT_FRAMES:
                 self._number(begun)
+        else:
+            begun.event = replace(begun.event, end_seconds=self._border(run.last + 1, self.start + len(self.vectors)))
+            self._tell(UPDATE, begun)
 
     def _number(self, begun):
         begun.number, self.n_told = self.n_told + 1, self.n_told + 1
@@ -251,9 +255,11 @@ class _EventStream:
         part = slice(first - run.first, last - run.first + 1)
         confidence = calibrate_confidence(np.frombuffer(run.values, np.float32)[part].mean(), self.settings)
         judged = self.classifier.judge(np.stack(run.vectors[part][:MOST_JUDGED]).astype(np.float32))
-        about = (n_frames, self.n_samples / AudioSettings.sample_rate_hz)
-        start, end = frame_border(first, *about), frame_border(last + 1, *about)
+        start, end = self._border(first, n_frames), self._border(last + 1, n_frames)
         return Event(start, end, self.classifier.class_names[run.label], confidence, bool(judged.is_known))
+
+    def _border(self, frame, n_frames):
+        return frame_border(frame, n_frames, self.n_samples / AudioSettings.sample_rate_hz)
 
 
 class _Patches:

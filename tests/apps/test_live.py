@@ -54,6 +54,8 @@ def test_some_classes_alone(scene):
     refused = live("-", "--only", "rain,ghost")
     assert refused.exit_code == 2 and "no class named ghost: `esc50 classes` lists them" in refused.stderr
     assert "--only names no class: give one" in live("-", "--only", "").stderr
+    lines = lines_of(live("-", "--only", "rain", "--only", "siren", sound=scene.read_bytes()))
+    assert [line["class_name"] for line in lines if line["event"] == "end"] == ["siren", "rain"]
 
 
 def test_a_file_is_for_predict():
@@ -68,6 +70,10 @@ def test_raw_samples_need_their_rate(scene):
     assert [line["class_name"] for line in lines if line["event"] == "end"] == ["siren", "rain"]
     refused = live("-", sound=both)
     assert refused.exit_code == 1 and "give the --rate of raw 16-bit samples" in refused.stderr
+    refused = live("-", "--channels", "2", sound=both)
+    assert refused.exit_code == 2 and "--channels describes raw samples: give their --rate too" in refused.stderr
+    refused = live("-", "--rate", "48000", sound=scene.read_bytes())
+    assert refused.exit_code == 1 and "has a header, so it is not raw: leave out --rate" in refused.stderr
     for rate in ([], ["--rate", "16000"]):
         assert "no sound came from the standard input" in live("-", *rate).stderr
     assert "add -" in live("--rate", "16000").stderr
@@ -95,21 +101,23 @@ def test_a_signal_ends_the_last_event(scene, number):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals, terminals")
-def test_a_terminal_shows_lines_to_read_and_one_that_changes(scene):
-    import fcntl
+@pytest.mark.parametrize("columns", [80, 30])
+def test_a_terminal_shows_lines_to_read_and_one_that_changes(scene, columns):
     import pty
-    import struct
     import termios
 
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    termios.tcsetwinsize(theirs, (24, columns))
     environment = os.environ | {"PYTHONPATH": str(PROJECT_DIR)}
     with scene.open("rb") as sound:
         subprocess.run(COMMAND, stdin=sound, stdout=theirs, stderr=subprocess.DEVNULL, env=environment, check=True)
     os.set_blocking(ours, False)
     shown = os.read(ours, 1_000_000).decode()
-    assert "0:03.1 – 0:07.9      siren  " in shown and "\r    0:09.0 " in shown
-    assert max(map(len, shown.replace("\r", "\n").split("\n"))) < 80
+    assert "0:03.1 – 0:07.9      siren  " in shown
+    changing = [line for line in shown.replace("\r", "\n").split("\n") if "–" not in line]
+    assert max(map(len, changing)) < columns
+    [sounding], [past] = ([line for line in changing if line.startswith(f"    {at}")] for at in ("0:06.0", "0:10.0"))
+    assert sounding.rstrip().endswith("siren") and "siren" not in past
     assert "\x1b[3" not in shown  # no colours
 
 

@@ -9,7 +9,7 @@ import pytest
 from esc50.audio import synthesis
 from esc50.audio.loudness import level_blocks
 from esc50.classifier import live, timeline
-from esc50.classifier.live import BEGIN, DOUBT_FRAMES, END, WITHDRAWN, _Tracker, stream_events
+from esc50.classifier.live import BEGIN, DOUBT_FRAMES, END, UPDATE, WITHDRAWN, _Tracker, stream_events
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
 from esc50.classifier.timeline import TimelineSettings, detect_events, find_events, overlapping_blocks, windowed_blocks
 from esc50.yamnet.frames import HOP_SAMPLES, n_patches
@@ -27,7 +27,11 @@ def blocks_of(waveform, heard=None):
 
 
 def told_of(classifier, waveform, **options):
-    """Return the seconds processed so far and each change."""
+    """Return the seconds processed so far and each change but updates."""
+    return [(at, change) for at, change in all_of(classifier, waveform, **options) if change.kind != UPDATE]
+
+
+def all_of(classifier, waveform, **options):
     heard, told = [0.0], []
     stream_events(classifier, blocks_of(waveform, heard), lambda change: told.append((heard[0], change)), **options)
     return told
@@ -147,7 +151,7 @@ def half_a_day(memory):
 @pytest.mark.slow
 def test_half_a_day_loses_and_doubles_no_event_in_flat_memory(stub):
     memory, told, settings = [], [], TimelineSettings()
-    stream_events(stub, half_a_day(memory), lambda change: told.append((0, change)))
+    stream_events(stub, half_a_day(memory), lambda change: change.kind == UPDATE or told.append((0, change)))
     assert len(memory) >= HOURS and max(memory[1:]) <= 1.05 * memory[1]
     assert_each_begins_and_is_over_once(told)
     parts = overlapping_blocks(level_blocks(half_a_day([])), n_frames=64)
@@ -160,6 +164,13 @@ def test_half_a_day_loses_and_doubles_no_event_in_flat_memory(stub):
     assert [(e.class_name, e.start_seconds) for e in ended(told)] == [(e.class_name, e.start_seconds) for e in expected]
     np.testing.assert_allclose([e.end_seconds for e in ended(told)], [e.end_seconds for e in expected])
     np.testing.assert_allclose([e.confidence for e in ended(told)], [e.confidence for e in expected], atol=1e-5)
+
+
+def test_an_event_that_goes_on_is_known_as_far_as_it_has_come(stub):
+    sound = np.concatenate([np.full(4 * RATE, level, np.float32) for level in (0, 0.2, 0)])
+    ends = [(at, change.event.end_seconds) for at, change in all_of(stub, sound) if change.kind == UPDATE]
+    assert all(at - 1 < end <= at for at, end in ends if 5 < at < 8)
+    assert max(end for at, end in ends if at > 11) < 10  # 8 s, and what the moving maximum adds
 
 
 def test_rejected_events_are_reported_later(stub):
