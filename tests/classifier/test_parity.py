@@ -4,6 +4,7 @@ import datetime
 import html
 import json
 import os
+import re
 import socket
 
 import numpy as np
@@ -18,7 +19,7 @@ from esc50.apps.cli import cli
 from esc50.apps.widget import PredictionWidget
 from esc50.audio import synthesis
 from esc50.classifier.timeline import detect_events
-from esc50.config import N_CLASSES
+from esc50.config import N_CLASSES, PACKAGED_MODELS, PROJECT_DIR
 from esc50.dataset.clips import clip_path
 
 RATE, ORIGINAL_RATE = 16_000, 44_100
@@ -139,3 +140,21 @@ def test_a_recording_at_44_khz_gets_the_class_of_its_16_khz_copy(classifier, dat
     median, largest = np.median(differences), np.max(differences)
     print(f"same class: {sum(agree)} of {len(agree)}; probabilities differ by {median:.1e} (median) to {largest:.1e}")
     assert np.mean(agree) >= MIN_AGREEMENT
+
+
+@pytest.mark.parametrize(
+    "waveform",
+    [synthesis.example("rain"), 0.001 * synthesis.example("siren"), np.pad(synthesis.example("rain")[:9_000], 30_000)],
+    ids=["rain", "faint", "padded"],
+)
+def test_the_program_in_the_docs_answers_as_the_classifier_does(waveform, classifier, tmp_path, monkeypatch, capsys):
+    """With ONNX Runtime and NumPy alone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "esc50").mkdir()
+    (tmp_path / "esc50/models").symlink_to(str(PACKAGED_MODELS))
+    soundfile.write("rain.wav", waveform, RATE, subtype="FLOAT")
+    (code,) = re.findall(r"```python\n(.*?)```", (PROJECT_DIR / "docs/export.md").read_text(encoding="utf-8"), re.S)
+    exec(code, {})
+    name, probability = capsys.readouterr().out.split()
+    expected = classifier.predict("rain.wav").top(1)
+    assert [(name, pytest.approx(float(probability), abs=1e-4))] == expected
