@@ -6,6 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from esc50.reporting.plots.style import EMPHASIS, MUTED, PALE, SERIES, THEME_PALETTE, class_label
 from esc50.reporting.plots.tables import CLASS_POINTS
+from esc50.reporting.tables import percent
 
 INTERVAL = ["accuracy_low", "accuracy_high"]
 LEAKING = ("random clips", "duplicated clips, then random")  # of the protocols
@@ -36,10 +37,10 @@ def plot_training_curves(history, *, training="training", ax=None):
 def plot_model_comparison(summary, *, references=None, ax=None):
     """Draw each model's accuracy with its interval, the best on top; published figures (name -> percent) as lines."""
     ax, summary = ax or plt.gca(), summary.sort_values("accuracy", kind="stable")
-    percent, error, rows = 100 * summary["accuracy"], _error_bars(summary), np.arange(len(summary))
-    ax.errorbar(percent, rows, xerr=error, fmt="o", color=SERIES[0], markersize=7, capsize=3)
-    for row, value, (_, high) in zip(rows, percent, error.T, strict=True):
-        ax.text(value + high + 0.6, row, f"{value:.1f} %", va="center", fontweight="bold")
+    accuracy, error, rows = summary["accuracy"], _error_bars(summary), np.arange(len(summary))
+    ax.errorbar(100 * accuracy, rows, xerr=error, fmt="o", color=SERIES[0], markersize=7, capsize=3)
+    for row, share, (_, high) in zip(rows, accuracy, error.T, strict=True):
+        ax.text(100 * share + high + 0.6, row, f"{percent(share)} %", va="center", fontweight="bold")
     for place, (name, value) in enumerate(sorted((references or {}).items(), key=lambda item: item[1])):
         ax.axvline(value, color=MUTED, linestyle="--", linewidth=1)
         side = "left" if place else "right"  # the lowest has its name on the other side, so that two do not meet
@@ -51,20 +52,22 @@ def plot_model_comparison(summary, *, references=None, ax=None):
 
 
 def plot_ablation(table, *, targets=None, ax=None):
-    """Draw the rows of the ablation: one network with its spread over seeds, their average with its interval."""
+    """Draw rows of the ablation: one network with its spread over seeds, their average with its interval.
+
+    The index names the rows.
+    """
     ax = ax or plt.gca()
     rows, error = np.arange(len(table)), _error_bars(table)
     average = {"fmt": "o", "color": SERIES[0], "capsize": 3, "label": "seeds averaged, with 95 % interval"}
     ax.errorbar(100 * table["accuracy"], rows + 0.15, xerr=error, **average)
     spread = 100 * table["run_accuracy_sd"].fillna(0)
     one = {"fmt": "D", "color": SERIES[3], "capsize": 3, "markersize": 5, "markerfacecolor": "white"}
-    ax.errorbar(
-        100 * table["run_accuracy"], rows - 0.2, xerr=spread, **one, label="one network, ± deviation over seeds"
-    )
+    label = "one network, ± standard deviation over seeds"
+    ax.errorbar(100 * table["run_accuracy"], rows - 0.2, xerr=spread, **one, label=label)
     for name, value in (targets or {}).items():
         ax.axvline(value, color=MUTED, linestyle="--", linewidth=1)
         ax.text(value, -0.75, f" {name}", color=MUTED, ha="left", va="center")
-    ax.set_yticks(rows, [f"{number}. {title}" for number, title in enumerate(table["title"], start=1)])
+    ax.set_yticks(rows, table.index)
     ax.set(xlabel="accuracy (%) on the official folds", ylim=(len(rows) - 0.4, -1.2))
     ax.figure.legend(loc="outside lower right", ncols=2)  # wider than the axes, which must not shrink for it
     return ax
@@ -72,22 +75,22 @@ def plot_ablation(table, *, targets=None, ax=None):
 
 def plot_protocols(table, *, claim=None, printed=None, ax=None):
     """Draw what each way of splitting claims: a dot for each part, a line for their mean; leaking ones in orange."""
-    ax, percent = ax or plt.gca(), 100 * table.groupby("protocol", sort=False)["accuracy"].mean()
-    for row, name in enumerate(percent.index):
+    ax, accuracy = ax or plt.gca(), table.groupby("protocol", sort=False)["accuracy"].mean()
+    for row, (name, share) in enumerate(accuracy.items()):
         color, parts = (
             EMPHASIS if name in LEAKING else SERIES[0],
             100 * table.loc[table["protocol"] == name, "accuracy"],
         )
         ax.scatter(parts, np.full(len(parts), row), s=22, color=color, alpha=0.6)
-        ax.vlines(percent[name], row - 0.3, row + 0.3, color=color, linewidth=2.5)
-        ax.text(percent[name], row - 0.34, f"{percent[name]:.1f} %", ha="center", va="bottom", fontweight="bold")
+        ax.vlines(100 * share, row - 0.3, row + 0.3, color=color, linewidth=2.5)
+        ax.text(100 * share, row - 0.34, f"{percent(share)} %", ha="center", va="bottom", fontweight="bold")
     if printed:
         ax.axvspan(*printed, color=PALE, alpha=0.6, zorder=0, label="printed in the student project's notebooks")
     if claim:
         ax.axvline(claim, color=MUTED, linestyle="--", label="claimed in its README")
-    leaks = [f"{name}{' (leaks)' if name in LEAKING else ''}" for name in percent.index]
-    ax.set_yticks(range(len(percent)), leaks)
-    ax.set(xlabel="accuracy (%)", ylim=(len(percent) - 0.5, -0.7))
+    leaks = [f"{name}{' (leaks)' if name in LEAKING else ''}" for name in accuracy.index]
+    ax.set_yticks(range(len(accuracy)), leaks)
+    ax.set(xlabel="accuracy (%)", ylim=(len(accuracy) - 0.5, -0.7))
     ax.grid(axis="y", visible=False)
     if printed or claim:
         ax.figure.legend(loc="outside lower right", ncols=2)

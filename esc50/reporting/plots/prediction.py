@@ -14,6 +14,7 @@ from esc50.reporting.plots.style import SERIES, SOUND_BLUE, blend_in, class_labe
 from esc50.yamnet.frames import active_frames
 
 ENVELOPE_HOPS = 1_000  # about one for each pixel
+UNCALIBRATED = "probability (%),\nnot calibrated"
 VERDICT_COLORS = {True: "0.15", False: "#b03a2e"}  # known; none of the classes
 
 
@@ -50,7 +51,9 @@ def plot_top_classes(probabilities, names, *, top=5, ax=None):
     return ax
 
 
-def plot_frame_probabilities(frame_probabilities, frame_seconds, names, *, top=5, labels=None, ax=None):
+def plot_frame_probabilities(
+    frame_probabilities, frame_seconds, names, *, top=5, labels=None, value_label=UNCALIBRATED, ax=None
+):
     """Draw how probable the leading classes are in each frame.
 
     Parameters
@@ -65,6 +68,8 @@ def plot_frame_probabilities(frame_probabilities, frame_seconds, names, *, top=5
         How many classes, by their mean over the frames.
     labels : sequence of int, optional
         Which classes instead, from top to bottom.
+    value_label : str
+        What the colours show, in percent.
     ax : matplotlib.axes.Axes, optional
         Where to draw.
 
@@ -84,7 +89,7 @@ def plot_frame_probabilities(frame_probabilities, frame_seconds, names, *, top=5
     ax.invert_yaxis()
     ax.set(xlabel=f"start of the {YamnetSettings.patch_window_seconds:g} s frame (s)")
     ax.grid(False)
-    ax.figure.colorbar(mesh, ax=ax, label="probability (%),\nnot calibrated")
+    ax.figure.colorbar(mesh, ax=ax, label=value_label)
     return ax
 
 

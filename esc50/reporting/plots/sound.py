@@ -110,7 +110,7 @@ def plot_attention(log_mel, weights, *, ax=None):
     middles = np.arange(len(weights)) * SETTINGS.patch_hop_seconds + SETTINGS.patch_window_seconds / 2
     style = {"facecolor": "none", "edgecolor": "white", "linewidth": 1.6}
     bars.bar(middles, weights, width=0.85 * SETTINGS.patch_hop_seconds, **style)
-    bars.set(ylim=(0, 1), ylabel="attention")
+    bars.set(ylim=(0, 1), ylabel="attention weight")
     bars.grid(visible=False)
     ax.set_xlim(0, len(log_mel) * STUDY_MEL.hop_seconds)
     return ax
@@ -139,7 +139,7 @@ def plot_embeddings(embeddings, frame_seconds, *, ax=None):
     ax = ax or plt.gca()
     image = ax.imshow(embeddings, aspect="auto", cmap="inferno", norm=PowerNorm(0.5))
     ax.set_yticks(range(len(embeddings)), [f"{seconds:.2f}" for seconds in frame_seconds])
-    ax.set(xlabel=f"number 0 to {embeddings.shape[1] - 1} of the embedding", ylabel="start of the frame (s)")
+    ax.set(xlabel="dimension of the embedding", ylabel="start of the frame (s)")
     ax.grid(False)
     ax.figure.colorbar(image, ax=ax, label="value", pad=0.01)
     return ax
