@@ -24,7 +24,7 @@ TAKEN_NAMES = {"none_of_these"}  # what the apps say themselves
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A recording, or a part of one, that is of a class or is not."""
+    """A labelled recording, or part of one."""
 
     source: SoundSource  # where it is no path, with a name
     is_positive: bool = True
@@ -107,12 +107,12 @@ def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambd
     Parameters
     ----------
     classifier : SoundClassifier
-        Not changed; one that has own classes learns on.
+        Not changed. If it has user-defined classes, they are kept.
     class_name : str
         Of the new class, or of an own class that is to learn more.
     recordings : iterable of Recording or path-like
-        Some of the class, and others that are not; a path alone is of it. What was said before of the same sound no
-        longer counts.
+        Some of the class, and others that are not; a path alone is of it. A new label replaces an earlier one for the
+        same sound.
     settings : TeachingSettings
         How to learn.
     report : callable, optional
@@ -126,8 +126,8 @@ def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambd
     Raises
     ------
     TeachingError
-        The name is empty or that of a class of the model; no sound is of the class; or some are no sounds, silent, or
-        said to be of the class and not to be.
+        The name is empty or that of a class of the model; no sound is of the class; or a recording is unreadable,
+        silent, or labelled both ways.
     """
     start, known = time.perf_counter(), KnownClips.load()
     class_name = check_name(class_name, classifier)
