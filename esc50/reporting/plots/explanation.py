@@ -42,7 +42,7 @@ def plot_explanation(prediction, explanation, *, ax=None):
     ax.figure.colorbar(mesh, ax=ax, label=label, ticks=MaxNLocator(7, integer=True), format=FuncFormatter(_say_odds))
     start, end = explanation.time_edges_seconds[[0, -1]]
     ax.set_xlim(start, end)
-    _draw_frames(ax.inset_axes([0, 1.06, 1, 0.16], sharex=ax), explanation)
+    _draw_frames(ax.inset_axes([0, 1.06, 1, 0.16], sharex=ax), explanation, label=f"{name} in each frame (%)")
     return ax
 
 
@@ -59,11 +59,13 @@ def _draw_relevance(ax, explanation):
     return ax.pcolormesh(*edges, relevance, cmap=RELEVANCE_COLORS, vmin=-scale, vmax=scale, alpha=opacity)
 
 
-def _draw_frames(ax, explanation):
-    """Each bar stands over the middle hop of its frame, so that bars stand side by side."""
+def _draw_frames(ax, explanation, *, label):
+    """Each bar stands over the middle hop of its frame, so that bars stand side by side; the label is above them."""
     settings = YamnetSettings()
     middles = explanation.frame_seconds + settings.patch_window_seconds / 2
     ax.bar(middles, 100 * explanation.frame_relevance, 0.9 * settings.patch_hop_seconds, color=SOUND_BLUE)
-    ax.set(ylim=(0, 100), yticks=(50, 100), ylabel="frame\n(%)")
+    ax.set(ylim=(0, 100), yticks=(50, 100))
+    ax.set_ylabel(label, rotation="horizontal", ha="left", va="bottom")
+    ax.yaxis.set_label_coords(0, 1.1)
     ax.tick_params(labelbottom=False)
     ax.grid(False)

@@ -23,5 +23,5 @@ def plot_teaching(curves, *, ax=None):
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
     ax.set(xlabel="labelled sounds", ylabel="average precision of the new class (%)")
-    ax.legend()
+    ax.legend(title="mean over the classes; shaded: 95 % interval", alignment="left")
     return ax

@@ -31,7 +31,7 @@ def plot_reliability(table, *, ax=None):
     n, right = table["clips"].to_numpy(), table["accuracy"].to_numpy()
     middle = (right + Z**2 / (2 * n)) / (1 + Z**2 / n)
     reach = Z / (1 + Z**2 / n) * np.sqrt(right * (1 - right) / n + Z**2 / (4 * n**2))
-    ax.plot([0, 100], [0, 100], color=MUTED, linestyle="--", label="as often right as sure")
+    ax.plot([0, 100], [0, 100], color=MUTED, linestyle="--", label="perfect calibration")
     ax.vlines(100 * table["confidence"], 100 * (middle - reach), 100 * (middle + reach), color=SERIES[0], linewidth=1.2)
     sizes = np.clip(400 * n / n.sum(), 14, None)
     ax.scatter(
@@ -41,7 +41,7 @@ def plot_reliability(table, *, ax=None):
         color=SERIES[0],
         zorder=3,
         clip_on=False,
-        label="answers, larger: more",
+        label="bin of answers; area: their number",
     )
     ax.set(xlim=(0, 102), ylim=(0, 102), xlabel="probability of the predicted class (%)", ylabel="right (%)")
     ax.set_aspect("equal")
