@@ -1,4 +1,4 @@
-/** Files to download, as `esc50 predict` writes them. */
+/** Files to download: rows, records and labels as `esc50 predict` writes them, named as the app names them. */
 
 import type { Answer, Event } from "./model";
 import { round } from "./numbers";
@@ -12,19 +12,20 @@ export interface Download {
 
 /** JSON and CSV; of a timeline Audacity's label track too. */
 export function downloads(answer: Answer, words: Words): Download[] {
-  const stem = answer.file.replace(/\.[^.]*$/, "");
+  const stem = `${answer.file.replace(/(?<=.)\.[^.]*$/, "")}_${answer.events ? "timeline" : "answer"}`;
   const rounded = answer.events && { ...answer, events: answer.events.map(roundNumbers) };
   const files = [
-    { name: `${stem}.csv`, type: "text/csv", text: answer.events ? eventsCsv(answer.events) : topCsv(answer) },
-    { name: `${stem}.json`, type: "application/json", text: `${JSON.stringify(rounded ?? answer, null, 1)}\n` },
+    { name: `${stem}.csv`, type: "text/csv", text: answer.events ? eventsCsv(answer.file, answer.events) : topCsv(answer) },
+    { name: `${stem}.json`, type: "application/json", text: `[\n${JSON.stringify(rounded ?? answer)}\n]\n` },
   ];
   if (!answer.events) return files;
   return [...files, { name: `${stem}.txt`, type: "text/plain", text: audacity(answer.events, words) }];
 }
 
-function eventsCsv(events: Event[]): string {
+function eventsCsv(file: string, events: Event[]): string {
   const columns = ["start_seconds", "end_seconds", "class_name", "confidence", "is_known"] as const;
-  return csv([[...columns], ...events.map(roundNumbers).map((event) => columns.map((name) => event[name]))]);
+  const rows = events.map(roundNumbers).map((event) => [file, ...columns.map((name) => event[name])]);
+  return csv([["file", ...columns], ...rows]);
 }
 
 function topCsv(answer: Answer): string {
