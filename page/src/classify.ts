@@ -45,6 +45,7 @@ export async function classify(
     verdict: events ? words.timeline(events, seconds, is_silent) : single,
     ...(events && { events, as_one_sound: single }),
     is_known,
+    is_silent,
     why: "",
     theme: model.themes[top[0].class_name],
     duration_seconds: seconds,

@@ -4,24 +4,33 @@ import { UserError } from "./model";
 
 const USUAL_RATE = 48_000;
 const PROBED_BYTES = 2_000_000; // of a file as large, the length is asked for before it is decoded
+const UNFINISHED_BYTES = 0x7fff0000; // programs that write to a pipe state this size or a larger one
 const MPEG_RATES = [44_100, 48_000, 32_000];
+const MP3_KBITS = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+const LOW_RATE_KBITS = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
 
 export interface Decoded {
   channels: Float32Array<ArrayBuffer>[];
   rate: number;
+  declared_seconds: number; // by the header of a WAV file; 0 where it does not say
 }
 
 export async function decode(file: Blob, name: string, max_seconds: number): Promise<Decoded> {
-  if (!file.size) throw new UserError(`${name} is empty (0 bytes): record or copy it again.`);
   const too_long = `${name} is longer than ${max_seconds / 60} minutes: cut it, or use "esc50 predict --timeline".`;
   if (file.size >= PROBED_BYTES && (await duration(file)) > max_seconds) throw new UserError(too_long);
-  const content = await file.arrayBuffer();
-  const buffer = await decodeAt(findRate(new Uint8Array(content)), content).catch(() => {
-    throw new UserError(`${name} holds no sound that this browser can decode: try wav, mp3 or m4a.`);
+  const content = await file.arrayBuffer().catch(() => {
+    throw new UserError(`${name} cannot be read: it is a folder, or was moved. Give a file.`);
+  });
+  if (!content.byteLength) throw new UserError(`${name} is empty (0 bytes): record or copy it again.`);
+  const bytes = new Uint8Array(content);
+  const [rate, declared_seconds] = [findRate(bytes), declaredSeconds(bytes)]; // before decoding takes the bytes away
+  const buffer = await decodeAt(rate, content).catch(() => {
+    const advice = file.type.startsWith("video/") ? "perhaps the video has no sound track" : "try wav, mp3 or m4a";
+    throw new UserError(`${name} holds no sound that this browser can decode: ${advice}.`);
   });
   if (buffer.duration > max_seconds) throw new UserError(too_long);
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i));
-  return { channels, rate: buffer.sampleRate };
+  return { channels, rate: buffer.sampleRate, declared_seconds };
 }
 
 /** As the header states it; 0 where it does not. */
@@ -45,39 +54,70 @@ function decodeAt(rate: number, content: ArrayBuffer): Promise<AudioBuffer> {
   return context.decodeAudioData(content);
 }
 
-/** The sample rate of a WAV, FLAC, Ogg, MP3 or MP4 file. */
+/** The sample rate of a WAV, FLAC, Ogg, WebM, MP4 or MP3 file. */
 export function findRate(bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const has = (text: string, at: number) => [...text].every((letter, i) => bytes[at + i] === letter.charCodeAt(0));
-  const find = (text: string, end = bytes.length) => {
-    for (let at = 0; at < end; at++) if (bytes[at] === text.charCodeAt(0) && has(text, at)) return at;
-    return -1;
-  };
   const within = (at: number, size: number) => at >= 0 && at + size <= bytes.length;
-  if (has("RIFF", 0) || has("RF64", 0)) {
-    const at = find("fmt ") + 12;
+  if (has(bytes, "RIFF") || has(bytes, "RF64")) {
+    const at = findChunk(bytes, "fmt ") + 12;
     return at >= 12 && within(at, 4) ? view.getUint32(at, true) : USUAL_RATE;
   }
-  if (has("fLaC", 0)) return within(18, 4) ? view.getUint32(18) >>> 12 : USUAL_RATE;
-  if (has("OggS", 0)) {
-    const at = find("\u0001vorbis", 4096);
+  if (has(bytes, "fLaC")) return within(18, 4) ? view.getUint32(18) >>> 12 : USUAL_RATE;
+  if (has(bytes, "OggS")) {
+    const at = find(bytes, "\u0001vorbis", 4096);
     return within(at, 16) && at > 0 ? view.getUint32(at + 12, true) : USUAL_RATE; // Opus decodes at 48 kHz
   }
-  if (has("ftyp", 4)) {
-    const at = find("mp4a");
+  if (has(bytes, "\u001aE\u00df\u00a3")) {
+    const at = find(bytes, "A_OPUS", 4096) < 0 ? find(bytes, "\u00b5\u0088", 4096) : -1; // SamplingFrequency, 8 bytes
+    return within(at, 10) ? view.getFloat64(at + 2) : USUAL_RATE;
+  }
+  if (has(bytes, "ftyp", 4)) {
+    const at = find(bytes, "mp4a");
     return within(at, 30) && at > 0 ? view.getUint16(at + 28) || USUAL_RATE : USUAL_RATE;
   }
-  return mpegRate(bytes);
+  return mp3Rate(bytes);
 }
 
-function mpegRate(bytes: Uint8Array): number {
-  const is_tagged = bytes[0] === 0x49 && bytes[1] === 0x44 && bytes[2] === 0x33; // ID3
-  let at = is_tagged ? 10 + ((bytes[6] << 21) | (bytes[7] << 14) | (bytes[8] << 7) | bytes[9]) : 0;
+/** Of the first frame that a second one follows where it ends. */
+function mp3Rate(bytes: Uint8Array): number {
+  let at = has(bytes, "ID3") ? 10 + ((bytes[6] << 21) | (bytes[7] << 14) | (bytes[8] << 7) | bytes[9]) : 0;
   for (const end = Math.min(bytes.length - 3, at + 4096); at < end; at++) {
-    const [version, layer, index] = [(bytes[at + 1] >> 3) & 3, (bytes[at + 1] >> 1) & 3, (bytes[at + 2] >> 2) & 3];
-    if (bytes[at] === 0xff && bytes[at + 1] >= 0xe0 && version !== 1 && layer && index < 3) {
-      return MPEG_RATES[index] / { 3: 1, 2: 2, 0: 4 }[version as 0 | 2 | 3];
-    }
+    const [, kind, size] = bytes.subarray(at, at + 3);
+    const [version, layer, index] = [(kind >> 3) & 3, (kind >> 1) & 3, (size >> 2) & 3];
+    if (bytes[at] !== 0xff || kind < 0xe0 || version === 1 || layer !== 1 || index === 3) continue;
+    const rate = MPEG_RATES[index] / { 3: 1, 2: 2, 0: 4 }[version as 0 | 2 | 3];
+    const bits = version === 3 ? 144_000 * MP3_KBITS[size >> 4] : 72_000 * LOW_RATE_KBITS[size >> 4];
+    const next = at + Math.floor(bits / rate) + ((size >> 1) & 1);
+    if (next > at + 4 && bytes[next] === 0xff && bytes[next + 1] === kind && !((bytes[next + 2] ^ size) & 12)) return rate;
   }
   return USUAL_RATE;
+}
+
+/** How long a WAV file should be; Infinity where it was written to a pipe, 0 where it does not say. */
+function declaredSeconds(bytes: Uint8Array): number {
+  const [form, data] = ["fmt ", "data"].map((name) => (has(bytes, "RIFF") ? findChunk(bytes, name) : -1));
+  if (data < 0 || form < 0 || form + 20 > bytes.length) return 0;
+  const view = new DataView(bytes.buffer);
+  const size = view.getUint32(data + 4, true);
+  return size < UNFINISHED_BYTES ? size / view.getUint32(form + 16, true) : Infinity;
+}
+
+/** Where a chunk of a WAV file begins, or -1. */
+function findChunk(bytes: Uint8Array, name: string): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 12; at + 8 <= bytes.length; ) {
+    if (has(bytes, name, at)) return at;
+    const size = view.getUint32(at + 4, true);
+    at += 8 + size + (size & 1);
+  }
+  return -1;
+}
+
+function has(bytes: Uint8Array, text: string, at = 0): boolean {
+  return [...text].every((letter, i) => bytes[at + i] === letter.charCodeAt(0));
+}
+
+function find(bytes: Uint8Array, text: string, end = bytes.length): number {
+  for (let at = 0; at < end; at++) if (bytes[at] === text.charCodeAt(0) && has(bytes, text, at)) return at;
+  return -1;
 }

@@ -6,7 +6,7 @@ import { downloads, wav } from "./formats";
 import type { Classified } from "./classify";
 import type { Update } from "./live";
 import { Microphone } from "./microphone";
-import type { Event, Model } from "./model";
+import { type Event, type Model, UserError } from "./model";
 import { Growing, join } from "./numbers";
 import { classLists, drawLogMel, element, eventTable, timeAxis, topList, tracks } from "./view";
 import { Words } from "./words";
@@ -14,6 +14,7 @@ import type { Request } from "./worker";
 
 const LIVE_SECONDS = 20; // that are shown
 const ONGOING_SECONDS = 1; // an event that ended no longer ago still goes on
+const SEEK_SECONDS = 0.01; // a player may round the time that it is sent to
 const EXAMPLES = import.meta.glob("@assets/*.mp3", { query: "?url", import: "default", eager: true }) as Record<string, string>;
 
 const byId = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind;
@@ -31,6 +32,13 @@ worker.onmessage = ({ data: { id, value, error, progress: done } }) => {
   waiting.get(id)?.[error === undefined ? "resolve" : "reject"]((error === undefined ? value : new Error(error)) as never);
   waiting.delete(id);
 };
+for (const kind of ["error", "messageerror"]) {
+  worker.addEventListener(kind, (event) => {
+    const reason = (event as ErrorEvent).message || "a part of this page did not load";
+    for (const { reject } of waiting.values()) reject(new Error(reason));
+    waiting.clear();
+  });
+}
 
 function ask<Value>(request: Request, transfer: Transferable[] = []): Promise<Value> {
   const id = n_asked++;
@@ -38,12 +46,17 @@ function ask<Value>(request: Request, transfer: Transferable[] = []): Promise<Va
   return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
 }
 
-const opened = ask<Model>({ kind: "open" }).then((model) => {
-  byId("classes").append(...classLists(model));
-  say("");
-  return { model, words: new Words(model) };
-});
-opened.then(registerServiceWorker, (error) => fail(`The model could not be loaded (${error.message}): load the page again.`));
+const opened = ask<Model>({ kind: "open" }).then(
+  (model) => {
+    byId("classes").append(...classLists(model));
+    say("");
+    return { model, words: new Words(model) };
+  },
+  (error) => {
+    throw new Error(`The model could not be loaded (${error.message}): load the page again.`);
+  },
+);
+opened.then(registerServiceWorker, (error) => fail(error.message));
 
 /** Only when the model is kept, so that it is not loaded twice. */
 async function registerServiceWorker(): Promise<void> {
@@ -66,20 +79,21 @@ function showProgress(done: number): void {
 
 function fail(message: string): void {
   answerBox.hidden = true;
+  liveBox.hidden = !session;
   say(message, "wrong");
 }
 
 let turn = 0;
 
 /** Do what a user asked for last; what is overtaken is not shown. */
-async function answerTo(work: (isCurrent: () => boolean) => Promise<() => void>): Promise<void> {
+async function answerTo(work: (isCurrent: () => boolean) => Promise<(() => void) | null>): Promise<void> {
   const mine = ++turn;
   const isCurrent = () => mine === turn;
   try {
     answerBox.hidden = true;
     say("One moment …");
     const show = await work(isCurrent);
-    if (isCurrent()) show();
+    if (isCurrent()) show?.();
   } catch (error) {
     if (isCurrent()) fail(error instanceof Error ? error.message : String(error));
   }
@@ -87,28 +101,40 @@ async function answerTo(work: (isCurrent: () => boolean) => Promise<() => void>)
 
 // --- a file
 
-function classifyFile(file: Blob, name: string): Promise<void> {
-  return answerTo(async () => {
-    await stopListening();
+function classifyFile(source: Blob | Promise<Blob>, name: string, note = ""): Promise<void> {
+  return answerTo(async (isCurrent) => {
+    const file = await source;
     const { model, words } = await opened;
-    const { channels, rate } = await decode(file, name, model.settings.max_seconds);
-    const copies = channels.map((channel) => channel.slice());
-    const request: Request = { kind: "classify", channels: copies, rate, name };
-    const found = await ask<Classified>(request, copies.map((copy) => copy.buffer));
-    return () => show(found, file, model, words);
+    const decoded = await decode(file, name, model.settings.max_seconds);
+    if (!isCurrent()) return null;
+    await stopListening(); // only for a file that can be answered
+    const channels = decoded.channels.map((channel) => channel.slice());
+    const request: Request = { kind: "classify", ...decoded, channels, name };
+    const found = await ask<Classified>(request, channels.map((channel) => channel.buffer));
+    return () => show(found, file, model, words, note);
   });
 }
 
-function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, words: Words): void {
+async function loadExample(url: string, name: string): Promise<Blob> {
+  const response = await fetch(url).catch(() => null);
+  if (!response?.ok) throw new UserError(`The example ${name} could not be loaded: check the connection.`);
+  return response.blob();
+}
+
+/** An answer, with a note on what was asked. */
+function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, words: Words, note: string): void {
   const { events } = answer;
   byId("verdict").textContent = answer.verdict;
   answerBox.className = (events ? events.some((event) => event.is_known) : answer.is_known) ? "known" : "unknown";
   const channels = `${facts.source_channels} channel${facts.source_channels > 1 ? "s" : ""}`;
   byId("facts").textContent = `${answer.file}: ${facts.duration_seconds.toFixed(2)} s, ${channels}, ${facts.source_sample_rate_hz} Hz`;
-  byId("warnings").replaceChildren(...answer.warnings.map((warning) => element("li", {}, warning)));
-  const notes = [answer.as_one_sound && words.second(answer.as_one_sound), answer.prediction_set?.sentence, answer.why];
-  byId(events ? "second" : "notes").replaceChildren(...notes.filter((note) => !!note).map((note) => element("p", {}, note as string)));
+  const warnings = note ? [note, ...answer.warnings] : answer.warnings;
+  byId("warnings").replaceChildren(...warnings.map((warning) => element("li", {}, warning)));
+  const second = answer.as_one_sound && !answer.is_silent && words.second(answer.as_one_sound);
+  const notes = [second, answer.prediction_set?.sentence, answer.why].filter((each) => !!each) as string[];
+  byId(events ? "second" : "notes").replaceChildren(...notes.map((each) => element("p", {}, each)));
   byId(events ? "notes" : "second").replaceChildren();
+  byId("top").hidden = answer.is_silent;
   byId("top").replaceChildren(element("h3", {}, answer.heading), topList(answer, words));
   if (player.src) URL.revokeObjectURL(player.src);
   player.src = URL.createObjectURL(file);
@@ -123,6 +149,7 @@ function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, 
     return element("a", { class: "button", href, download: name }, kind);
   });
   byId("downloads").replaceChildren(...links);
+  liveBox.hidden = true;
   answerBox.hidden = false;
   say(answer.verdict, "spoken");
   length = log_mel.seconds;
@@ -131,19 +158,27 @@ function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, 
 
 // --- playing
 
-let [until, length] = [Infinity, 1];
+let only: Event | null = null; // that is played, and no more than it
+let [length, frame] = [1, 0];
 
 function play(event: Event): void {
+  only = event;
   player.currentTime = event.start_seconds;
-  until = event.end_seconds;
   void player.play();
 }
 
-player.ontimeupdate = () => {
+function follow(): void {
   byId("head").style.left = `${Math.min(100, (100 * player.currentTime) / length)}%`;
-  if (player.currentTime >= until) player.pause();
+  if (only && player.currentTime >= only.end_seconds) player.pause();
+  cancelAnimationFrame(frame);
+  if (!player.paused) frame = requestAnimationFrame(follow);
+}
+
+player.onplaying = player.ontimeupdate = follow; // which comes in the background too, but seldom
+player.onpause = player.onemptied = () => (only = null);
+player.onseeking = () => {
+  if (only && Math.abs(player.currentTime - only.start_seconds) > SEEK_SECONDS) only = null; // by hand
 };
-player.onpause = () => (until = Infinity);
 
 // --- the microphone
 
@@ -161,7 +196,7 @@ function listen(): Promise<void> {
     const blocks: Session["blocks"] = [];
     const started: Session = { blocks, log_mel: new Growing(), busy: true, microphone: await Microphone.open((block) => {
       blocks.push(block);
-      push(started, model, words).catch((error) => fail(error.message));
+      push(started, model, words).catch((error) => giveUp(started, error));
     }) };
     await ask({ kind: "live", rate: started.microphone.context.sampleRate });
     started.busy = false;
@@ -173,7 +208,7 @@ function listen(): Promise<void> {
       liveBox.hidden = false;
       byId("now").textContent = "Listening …";
       listenButton.textContent = "Stop";
-      say("Press Stop to have the whole classified as one recording.");
+      say(`Press Stop to have the whole classified as one recording. After ${minutesOf(model)} it stops by itself.`);
     };
   });
 }
@@ -187,8 +222,17 @@ async function push(of: Session, model: Model, words: Words): Promise<void> {
   of.busy = false;
   if (of !== session) return;
   if (update.events) showLive(of, update, update.events, model, words);
-  if (update.is_full) await finish();
+  if (update.is_full) await finish(`${minutesOf(model)} are full: listening has stopped by itself.`);
 }
+
+async function giveUp(of: Session, error: Error): Promise<void> {
+  if (of !== session) return;
+  of.blocks.length = 0;
+  await stopListening();
+  fail(error.message);
+}
+
+const minutesOf = ({ settings }: Model) => `${settings.max_seconds / 60} minutes`;
 
 function showLive(of: Session, update: Pick<Update, "seconds" | "log_mel">, events: Event[], model: Model, words: Words): void {
   of.log_mel.push(update.log_mel);
@@ -209,19 +253,18 @@ async function stopListening(): Promise<boolean> {
   const was = session;
   if (!was) return false;
   session = null;
-  liveBox.hidden = true;
   listenButton.textContent = "Listen";
   await was.microphone.close();
   if (was.blocks.length) await ask({ kind: "push", block: join(was.blocks) });
   return true;
 }
 
-function finish(): Promise<void> {
+function finish(note = ""): Promise<void> {
   return answerTo(async () => {
     const { model, words } = await opened;
     await stopListening();
     const found = await ask<Classified & { samples: Float32Array }>({ kind: "end" });
-    return () => show(found, wav(found.samples, model.settings.sample_rate_hz), model, words);
+    return () => show(found, wav(found.samples, model.settings.sample_rate_hz), model, words, note);
   });
 }
 
@@ -243,14 +286,15 @@ document.ondragleave = () => document.body.classList.remove("dropping");
 document.ondrop = (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
-  const file = event.dataTransfer?.files[0];
-  if (file) void classifyFile(file, file.name);
+  const [file, ...others] = event.dataTransfer?.files ?? [];
+  const note = others.length ? `Only the first of ${others.length + 1} files is answered: give one at a time.` : "";
+  if (file) void classifyFile(file, file.name, note);
 };
 
 for (const [path, url] of Object.entries(EXAMPLES)) {
   const name = path.split("/").pop()!;
   const button = element("button", { type: "button" }, name.replace(".mp3", "").replaceAll("_", " "));
-  button.onclick = async () => void classifyFile(await (await fetch(url)).blob(), name);
+  button.onclick = () => void classifyFile(loadExample(url, name), name);
   byId("examples").append(button);
 }
 

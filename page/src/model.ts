@@ -69,6 +69,7 @@ export interface Facts {
   source_sample_rate_hz: number;
   source_channels: number;
   duration_seconds: number;
+  declared_seconds: number; // by the header; 0 where it does not say, Infinity where it cannot be true
   peak: number;
   clipped_fraction: number;
   is_opposite_phase: boolean;
@@ -89,6 +90,7 @@ export interface Answer {
   events?: Event[];
   as_one_sound?: string;
   is_known: boolean;
+  is_silent: boolean;
   why: string;
   theme: string;
   duration_seconds: number;

@@ -10,7 +10,7 @@ export interface Sound {
 }
 
 /** Mix, resample and keep within full scale, block by block. */
-export function bringToRate(channels: Float32Array[], rate: number, settings: Settings): Sound {
+export function bringToRate(channels: Float32Array[], rate: number, settings: Settings, declared_seconds = 0): Sound {
   const resampler = rate === settings.sample_rate_hz ? null : new Resampler(rate, settings.sample_rate_hz);
   const [length, size] = [channels[0].length, Math.floor(settings.block_samples / channels.length)];
   const mixer = new Mixer(settings);
@@ -34,6 +34,7 @@ export function bringToRate(channels: Float32Array[], rate: number, settings: Se
     source_sample_rate_hz: rate,
     source_channels: channels.length,
     duration_seconds: length / rate,
+    declared_seconds,
     peak,
     clipped_fraction: peak > settings.overshoot_peak ? 0 : n_clipped / Math.max(1, length),
     is_opposite_phase: mixer.has_cancelled,

@@ -3,6 +3,8 @@
 import type { Event, Facts, Model } from "./model";
 import { largest, round } from "./numbers";
 
+const MISSING_SECONDS = 0.1; // a shorter missing end is not reported
+
 export function fill(sentence: string, facts: Record<string, string | number>): string {
   return sentence.replace(/\{(\w+)\}/g, (_, name) => String(facts[name]));
 }
@@ -107,7 +109,7 @@ export class Words {
     };
     const names = this.model.faults.filter((name) => found[name]);
     if (rate < settings.sample_rate_hz) names.push("low_rate");
-    return names.map((name) => this.say(name, numbers));
+    return [...lengthFaults(facts), ...names.map((name) => this.say(name, numbers))];
   }
 
   private listEvents(events: Event[]): string {
@@ -126,6 +128,15 @@ export class Words {
     const n_more = seconds.size - longest.length;
     return told + (n_more ? ` and ${count(n_more, "other class")}` : "");
   }
+}
+
+function lengthFaults({ duration_seconds, declared_seconds }: Facts): string[] {
+  const [found, declared] = [duration_seconds, declared_seconds].map((seconds) => `${seconds.toFixed(2)} s`);
+  if (declared_seconds === Infinity) {
+    return [`The header states no true length, as when a recorder is stopped by force: ${found} were found.`];
+  }
+  if (declared_seconds <= duration_seconds + MISSING_SECONDS) return [];
+  return [`The recording is cut off: it ends after ${found} where its header says ${declared}.`];
 }
 
 export function isSilent(facts: Facts, model: Model): boolean {

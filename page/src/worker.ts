@@ -8,6 +8,7 @@ import runtimeUrl from "@assets/runtime.bin?url";
 import yamnetUrl from "@assets/yamnet.bin?url";
 import * as ort from "onnxruntime-web/wasm";
 import { classify } from "./classify";
+import type { Decoded } from "./decode";
 import { LiveStream } from "./live";
 import type { Model } from "./model";
 import { Network } from "./network";
@@ -16,7 +17,7 @@ import { bringToRate } from "./sound";
 export type Request =
   | { kind: "open" }
   | { kind: "settle" } // until all that was loaded is kept
-  | { kind: "classify"; channels: Float32Array<ArrayBuffer>[]; rate: number; name: string }
+  | { kind: "classify"; name: string } & Decoded
   | { kind: "live"; rate: number }
   | { kind: "push"; block: Float32Array<ArrayBuffer> }
   | { kind: "end" };
@@ -32,8 +33,10 @@ async function answer(request: Request): Promise<unknown> {
       return network.model;
     case "settle":
       return Promise.allSettled(kept).then(() => null);
-    case "classify":
-      return classify(network, bringToRate(request.channels, request.rate, network.model.settings), request.name, report);
+    case "classify": {
+      const { channels, rate, declared_seconds, name } = request;
+      return classify(network, bringToRate(channels, rate, network.model.settings, declared_seconds), name, report);
+    }
     case "live":
       live = new LiveStream(network, request.rate);
       return null;
