@@ -4,8 +4,11 @@ import csv
 import json
 import shutil
 import sys
+from base64 import b64encode
+from fractions import Fraction
 from urllib.parse import unquote
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -15,7 +18,7 @@ from benchmarks.page import Handler, serve
 from esc50.apps import page as builder
 from esc50.audio import synthesis
 from esc50.classifier.describe import class_label
-from esc50.classifier.formats import prediction_record
+from esc50.classifier.formats import EVENT_COLUMNS, as_csv, prediction_record, timeline_record
 from esc50.classifier.timeline import detect_events
 from esc50.config import ResultsError
 from esc50.dataset.clips import clip_path, dataset_found, find_dataset, load_clips
@@ -25,7 +28,7 @@ RATE = 16_000
 SUBTYPES = {"wav": "PCM_16", "mp3": "MPEG_LAYER_III", "ogg": "VORBIS"}
 FORMS = [(ending, rate, n) for ending in SUBTYPES for rate in (RATE, 44_100) for n in (1, 2)]
 MOST_BYTES = 15_000_000
-SAID = ("verdict", "is_known", "why", "theme", "heading", "prediction_set", "warnings")
+SAID = ("verdict", "is_known", "is_silent", "why", "theme", "heading", "prediction_set", "warnings")
 AXE = builder.SOURCE_DIR / "node_modules/axe-core/axe.min.js"
 ANSWER = """window.answer = new Promise((resolve, reject) => {
     document.addEventListener("answer", (event) => resolve(event.detail), { once: true });
@@ -43,6 +46,26 @@ CLEARED = """const box = document.getElementById("live");
 window.cleared = new Promise((resolve) => new MutationObserver(
     () => box.hidden || resolve(document.querySelectorAll("#live-tracks .event").length)
 ).observe(box, { attributes: true, attributeFilter: ["hidden"] })); 0"""
+
+APART = """const [live, answer] = ["live", "answer"].map((id) => document.getElementById(id));
+window.apart = new Promise((resolve) => new MutationObserver(
+    () => live.hidden && resolve(answer.hidden)
+).observe(live, { attributes: true, attributeFilter: ["hidden"] })); 0"""
+STOPPED = """player => {
+    window.stopped = new Promise((resolve) => { player.addEventListener("pause", () => resolve(player.currentTime)); });
+}"""
+BREAK_PUSHES = """const post = Worker.prototype.postMessage;
+Worker.prototype.postMessage = function (message, ...more) {
+    if (message.request.kind !== "push") return post.call(this, message, ...more);
+    Worker.prototype.postMessage = post;
+    setTimeout(() => this.onmessage({ data: { id: message.id, error: "out of memory" } }));
+}; 0"""
+DROP = """([names, content]) => {
+    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    for (const name of names) dataTransfer.items.add(new File([bytes], name));
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+}"""
 
 browser_test = [pytest.mark.browser, pytest.mark.slow]
 
@@ -116,6 +139,14 @@ def visit(page, site):
     page.locator("#classes dt").first.wait_for(state="attached", timeout=120_000)
 
 
+@pytest.fixture
+def bare_page(browser):
+    """A page without a service worker, so that requests can be refused and changed."""
+    context = browser.new_context(permissions=["microphone"], service_workers="block")
+    yield context.new_page()
+    context.close()
+
+
 def ask(page, path):
     page.evaluate(ANSWER)
     page.locator("#file").set_input_files(path)
@@ -169,6 +200,7 @@ class TestInTheBrowser:
         n_same, n_known = 0, 0
         for path, form in recordings:
             answer, expected = ask(page, path), prediction_record(path.name, classifier.predict(path))
+            assert page.locator("#facts").inner_text().endswith(f", {form[1]} Hz")
             n_same += answer["top"][0]["class_name"] == expected["top"][0]["class_name"]
             n_known += answer["is_known"] == expected["is_known"]
             if form[:2] == ("wav", RATE):
@@ -195,6 +227,7 @@ class TestInTheBrowser:
             assert {key: answer[key] for key in SAID} == {key: expected[key] for key in SAID}
             top = [(each["class_name"], pytest.approx(each["score"], abs=2e-3)) for each in expected["audioset_top"]]
             assert [tuple(each.values()) for each in answer["audioset_top"]] == top
+            assert page.locator("#top").is_visible() == (name != "silence")
 
     def test_a_low_rate_is_noted(self, page, classifier, tmp_path):
         soundfile.write(tmp_path / "low.wav", synthesis.example("rain")[::2], RATE // 2)
@@ -207,16 +240,71 @@ class TestInTheBrowser:
         answer = ask(page, sounds["long.wav"])
         assert answer["verdict"] == timeline.verdict
         texts = page.locator("#downloads a").evaluate_all("links => links.map((link) => [link.download, link.href])")
+        assert [name for name, _ in texts] == [f"long_timeline.{ending}" for ending in ("csv", "json", "txt")]
         files = {name.rsplit(".")[-1]: unquote(href.split(",", 1)[1]) for name, href in texts}
         assert files["txt"] == timeline.to_audacity(tmp_path / "labels.txt").read_text()
-        expected = [*csv.DictReader(timeline.to_csv(tmp_path / "events.csv").read_text().splitlines())]
-        found = [*csv.DictReader(files["csv"].splitlines())]
+        written = "".join(as_csv([timeline_record("long.wav", timeline)], columns=EVENT_COLUMNS))
+        expected, found = ([*csv.DictReader(text.splitlines())] for text in (written, files["csv"]))
         for row, wanted in zip(found, expected, strict=True):
-            assert (row["class_name"], row["is_known"]) == (wanted["class_name"], wanted["is_known"])
+            assert [*row] == [*wanted]
+            for column in ("file", "class_name", "is_known"):
+                assert row[column] == wanted[column]
             for column in ("start_seconds", "end_seconds", "confidence"):
                 assert float(row[column]) == pytest.approx(float(wanted[column]), abs=2e-3)
-        events = json.loads(files["json"])["events"]
-        assert [event["class_name"] for event in events] == [event.class_name for event in timeline.events]
+        [record] = json.loads(files["json"])
+        assert {*record} == {*prediction_record("long.wav", classifier.predict(sounds["long.wav"]))} - {"nearest"}
+        assert [event["class_name"] for event in record["events"]] == [event.class_name for event in timeline.events]
+
+    def test_a_file_with_a_long_name_or_none_keeps_the_page_in_shape(self, page, sounds):
+        content = sounds["8 bit.wav"].read_bytes()
+        page.set_viewport_size({"width": 360, "height": 900})
+        for name, file in (("a" * 240, content), ("b" * 240, content[:1_000]), ("c" * 240, b"")):
+            page.locator("#file").set_input_files({"name": f"{name}.wav", "mimeType": "audio/wav", "buffer": file})
+            page.locator("#status, #facts").filter(has_text=name).wait_for()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.set_viewport_size({"width": 1280, "height": 900})
+        ask(page, {"name": ".wav", "mimeType": "audio/wav", "buffer": content})
+        names = page.locator("#downloads a").evaluate_all("links => links.map((link) => link.download)")
+        assert names == [".wav_answer.csv", ".wav_answer.json"]
+
+    @pytest.mark.parametrize(("codec", "rate"), [("libopus", 48_000), ("flac", 44_100)])
+    def test_webm_and_matroska_are_decoded_at_their_own_rate(self, page, tmp_path, codec, rate):
+        path, samples = tmp_path / "sound.mkv", soxr.resample(synthesis.example("rain"), RATE, rate)
+        with av.open(path, "w") as container:
+            stream = container.add_stream(codec, rate=rate, layout="mono")
+            whole = np.int16(32_767 * samples.clip(-1, 1))[np.newaxis]
+            frame = av.AudioFrame.from_ndarray(whole, format="s16", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
+            for each in (frame, None):
+                container.mux(stream.encode(each))
+        ask(page, path)
+        assert page.locator("#facts").inner_text().endswith(f", {rate} Hz")
+
+    def test_a_recording_that_is_cut_off_is_noted_as_python_does(self, page, classifier, sounds, tmp_path):
+        content = sounds["24 bit.wav"].read_bytes()
+        size_at = content.index(b"data") + 4
+        forms = {
+            "cut off": content[: len(content) // 2],
+            "no true length": content[:size_at] + b"\xff" * 4 + content[size_at + 4 :],
+        }
+        for words, part in forms.items():
+            (tmp_path / "sound.wav").write_bytes(part)
+            warnings = ask(page, tmp_path / "sound.wav")["warnings"]
+            assert warnings == [*classifier.predict(tmp_path / "sound.wav").warnings]
+            assert words in warnings[0]
+
+    def test_of_several_files_the_first_is_answered_and_a_folder_is_refused(self, page, sounds, tmp_path):
+        content = b64encode(sounds["8 bit.wav"].read_bytes()).decode()
+        page.evaluate(ANSWER)
+        page.evaluate(DROP, [["one.wav", "two.wav"], content])
+        assert page.evaluate("window.answer")["file"] == "one.wav"
+        assert page.locator("#warnings").inner_text() == "Only the first of 2 files is answered: give one at a time."
+        session = page.context.new_cdp_session(page)
+        (tmp_path / "a folder").mkdir()
+        data = {"items": [], "files": [str(tmp_path / "a folder")], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            session.send("Input.dispatchDragEvent", {"type": kind, "x": 100, "y": 100, "data": data})
+        page.locator("#status.wrong").filter(has_text="a folder cannot be read: it is a folder").wait_for()
 
     def test_what_is_no_sound_or_too_long_is_explained(self, page, bad_files):
         messages = {
@@ -229,6 +317,26 @@ class TestInTheBrowser:
             page.locator("#file").set_input_files(bad_files[name])
             page.locator("#status.wrong").filter(has_text=f"{name} {message}").wait_for()
             assert not page.locator("#answer").is_visible()
+        page.locator("#file").set_input_files({"name": "film.mp4", "mimeType": "video/mp4", "buffer": b"no sound"})
+        page.locator("#status.wrong").filter(has_text="perhaps the video has no sound track").wait_for()
+
+    @pytest.mark.parametrize("missing", ["worker-*.js", "head-*.bin"])
+    def test_a_part_that_does_not_load_is_named_and_stays_named(self, bare_page, site, sounds, missing):
+        bare_page.route(f"**/{missing}", lambda route: route.abort())
+        bare_page.goto(site)
+        wrong = bare_page.locator("#status.wrong")
+        wrong.filter(has_text="The model could not be loaded").wait_for(timeout=60_000)
+        before = wrong.inner_text()
+        assert before.endswith("load the page again.")
+        bare_page.locator("#file").set_input_files(sounds["8 bit.wav"])
+        wrong.wait_for()
+        assert wrong.inner_text() == before
+
+    def test_an_example_that_does_not_load_is_named(self, bare_page, site):
+        bare_page.route("**/siren-*.mp3", lambda route: route.abort())
+        visit(bare_page, site)
+        bare_page.get_by_role("button", name="siren", exact=True).click()
+        bare_page.locator("#status.wrong").filter(has_text="siren.mp3 could not be loaded").wait_for()
 
     def test_the_microphone_is_classified_live_and_then_as_a_recording(self, page, screenshots):
         page.get_by_role("button", name="Listen").click()
@@ -258,6 +366,53 @@ class TestInTheBrowser:
         page.evaluate("tracks[1].dispatchEvent(new Event('ended')) && 0")
         assert "siren" in page.evaluate("window.answer")["verdict"]
         assert page.get_by_role("button", name="Listen").is_visible()
+
+    def test_only_a_file_that_can_be_answered_ends_listening(self, page, bad_files, sounds):
+        page.get_by_role("button", name="Listen").click()
+        page.locator("#live-tracks .event").first.wait_for(timeout=60_000)
+        page.locator("#file").set_input_files(bad_files["notes.wav"])
+        page.locator("#status.wrong").wait_for()
+        assert page.locator("#live").is_visible()
+        assert page.get_by_role("button", name="Stop").is_visible()
+        page.evaluate(APART)
+        assert ask(page, sounds["8 bit.wav"])["file"] == "8 bit.wav"
+        assert page.evaluate("window.apart") is False  # events stay until the answer stands
+        assert page.get_by_role("button", name="Listen").is_visible()
+
+    def test_listening_that_fails_ends_with_the_error(self, page):
+        page.get_by_role("button", name="Listen").click()
+        page.get_by_role("button", name="Stop").wait_for()
+        page.evaluate(BREAK_PUSHES)
+        page.locator("#status.wrong").filter(has_text="out of memory").wait_for()
+        assert page.get_by_role("button", name="Listen").is_visible()
+        assert not page.locator("#live").is_visible()
+
+    def test_listening_says_when_it_ends_and_that_it_has_ended(self, bare_page, site):
+        def shorten(route):
+            model = route.fetch().json()
+            model["settings"]["max_seconds"] = 6
+            route.fulfill(json=model)
+
+        bare_page.route("**/model-*.json", shorten)
+        visit(bare_page, site)
+        bare_page.evaluate(ANSWER)
+        bare_page.get_by_role("button", name="Listen").click()
+        bare_page.locator("#status").filter(has_text="After 0.1 minutes it stops by itself.").wait_for()
+        assert bare_page.evaluate("window.answer")["duration_seconds"] >= 6
+        assert "0.1 minutes are full" in bare_page.locator("#warnings").inner_text()
+
+    def test_an_event_is_played_to_its_end_and_no_further_unless_one_seeks(self, page):
+        end = example(page, "several sounds")["events"][0]["end_seconds"]
+        button, player = page.locator("#tracks button.event").first, page.locator("#player")
+        player.evaluate(STOPPED)
+        button.click()
+        assert page.evaluate("window.stopped") == pytest.approx(end, abs=0.1)
+        button.click()
+        player.evaluate("(player, time) => (player.currentTime = time)", end + 1)
+        page.wait_for_timeout(700)
+        assert player.evaluate("player => player.currentTime") > end + 1.1
+        assert not player.evaluate("player => player.paused")
+        player.evaluate("player => player.pause()")
 
     def test_it_works_by_keyboard_alone(self, page):
         page.locator("body").press("Tab")
