@@ -29,7 +29,7 @@ from esc50.classifier.describe import (
     without_place,
 )
 from esc50.classifier.explanation import explain
-from esc50.classifier.timeline import Timeline, detect_events, settings_for
+from esc50.classifier.timeline import detect_events, settings_for
 from esc50.config import AudioError, AudioSettings, Esc50Error, TooLongError
 from esc50.reporting import plots
 from esc50.reporting.plots.events import WIDTH_INCHES
@@ -74,7 +74,6 @@ DPI = 160
 TIMELINE_INCHES = {"wide": WIDTH_INCHES, "narrow": 4.0}  # for screens, and for phones
 SPECTROGRAM = "Waveform and log-mel spectrogram"
 CONFIDENCE = "Of events with a confidence of 80 %, about 80 % were right in a test on soundscapes."
-EXPORTS = {"csv": Timeline.to_csv, "json": Timeline.to_json, "txt": Timeline.to_audacity}  # ending -> how it is written
 LABELS = ("CSV", "JSON", "Audacity labels")
 TOP = '<li><b>{}</b><span class="track"><span style="width: {:.1f}%"></span></span><i>{}</i></li>'
 NEIGHBOUR = (
@@ -125,7 +124,7 @@ def build_app(classifier, *, settings=SETTINGS, limits=None, store=None):
         changes = [page.sound.change, page.keep.change, page.taught.change]
         gr.on(changes, page.respond, [page.sound, page.keep, page.taught], page.outputs, **how)  # a late reason is off
         many, how = [page.answers, page.answers_file], {"show_progress_on": page.answers, **private, **limit}
-        page.sounds.upload(page.respond_to_many, [page.sounds, page.taught], many, **how)
+        page.sounds.upload(page.respond_to_many, [page.sounds, page.keep, page.taught], many, **how)
         app.load(js=TAKE_ANY_FILE)
 
         if store is not None:
@@ -208,21 +207,21 @@ class Page:
         except Esc50Error as error:
             return self._without_answer(_panel("wrong", str(error)))
         shown = self._show_timeline(timeline) | self._show_answer(prediction, timeline, Path(path).name)
-        return shown | self._show_player(path) | self._save(prediction, timeline, Path(path).stem)
+        return shown | self._show_player(path) | self._save(prediction, timeline, Path(path).name)
 
-    def respond_to_many(self, paths, taught=None):
+    def respond_to_many(self, paths, keep=None, taught=None):
         """A table of answers, line by line, and once it is complete the file to download."""
         paths, records = (paths or [])[:MOST_AT_ONCE], []
         for path in paths:
             try:
-                records.append(self.answer(partial(self.record, taught=taught), path))
-            except AudioError as error:
+                prediction, timeline = self.answer(partial(self.predict, keep=keep, taught=taught), path)
+                records.append(self._record(prediction, timeline, Path(path).name))
+            except Esc50Error as error:
                 records.append(formats.error_record(Path(path).name, error))
             yield _list_answers(records), gr.update(visible=False)
         file = None
         if records:
-            file = self.uploads.new_folder() / "answers.csv"
-            file.write_text("".join(formats.as_csv(records, columns=formats.TOP_COLUMNS)), encoding="utf-8", newline="")
+            file = _write(self.uploads.new_folder() / "answers.csv", formats.as_answers(records))
         yield _list_answers(records), gr.update(value=file, visible=bool(file))
 
     def predict(self, path, keep=None, taught=None):
@@ -246,15 +245,15 @@ class Page:
         except AudioError as error:
             return _panel("wrong", str(error))
 
-    def record(self, path, taught=None):
+    def record(self, path):
         """The answer to a script, in plain types."""
         try:
-            prediction = (taught or self.classifier).predict(path)
+            prediction = self.classifier.predict(path)
         except TooLongError as error:
             minutes = AudioSettings().max_loaded_seconds / 60
             raise AudioError(f"{path} lasts longer than {minutes:g} minutes: ask for its timeline instead") from error
         every = dict(zip(prediction.class_names, prediction.probabilities.tolist(), strict=True))
-        return formats.prediction_record(Path(path).name, prediction, top=self.settings.top) | {"probabilities": every}
+        return self._record(prediction, None, Path(path).name) | {"probabilities": every}
 
     def timeline_record(self, path):
         """The timeline for a script, in plain types."""
@@ -297,7 +296,6 @@ class Page:
             _heading("Timeline: which sounds occur when")
             self.events = gr.HTML(elem_id="events", elem_classes="bare")
             self.table = gr.HTML(elem_classes="bare")
-            gr.Markdown(CONFIDENCE, elem_classes="note")
 
     def _draw_why(self, classifier, path):
         prediction, figure = classifier.predict(path), _figure(3.2)
@@ -319,7 +317,7 @@ class Page:
         return {
             self.verdict: _tell(timeline, name) if timeline else answer,
             self.details: gr.update(visible=True),
-            self.second: gr.update(value=answer, visible=timeline is not None),
+            self.second: gr.update(value=answer, visible=timeline is not None and has_sound),
             self.heading: gr.update(value=f"## {heading}", visible=has_sound),
             self.top: gr.update(value=_list_top(prediction.top(self.settings.top)), visible=has_sound),
             self.ask_why: gr.update(visible=has_sound),
@@ -329,12 +327,12 @@ class Page:
         }
 
     def _show_timeline(self, timeline):
-        if timeline is None:
+        if timeline is None or timeline.facts.is_silent:
             return {self.timeline: gr.update(visible=False)}
         return {
             self.timeline: gr.update(visible=True),
             self.events: "".join(_draw_timeline(timeline, kind, width) for kind, width in TIMELINE_INCHES.items()),
-            self.table: formats.html_table(timeline.events, playable=True),
+            self.table: _list_events(timeline.events),
         }
 
     def _show_player(self, path):
@@ -342,17 +340,20 @@ class Page:
         about = 'class="esc50" controls preload="metadata" aria-label="the sound"'
         return {self.player: gr.update(value=f'<audio {about} src="{source}"></audio>', visible=True)}
 
-    def _save(self, prediction, timeline, stem):
-        """The answer as files: of a long sound its timeline, of a short one its classes."""
-        folder = self.uploads.new_folder()
-        if timeline:
-            files = [write(timeline, folder / f"{stem}_timeline.{ending}") for ending, write in EXPORTS.items()]
-        else:
-            records = [formats.prediction_record(stem, prediction, top=len(prediction.class_names))]
-            texts = {"csv": formats.as_csv(records, columns=formats.TOP_COLUMNS), "json": formats.as_json(records)}
-            files = [folder / f"{stem}_answer.{ending}" for ending in texts]
-            for file, text in zip(files, texts.values(), strict=True):
-                file.write_text("".join(text), encoding="utf-8", newline="")
+    def _record(self, prediction, timeline, name):
+        """The answer in plain types; that of a sound that is too long for one is its timeline."""
+        if prediction is None:
+            return formats.timeline_record(name, timeline)
+        return formats.prediction_record(name, prediction, top=self.settings.top)
+
+    def _save(self, prediction, timeline, name):
+        """The answer as files, as `esc50 predict` writes them; of a long sound with ``--timeline``."""
+        records = [self._record(None if timeline else prediction, timeline, name)]
+        kind, columns = ("timeline", formats.EVENT_COLUMNS) if timeline else ("answer", formats.TOP_COLUMNS)
+        texts = {"csv": formats.as_csv(records, columns=columns), "json": formats.as_json(records)}
+        texts |= {"txt": formats.as_audacity(records)} if timeline else {}
+        place = self.uploads.new_folder() / f"{Path(name).stem}_{kind}"
+        files = [_write(Path(f"{place}.{ending}"), text) for ending, text in texts.items()]
         files = [*files, None][: len(self.downloads)]
         buttons = [gr.update(value=file, visible=file is not None) for file in files]
         return {self.save: gr.update(visible=True), **dict(zip(self.downloads, buttons, strict=True))}
@@ -383,6 +384,11 @@ def _check_address(host, port):
 
 def _no_address(host, port, reason):
     return Esc50Error(f"the app cannot listen at port {port} of {host} ({reason}): choose another --port or --host")
+
+
+def _write(path, texts):
+    path.write_text("".join(texts), encoding="utf-8", newline="")
+    return path
 
 
 def _heading(text):
@@ -447,12 +453,17 @@ def _list_top(classes):
     return f'<ol class="top">{"".join(rows)}</ol>'
 
 
+def _list_events(events):
+    """A table of events, each to be played, and what their confidence means."""
+    return formats.html_table(events, playable=True) + f'<p class="note">{CONFIDENCE}</p>' if events else ""
+
+
 def _list_answers(records):
     """A table of sounds and what is said of each."""
     rows = ((record["file"], record.get("verdict") or record["error"]) for record in records)
     cells = (f"<tr><td>{html.escape(name)}</td><td>{html.escape(said)}</td></tr>" for name, said in rows)
     head = "<tr><th>sound</th><th>answer</th></tr>"
-    return f'<div class="events" tabindex="0"><table>{head}{"".join(cells)}</table></div>' if records else ""
+    return f'<div class="events answers"><table>{head}{"".join(cells)}</table></div>' if records else ""
 
 
 def _list_neighbours(clips):

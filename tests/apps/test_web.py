@@ -3,7 +3,6 @@
 import base64
 import csv
 import html
-import json
 import re
 import socket
 import subprocess
@@ -286,6 +285,22 @@ def test_silence_gets_no_bars(classifier, sounds):
         assert [shown[part]["visible"] for part in bars] == [is_heard] * 3
 
 
+@pytest.mark.parametrize("seconds", [30, 660])
+def test_a_long_silence_is_told_once_and_gets_no_timeline(classifier, tmp_path, seconds):
+    page = page_of(classifier)
+    soundfile.write(tmp_path / "silence.flac", synthesis.silence(seconds=seconds), 16_000)
+    shown = page.respond(stored(page, tmp_path / "silence.flac"))
+    assert "Nothing to hear" in shown[page.verdict] and not shown[page.timeline]["visible"]
+    assert seconds > 600 or not shown[page.second]["visible"]
+
+
+def test_where_there_are_no_events_there_is_no_table(classifier, sounds):
+    page = page_of(classifier)
+    table = page.respond(stored(page, sounds["long.wav"]))[page.table]
+    assert "<td>siren</td>" in table and web.CONFIDENCE in table
+    assert web._list_events(()) == ""
+
+
 def test_the_page_lists_the_classes_by_theme(served):
     text = str(served.config)
     assert "The 50 classes" in text and "**Animals:** dog, rooster, pig, " in text and "door wood knock" in text
@@ -315,23 +330,44 @@ def test_what_is_too_long_for_a_timeline_is_refused_in_words_for_the_page(classi
     assert ">eleven minutes.flac lasts longer than 0.175 hours: cut it into parts<" in shown[page.verdict]
 
 
-def test_many_sounds_get_a_line_each_and_a_table_to_download(classifier, sounds, bad_files):
+def test_many_sounds_get_a_line_each_and_the_same_as_a_table_to_download(classifier, sounds, bad_files):
     page = page_of(classifier)
-    paths = [stored(page, path) for path in (sounds["8 bit.wav"], bad_files["notes.wav"], sounds["long.wav"])]
-    *_, (shown, button) = page.respond_to_many(paths)
-    assert shown.count("<tr>") == 4 and "This sounds like rain" in shown and "notes.wav is not sound" in shown
+    names = ("8 bit.wav", "silence.wav", "long.wav", "notes.wav", "eleven minutes.flac")
+    *_, (shown, button) = page.respond_to_many([stored(page, (sounds | bad_files)[name]) for name in names])
+    assert shown.count("<tr>") == 6 and "This sounds like rain" in shown and "notes.wav is not sound" in shown
     rows = list(csv.DictReader(Path(button["value"]).read_text(encoding="utf-8").splitlines()))
-    assert [row["file"] for row in rows[::5]] == ["8 bit.wav", "long.wav"] and rows[0]["class_name"] == "rain"
+    told = dict.fromkeys(f"<tr><td>{row['file']}</td><td>{html.escape(row['answer'])}</td></tr>" for row in rows)
+    assert shown.endswith("".join([*told, "</table></div>"]))
+    assert [row["class_name"] for row in rows] == ["rain", "", "siren", "rain", "", ""]
+    assert rows[-1]["answer"] == "Nothing to hear: the recording is silent."
     assert [*page.respond_to_many(None)][-1][0] == ""
 
 
-def test_the_answer_to_a_short_sound_can_be_saved_too(classifier, sounds):
+def test_the_slider_counts_for_many_sounds_too(classifier, tmp_path):
     page = page_of(classifier)
-    shown = page.respond(stored(page, sounds["8 bit.wav"]))
-    table, record, labels = (shown[button] for button in page.downloads)
-    assert [Path(button["value"]).name for button in (table, record)] == ["8 bit_answer.csv", "8 bit_answer.json"]
-    assert len(Path(table["value"]).read_text().splitlines()) == 51 and not labels["visible"]
-    assert json.loads(Path(record["value"]).read_text())[0]["verdict"].startswith("This sounds like rain")
+    soundfile.write(tmp_path / "typing.wav", synthesis.example("keyboard_typing"), 16_000)
+    path = stored(page, tmp_path / "typing.wav")
+    for keep in (0.5, 0.95):
+        [_, (shown, _)] = page.respond_to_many([path], keep)
+        assert html.escape(page.predict(path, keep)[0].verdict) in shown
+        assert ("None of the 50" in shown) is (keep == 0.5)
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize(
+    ("name", "kind", "options"), [("8 bit.wav", "answer", []), ("long.wav", "timeline", ["--timeline"])]
+)
+def test_what_is_saved_is_what_the_command_line_writes(classifier, sounds, monkeypatch, name, kind, options):
+    monkeypatch.chdir(sounds[name].parent)
+    page = page_of(classifier)
+    shown = page.respond(stored(page, sounds[name]))
+    for form, ending, button in zip(("csv", "json", "audacity"), ("csv", "json", "txt"), page.downloads, strict=True):
+        assert shown[button]["visible"] is (form != "audacity" or kind == "timeline")
+        if shown[button]["visible"]:
+            file = Path(shown[button]["value"])
+            assert file.name == f"{Path(name).stem}_{kind}.{ending}"
+            written = CliRunner().invoke(cli, ["predict", *options, "--format", form, name])
+            assert file.read_text(encoding="utf-8") == written.stdout
 
 
 def test_what_is_unlikely_is_not_called_impossible(classifier, sounds):
