@@ -76,9 +76,9 @@ def find(ctx, example, store, form, output, **query):
       esc50 find garden.flac --from 2.1 --to 3.0 --store my-store --format csv --output hits.csv
     """  # noqa: D301
     from esc50.classifier.formats import audacity_line, csv_lines
-    from esc50.library.store import Store
+    from esc50.library.store import SETTINGS_FILE, Store
 
-    inputs = [example, *query["positives"], *query["negatives"]]
+    inputs = [example, *query["positives"], *query["negatives"], f"{store}/{SETTINGS_FILE}"]
     with open_output(output, inputs, **TEXT) as out:
         hits = Store.open(store).find(example, **query)
         if form == "audacity" and len({hit.file for hit in hits}) > 1:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import inf
+from math import inf, isinf
 from typing import BinaryIO
 
 import numpy as np
@@ -90,8 +90,11 @@ def load_part(
         As `load_sound`; also if the range is empty, lies behind the end of the sound or is longer than 10 minutes.
     """
     rate, position, parts = AUDIO.sample_rate_hz, 0, []
-    first, last = round(start_seconds * rate), inf if end_seconds is None else round(end_seconds * rate)
-    if not 0 <= first < last:
+    end_seconds = inf if end_seconds is None else end_seconds
+    first = last = 0
+    if 0 <= start_seconds < end_seconds:
+        first, last = round(start_seconds * rate), end_seconds if isinf(end_seconds) else round(end_seconds * rate)
+    if first >= last:
         raise AudioError(
             f"the range {start_seconds:g} to {end_seconds:g} s is empty: start at 0 s or later, and end after the start"
         )

@@ -1,6 +1,7 @@
 """Find the places in a store that are most like an example."""
 
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +120,9 @@ def _find_class(store, query):
 
 
 def _is_word(query):
-    return isinstance(query, str) and ":" not in query and not Path(query).suffix and not Path(query).exists()
+    if not isinstance(query, str) or ":" in query or Path(query).suffix:
+        return False
+    return not os.path.isfile(query)  # noqa: PTH113 - where a name is too long, Path raises
 
 
 def _vector_of(store, example, start=None, end=None):

@@ -5,10 +5,10 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from threading import RLock
@@ -29,13 +29,17 @@ TASKS_AT_ONCE, TASKS_PER_THREAD = 64, 4  # that the scheduler holds at least, ho
 CLUSTER = {
     "distributed.scheduler.allowed-failures": 1,  # a task that has cost more workers is at fault itself
     "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],  # Ctrl-C is for us
     "distributed.worker.profile.enabled": False,  # this and the next cost 5 % of a processor in each process
     "distributed.admin.tick.interval": "1s",
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,  # gives back what the next answer needs again,
     "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,  # which takes a quarter more time
 }
 ANSWER_SECONDS = 10  # within which a scheduler must answer, and give a result
+NO_WORKERS = 'no worker process can be started: a script must call it under `if __name__ == "__main__":`'
+LOST = "the scheduler was lost: start it again, and run the same command to go on"
 CRASHED = "{} ended the process that decoded it: convert it, or leave it out"
+LATEST = 253_402_300_799  # seconds of the last time that Python tells, in the year 9999
 SURROGATES = re.compile("[\ud800-\udfff]")  # stand for bytes that are not UTF-8
 BAR = "{percentage:3.0f}%|{bar}| {remaining} left{postfix}"
 
@@ -109,12 +113,14 @@ def index(
     path = absolute(store)  # workers have other folders to begin with
     target = Store.open(path) if Store.exists(path) else None
     known = target.files().to_pylist() if target else []
-    found, report = find_recordings(folders, [row["file"] for row in known]), IndexReport()
+    report = IndexReport()
+    found = find_recordings(folders, [row["file"] for row in known], report.unreadable)
     for file in [file for file in found if SURROGATES.search(file)]:
         del found[file]
         report.unreadable[file] = f"{file!r} has a name that is not UTF-8: rename it"
     target = target or Store.create(path)
     todo, gone = compare(found, known, folders)
+    gone = [row for row in gone if not any(Path(row["file"]).is_relative_to(top) for top in report.unreadable)]
     kept = found.keys() - {*todo}
     report.n_still_unreadable = sum(row["state"] == UNREADABLE for row in known if row["file"] in kept)
     report.n_unchanged = len(kept) - report.n_still_unreadable
@@ -135,20 +141,29 @@ def index(
     return report
 
 
-def find_recordings(folders, known=()) -> dict[str, tuple[datetime, int]]:
+def find_recordings(folders, known=(), unreadable=None) -> dict[str, tuple[datetime, int]]:
     """Time and bytes of all recordings under some folders, by absolute path, in order.
 
-    A folder may be gone if `known`, the files of the store, has some under it.
+    A folder may be gone or empty if `known`, the files of the store, has some under it. One that cannot be listed is
+    added to `unreadable`, with the reason.
     """
-    found = {}
+    found, unreadable, is_known = {}, {} if unreadable is None else unreadable, False
     for folder in map(Path, folders):
-        if not folder.exists() and not any(Path(file).is_relative_to(absolute(folder)) for file in known):
+        was_here = any(Path(file).is_relative_to(absolute(folder)) for file in known)
+        if not folder.exists() and not was_here:
             raise StoreError(f"no such folder: {folder}; check its name (now in {Path.cwd()})")
-        is_sound = folder.suffix.lower() in SOUND_ENDINGS and folder.is_file()
-        found |= {absolute(path): _time_and_size(path) for path in ([folder] if is_sound else walk_sounds(folder))}
-    if not found and all(Path(folder).exists() for folder in folders):
+        is_sound, is_known = folder.suffix.lower() in SOUND_ENDINGS and folder.is_file(), is_known or was_here
+        paths = [folder] if is_sound else walk_sounds(folder, on_error=partial(_note_folder, unreadable))
+        found |= {absolute(path): _time_and_size(path) for path in paths}
+    if not (found or unreadable or is_known):
         raise StoreError(f"no recording under {', '.join(map(str, folders))}: name a folder with wav, flac, mp3 ...")
     return dict(sorted(found.items()))
+
+
+def _note_folder(unreadable, error):
+    if not isinstance(error, FileNotFoundError):  # a folder that is gone
+        reason = f"{error.filename} cannot be listed ({error.strerror}): what the store has of it stays as it is"
+        unreadable[absolute(error.filename)] = reason
 
 
 def compare(found, known, folders):
@@ -223,7 +238,7 @@ def _describe_file(file):
 
 def _time_and_size(path):
     stat = path.stat()
-    return datetime.fromtimestamp(stat.st_mtime, UTC), stat.st_size
+    return datetime.fromtimestamp(min(stat.st_mtime, LATEST), UTC), stat.st_size
 
 
 def _tables(found, store, facts):
@@ -277,17 +292,18 @@ def _open_client(scheduler, processes, n_batches):
     workers = {"n_workers": n_processes, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": None}
     pages = {"dashboard_address": "127.0.0.1:0"}  # without it, Dask warns where another call has port 8787
     env = {THREADS_VARIABLE: str(max(1, N_CORES // n_processes))}
-    with (
-        dask.config.set(CLUSTER),
-        LocalCluster(**workers, scheduler_kwargs=pages, env=env, silence_logs=logging.CRITICAL) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(CLUSTER))
+        try:
+            cluster = LocalCluster(**workers, scheduler_kwargs=pages, env=env, silence_logs=logging.CRITICAL)
+        except RuntimeError as error:
+            raise StoreError(NO_WORKERS) from error
+        yield stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
 
 
 def _run(client, store, batches):
     """Yield what became of each recording, as soon as it is known."""
-    from distributed import KilledWorker, as_completed
+    from distributed import CancelledError, KilledWorker, as_completed
 
     waiting, files_of, completed = iter(batches), {}, as_completed(loop=client.loop)
 
@@ -303,12 +319,15 @@ def _run(client, store, batches):
 
     submit_more()
     for future in completed:
-        files, error = files_of.pop(future.key), future.exception()
+        files = files_of.pop(future.key)
         try:
+            error = future.exception()
             results = None if error else future.result(timeout=ANSWER_SECONDS)
         except (TimeoutError, KilledWorker):  # it was lost with its worker
             submit(files)
             continue
+        except CancelledError as error:
+            raise StoreError(LOST) from error
         if results is not None:
             yield from results
         elif not isinstance(error, KilledWorker):

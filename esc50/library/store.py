@@ -196,8 +196,8 @@ class Store:
                 batch, n_rows = [], 0
                 while names and len(batch) < SEAL_PARTS and n_rows < SEAL_ROWS:
                     batch.append(names.pop())
-                    n_rows += self._open_part(batch[-1]).metadata.num_rows
-                table = pa.concat_tables(self._open_part(name).read() for name in batch)
+                    n_rows += self._read_part(batch[-1], ["file"]).num_rows
+                table = pa.concat_tables(map(self._read_part, batch))
                 self._write_table(f"{SEALED}-{time.time_ns():020d}-{uuid4().hex[:8]}.parquet", table)
                 self._remove(batch)
 
@@ -207,7 +207,7 @@ class Store:
         with suppress(FileNotFoundError):  # another call is dropping them
             for name, counts in zip(names, _find_counting(self._read_parts(names, ["file"])), strict=True):
                 if not pc.all(counts).as_py():
-                    self._write_table(name, self._open_part(name).read().filter(counts))
+                    self._write_table(name, self._read_part(name).filter(counts))
 
     def drop_leftovers(self) -> None:
         """Drop what killed writers left half-written, once it is a day old."""
@@ -276,18 +276,19 @@ class Store:
         return pa.concat_tables([self._schema.empty_table().select(columns), *tables]).unify_dictionaries()
 
     def _read_parts(self, names, columns):
-        return [self._open_part(name).read(columns).select(columns) for name in names]
+        return [self._read_part(name, columns).select(columns) for name in names]
 
-    def _open_part(self, name):
-        try:
-            return pq.ParquetFile(self.filesystem.open_input_file(f"{self.folder}/{name}"))
-        except pa.ArrowInvalid as error:
-            raise StoreError(f"{self.path}/{name} is damaged: delete it and call `esc50 index` again") from error
+    def _read_part(self, name, columns=None):
+        with self.filesystem.open_input_file(f"{self.folder}/{name}") as file:
+            try:
+                return pq.ParquetFile(file).read(columns)
+            except (pa.ArrowException, OSError) as error:
+                raise StoreError(f"{self.path}/{name} is damaged: delete it and call `esc50 index` again") from error
 
     def _list(self):
         """Names of what holds rows; where several hold some of one recording, the last counts."""
         found = self.filesystem.get_file_info(fs.FileSelector(self.folder))
-        names = (each.base_name for each in found if each.base_name.endswith(".parquet"))
+        names = (each.base_name for each in found if each.base_name.startswith((f"{PARTS}-", f"{SEALED}-")))
         return sorted(names, key=lambda name: (name.startswith(PARTS), name))
 
     def _write_table(self, name, table):

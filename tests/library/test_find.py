@@ -140,6 +140,21 @@ def test_overlapping_windows_are_one_place(tmp_path, cluster, classifier):
     assert len(merge_windows(places, values, top=1)) == 1
 
 
+def test_a_folder_named_as_a_class_is_no_recording(store, tmp_path, monkeypatch):
+    (tmp_path / "siren").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert names(store.find("siren", top=1)) == names(store.find("Siren", top=1))
+    with pytest.raises(StoreError, match="neither a recording nor a class"):
+        store.find("x" * 300)
+
+
+@pytest.mark.parametrize(("start", "end"), [(float("nan"), None), (0, float("nan")), (float("inf"), None), (-1, None)])
+def test_a_range_that_is_none_is_refused(store, filled, start, end):
+    with pytest.raises(AudioError, match="s is empty: start at 0 s or later"):
+        store.find("example:siren", start=start, end=end)
+    assert store.find("example:siren", end=float("inf"), top=1)
+
+
 def test_a_hit_does_not_grow_into_the_sound_beside_it(classifier, tmp_path):
     parts = [np.random.default_rng(n).normal(0, 0.1, 20 * RATE).astype(np.float32) for n in (0, 1)]
     siren = synthesis.example("siren")

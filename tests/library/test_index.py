@@ -119,6 +119,48 @@ def test_a_renamed_folder_is_marked_as_gone_when_it_is_named_once_more(folder, p
         index(["other"], path)
 
 
+def test_a_folder_that_cannot_be_listed_is_told_and_nothing_in_it_is_gone(folder, path, cluster, monkeypatch):
+    (inner := folder / "inner").mkdir()
+    (folder / "rain.wav").rename(inner / "rain.wav")
+    index([folder], path, scheduler=cluster)
+    scandir = os.scandir
+
+    def refuse(top):
+        if str(top) == str(inner):
+            raise PermissionError(13, "Permission denied", str(top))
+        return scandir(top)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = index([folder], path, scheduler=cluster)
+    assert (report.n_deleted, report.n_unchanged) == (0, 3)
+    assert report.unreadable == {
+        str(inner): f"{inner} cannot be listed (Permission denied): what the store has of it stays as it is"
+    }
+    assert str(inner / "rain.wav") in {*Store.open(path).rows()["file"]}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_links_to_folders_are_followed_once(folder, tmp_path):
+    (folder / "round").symlink_to(folder)
+    (other := tmp_path / "other").mkdir()
+    (other / "new.wav").write_bytes(b"")
+    (folder / "link").symlink_to(other)
+    found = [str(Path(file).relative_to(folder)) for file in find_recordings([folder])]
+    assert found == ["bells.wav", "link/new.wav", "other siren.wav", "rain.wav", "siren.wav"]
+
+
+def test_when_all_recordings_of_a_folder_are_gone_they_are_marked(folder, path, cluster):
+    index([folder], path, scheduler=cluster)
+    for file in folder.iterdir():
+        file.unlink()
+    assert index([folder], path, scheduler=cluster).n_deleted == 4
+
+
+def test_a_time_beyond_the_year_9999_is_the_last_of_it(folder, monkeypatch):
+    monkeypatch.setattr(module, "LATEST", 1e9)
+    assert {facts[0].year for facts in find_recordings([folder]).values()} == {2001}
+
+
 def test_hidden_files_are_left_out_unless_they_are_named(folder):
     (folder / ".hid").mkdir()
     (folder / "sub" / ".hid" / "deep").mkdir(parents=True)
@@ -269,11 +311,18 @@ def test_a_call_that_was_stopped_goes_on(folder, path, number):
         (folder / f"{copy}.wav").write_bytes(sound)
     command = [sys.executable, "-m", "esc50", "index", str(folder), "--store", str(path)]
     with subprocess.Popen(
-        [*command, "--processes", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*command, "--processes", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         while process.poll() is None and len([*path.glob("*.parquet")]) < 8:
             time.sleep(0.05)
-        process.send_signal(number)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does: the workers get it too
+        else:
+            process.kill()
         said = process.communicate()[1].splitlines()
     if number == signal.SIGINT:
         assert [line for line in said if "at work" not in line] == [

@@ -178,9 +178,17 @@ def test_parts_that_another_call_joins_meanwhile_are_left_to_it(path, monkeypatc
 def test_a_damaged_part_is_named(path):
     note(Store.create(path), "a.wav", "why")
     [part] = path.glob("*.parquet")
-    part.write_bytes(part.read_bytes()[:-20])
-    with pytest.raises(StoreError, match=f"{part.name} is damaged: delete it"):
-        Store.open(path).files()
+    whole = part.read_bytes()
+    for damaged in (whole[:-20], whole[:4] + bytes(len(whole) - 600) + whole[-596:]):
+        part.write_bytes(damaged)
+        with pytest.raises(StoreError, match=f"{part.name} is damaged: delete it"):
+            Store.open(path).files()
+
+
+def test_other_parquet_files_in_the_folder_are_passed_over(path):
+    note(Store.create(path), "a.wav", "why")
+    pd.DataFrame({"x": [1]}).to_parquet(path / "export.parquet")
+    assert Store.open(path).files()["file"].to_pylist() == ["a.wav"]
 
 
 def test_rows_vectors_and_probabilities_belong_together(filled):
