@@ -135,7 +135,7 @@ class PredictionWidget(ipywidgets.VBox):
         try:
             self._predict(source, name)
         except AudioError as error:
-            self._clear(_panel("wrong", f"{name}: {error}"))
+            self._clear(_panel("wrong", str(error).replace("the given recording", name)))
 
     def _predict(self, source, name):
         try:
@@ -148,12 +148,15 @@ class PredictionWidget(ipywidgets.VBox):
         if self.prediction.timeline:
             self._show_timeline(self.prediction.timeline, playable=True)
         self.player.value = _wav(self.prediction.sound)
-        self.player.layout.display = self.why.layout.display = None
+        self.player.layout.display = None
+        self.why.layout.display = "none" if self.prediction.sound.is_silent else None
         alt = f"Waveform, log-mel, frames and classes. {self.prediction.as_one_sound}"
         _show_figure(self.picture, _draw_wide(self.prediction), alt, narrow=_draw_narrow(self.prediction))
         self.status.value = _answer(self.prediction, name)
 
     def _show_timeline(self, timeline, *, playable):
+        if timeline.facts.is_silent:
+            return
         wide, narrow = (plots.plot_timeline(timeline, width_inches=width) for width in (TIMELINE_INCHES, NARROW_INCHES))
         _show_figure(self.timeline, wide, f"Timeline. {timeline.verdict}", narrow=narrow)
         self.events.value, self.events.layout.display = html_table(timeline.events, playable=playable), None
@@ -256,13 +259,14 @@ def _answer(prediction, name):
     minor = [f"{name} · {describe_sound(prediction.sound)}{theme}"]
     minor += [f"Most similar training clips: {nearest}"] if nearest else []
     if prediction.timeline:
-        return _tell(prediction.timeline, name, say_second(prediction.as_one_sound), minor=minor[1:])
+        second = [] if prediction.sound.is_silent else [say_second(prediction.as_one_sound), *more]
+        return _tell(prediction.timeline, name, *second, why=prediction.why, minor=minor[1:])
     kind = "known" if prediction.is_known else "unknown"
     return _panel(kind, prediction.verdict, *more, why=prediction.why, minor=minor, warnings=prediction.warnings)
 
 
-def _tell(timeline, name, *more, minor=()):
-    about = {"minor": [f"{name} · {describe_sound(timeline.facts)}", *minor], "warnings": timeline.warnings}
+def _tell(timeline, name, *more, why="", minor=()):
+    about = {"why": why, "minor": [f"{name} · {describe_sound(timeline.facts)}", *minor], "warnings": timeline.warnings}
     return _panel("known" if timeline.is_known else "unknown", timeline.verdict, *more, **about)
 
 

@@ -109,12 +109,12 @@ def test_an_upload_is_predicted_and_the_same_file_can_come_again(classifier, emp
 @pytest.mark.parametrize(
     ("name", "content", "size", "message"),
     [
-        ("notes.wav", b"not a sound at all", None, "notes.wav: the given recording is not sound, or damaged"),
-        ("nothing.wav", b"", None, "nothing.wav: the given recording is empty (0 bytes)"),
+        ("notes.wav", b"not a sound at all", None, "notes.wav is not sound, or damaged"),
+        ("nothing.wav", b"", None, "nothing.wav is empty (0 bytes)"),
         ("big.wav", b"", 12_345_678, "big.wav (12.3 MB) did not arrive whole"),
         ("big.wav", b"RIFF", 12_345_678, "copy it to where the notebook runs and give its path"),
         ("cut.flac", file_bytes(synthesis.white_noise(), form="FLAC")[:60], None, "is not sound, or damaged"),
-        ("<script>.wav", b"?", None, "&lt;script&gt;.wav: "),
+        ("<script>.wav", b"?", None, "&lt;script&gt;.wav is not sound"),
     ],
 )
 def test_a_bad_upload_is_explained_and_clears_what_was_shown(empty_widget, name, content, size, message):
@@ -139,11 +139,13 @@ def test_what_else_it_could_be_is_said_and_why_it_is_none_of_the_classes_is_fold
     assert "YAMNet&#x27;s best match is sine wave (1.0" in empty_widget.status.value
 
 
-def test_silence_gets_its_warning(empty_widget):
-    upload(empty_widget, "silence.wav", file_bytes(synthesis.silence()))
-    assert shows(empty_widget, "silence.wav")
+@pytest.mark.parametrize("seconds", [5, 30, 660])
+def test_silence_is_told_once_and_nothing_spoke_for_it(empty_widget, seconds):
+    upload(empty_widget, "silence.flac", file_bytes(synthesis.silence(seconds=seconds), form="FLAC"))
     assert "The sound is silent" in empty_widget.status.value
-    assert "Nothing to hear" in empty_widget.status.value
+    assert empty_widget.status.value.lower().count("nothing to hear") == 1
+    hidden = (empty_widget.why, empty_widget.timeline, empty_widget.events)
+    assert {part.layout.display for part in hidden} == {"none"}
 
 
 def test_while_it_listens_the_last_answer_is_gone(empty_widget, monkeypatch):
@@ -170,7 +172,8 @@ def test_a_file_on_the_notebooks_machine_is_predicted(empty_widget, tmp_path):
     empty_widget.path.value = f'"{file}"'
     assert shows(empty_widget, "my rain.wav")
     empty_widget.path.value = str(tmp_path / "missing.wav")
-    assert shows_only(empty_widget, "missing.wav: ")
+    assert shows_only(empty_widget, html.escape(f"{tmp_path / 'missing.wav'}"))
+    assert empty_widget.status.value.count("missing.wav") == 1
     empty_widget.path.value = "~no such user/rain.wav"
     assert shows_only(empty_widget, "~no such user/rain.wav: there is no such user here; give the whole path.")
 
@@ -316,12 +319,20 @@ def test_of_a_long_sound_the_timeline_leads(empty_widget):
     upload(shell, "long.wav", file_bytes(long_sound()))
     assert shows(shell, "long.wav")
     assert "2 sounds in 0:15: siren 0:00 to 0:05, rain 0:10 to 0:15." in shell.status.value
-    assert "As one sound: " in shell.status.value
+    assert "As one sound: none of the 50 classes" in shell.status.value
+    assert html.escape(shell.prediction.why) in shell.status.value and "Why none of these?" in shell.status.value
     assert PNG in shell.timeline.value and "<td>siren</td>" in shell.events.value
     order = list(shell.children)
     assert order.index(shell.status) < order.index(shell.timeline) < order.index(shell.picture)
     shell.choice.value = "example:rain"
     assert shell.timeline.layout.display == shell.events.layout.display == "none"
+
+
+def test_of_a_long_sound_it_is_said_what_else_the_whole_could_be(empty_widget):
+    upload(empty_widget, "siren.wav", file_bytes(np.tile(synthesis.example("siren"), 3)))
+    assert "As one sound: this sounds like a siren" in empty_widget.status.value
+    assert f'<p class="">{empty_widget.prediction.say_set()}</p>' in empty_widget.status.value
+    assert empty_widget.prediction.say_set().startswith("A siren")
 
 
 def test_what_is_too_long_for_one_answer_gets_its_timeline(empty_widget):
