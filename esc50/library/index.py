@@ -275,6 +275,7 @@ def _open_client(scheduler, processes, n_batches):
     import dask
     from distributed import Client, LocalCluster
     from distributed.comm import parse_address, parse_host_port
+    from distributed.utils import silence_logging_cmgr
 
     if scheduler is not None:
         try:
@@ -285,7 +286,7 @@ def _open_client(scheduler, processes, n_batches):
         except (OSError, ValueError) as error:
             remedy = "start one with `dask scheduler`, and give the address that it shows, tcp://HOST:8786"
             raise StoreError(f"no Dask scheduler at {scheduler}: {remedy}") from error
-        with client:
+        with silence_logging_cmgr(logging.CRITICAL), client:  # or a scheduler that is lost is told at length
             yield client
         return
     n_processes = min(processes or N_CORES, n_batches)
