@@ -157,6 +157,18 @@ def test_models_are_compared_with_intervals_and_references(ax):
     assert tick_labels(ax.yaxis) == ["some model"]
 
 
+def test_figures_round_as_tables_do(ax):
+    summary = pd.DataFrame({"accuracy": [0.4745], "accuracy_low": [0.45], "accuracy_high": [0.5]}, index=["SVM"])
+    plots.plot_model_comparison(summary, ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["47.5 %"]
+
+
+def test_rows_of_the_ablation_are_named_by_the_index(ax):
+    row = {"accuracy": 0.89, "accuracy_low": 0.87, "accuracy_high": 0.9, "run_accuracy": 0.88, "run_accuracy_sd": 0.01}
+    plots.plot_ablation(pd.DataFrame([row, row], index=["2. frames", "9. layers"]), ax=ax)
+    assert tick_labels(ax.yaxis) == ["2. frames", "9. layers"]
+
+
 def test_a_gallery_has_two_axes_a_clip():
     figure = plots.plot_gallery(np.zeros((7, 250, 2)), np.zeros((7, 126, 64)), list("abcdefg"))
     assert len([ax for ax in figure.axes if ax.has_data()]) == 14
