@@ -1,6 +1,6 @@
 /** Files to download: rows, records and labels as `esc50 predict` writes them, named as the app names them. */
 
-import type { Answer, Event } from "./model";
+import type { Answer, Event, Model } from "./model";
 import { round } from "./numbers";
 import type { Words } from "./words";
 
@@ -11,15 +11,22 @@ export interface Download {
 }
 
 /** JSON and CSV; of a timeline Audacity's label track too. */
-export function downloads(answer: Answer, words: Words): Download[] {
+export function downloads(answer: Answer, model: Model, words: Words): Download[] {
   const stem = `${answer.file.replace(/(?<=.)\.[^.]*$/, "")}_${answer.events ? "timeline" : "answer"}`;
-  const rounded = answer.events && { ...answer, events: answer.events.map(roundNumbers) };
   const files = [
     { name: `${stem}.csv`, type: "text/csv", text: answer.events ? eventsCsv(answer.file, answer.events) : topCsv(answer) },
-    { name: `${stem}.json`, type: "application/json", text: `[\n${JSON.stringify(rounded ?? answer)}\n]\n` },
+    { name: `${stem}.json`, type: "application/json", text: `[\n${JSON.stringify(record(answer, model))}\n]\n` },
   ];
   if (!answer.events) return files;
   return [...files, { name: `${stem}.txt`, type: "text/plain", text: audacity(answer.events, words) }];
+}
+
+/** Of a timeline what esc50.classifier.formats.timeline_record gives. */
+function record(answer: Answer, { timeline }: Model): object {
+  const { file, verdict, duration_seconds, warnings, events } = answer;
+  if (!events) return answer;
+  const length = round(duration_seconds, 3);
+  return { file, verdict, duration_seconds: length, warnings, events: events.map(roundNumbers), settings: timeline };
 }
 
 function eventsCsv(file: string, events: Event[]): string {

@@ -143,7 +143,7 @@ function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, 
   byId("tracks").replaceChildren(...tracks(events ?? [], 0, log_mel.seconds, words, play));
   byId("events").replaceChildren(...(events?.length ? [eventTable(events, words)] : []));
   byId("event-details").hidden = !events?.length;
-  const links = downloads(answer, words).map(({ name, type, text }) => {
+  const links = downloads(answer, model, words).map(({ name, type, text }) => {
     const href = `data:${type};charset=utf-8,${encodeURIComponent(text)}`;
     const kind = type === "text/plain" ? "Audacity labels" : name.replace(/.*\./, "").toUpperCase();
     return element("a", { class: "button", href, download: name }, kind);

@@ -18,7 +18,7 @@ from benchmarks.page import Handler, serve
 from esc50.apps import page as builder
 from esc50.audio import synthesis
 from esc50.classifier.describe import class_label
-from esc50.classifier.formats import EVENT_COLUMNS, as_csv, prediction_record, timeline_record
+from esc50.classifier.formats import EVENT_COLUMNS, TOP_COLUMNS, as_csv, prediction_record, timeline_record
 from esc50.classifier.timeline import detect_events
 from esc50.config import ResultsError
 from esc50.dataset.clips import clip_path, dataset_found, find_dataset, load_clips
@@ -252,8 +252,9 @@ class TestInTheBrowser:
             for column in ("start_seconds", "end_seconds", "confidence"):
                 assert float(row[column]) == pytest.approx(float(wanted[column]), abs=2e-3)
         [record] = json.loads(files["json"])
-        assert {*record} == {*prediction_record("long.wav", classifier.predict(sounds["long.wav"]))} - {"nearest"}
-        assert [event["class_name"] for event in record["events"]] == [event.class_name for event in timeline.events]
+        events, expected = record.pop("events"), timeline_record("long.wav", timeline)
+        assert [event["class_name"] for event in events] == [event["class_name"] for event in expected.pop("events")]
+        assert record == expected
 
     def test_a_file_with_a_long_name_or_none_keeps_the_page_in_shape(self, page, sounds):
         content = sounds["8 bit.wav"].read_bytes()
@@ -266,6 +267,16 @@ class TestInTheBrowser:
         ask(page, {"name": ".wav", "mimeType": "audio/wav", "buffer": content})
         names = page.locator("#downloads a").evaluate_all("links => links.map((link) => link.download)")
         assert names == [".wav_answer.csv", ".wav_answer.json"]
+
+    def test_of_a_short_sound_the_record_of_python_is_downloaded(self, page, classifier, sounds):
+        ask(page, sounds["8 bit.wav"])
+        table, text = page.locator("#downloads a").evaluate_all("links => links.map((link) => link.href)")
+        [record] = json.loads(unquote(text.split(",", 1)[1]))
+        expected = prediction_record("8 bit.wav", classifier.predict(sounds["8 bit.wav"]))
+        assert {*record} == {*expected} - {"nearest"}
+        rows = [*csv.DictReader(unquote(table.split(",", 1)[1]).splitlines())]
+        assert tuple(rows[0]) == TOP_COLUMNS
+        assert [row["class_name"] for row in rows] == [each["class_name"] for each in expected["top"]]
 
     @pytest.mark.parametrize(("codec", "rate"), [("libopus", 48_000), ("flac", 44_100)])
     def test_webm_and_matroska_are_decoded_at_their_own_rate(self, page, tmp_path, codec, rate):
