@@ -1,5 +1,6 @@
 """The command ``teach``: classes of your own from recordings, kept in a small file."""
 
+import shutil
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ class TeachCommand(Esc50Command):
     def parse_args(self, ctx, args):
         """Give each file its own ``--no``."""
         parsed, option = [], ""
-        for arg in args:
+        for arg in (part for each in args for part in (each.split("=", 1) if each.startswith("--no=") else [each])):
             if not arg.startswith("-") and option == "--no" and parsed[-1] != option:
                 parsed.append(option)
             option = arg if arg.startswith("-") else option
@@ -41,27 +42,35 @@ def teach(name, files, others, classes, anew, forget):
       esc50 teach --forget doorbell
     """  # noqa: D301  (click's \b keeps the lines of the examples)
     from esc50.classifier import teaching
+    from esc50.classifier.formats import SOUND_ENDINGS
     from esc50.classifier.predict import SoundClassifier
     from esc50.classifier.teaching import Recording
 
     if [bool(name), anew, bool(forget)].count(True) != 1 or (name and not files):
         raise click.UsageError("give the name of a class and recordings of it; or --anew, or --forget NAME")
-    if name and Path(name).is_file():
+    if name and (Path(name).is_file() or name.lower().endswith(SOUND_ENDINGS)):
         raise click.UsageError(f"{name} is a recording: the name of the class comes first")
+    before, lines, lost = _version(classes), (), ()
     if forget:
-        click.echo(f"wrote {teaching.forget(classes, forget).save(classes)}")
-        return
-    if anew:
-        own, missing = teaching.learn_anew(SoundClassifier.load(), classes)
-        click.echo(f"wrote {own.save(classes)}")
-        if missing:
-            click.echo(f"without {', '.join(missing)}: not recordings that can be read again", err=True)
-        return
-    classifier = SoundClassifier.load(classes=classes if classes.exists() else None)
-    recordings = [*map(Recording, files), *(Recording(each, is_positive=False) for each in others)]
-    try:
-        lesson = teaching.teach(classifier, name, recordings)
-    except TeachingError as error:
-        raise TeachingError(f"not taught: {error}") from error
-    click.echo("\n".join(lesson.sentences))
-    click.echo(f"wrote {lesson.own.save(classes)}")
+        own = teaching.forget(classes, forget)
+    elif anew:
+        own, lost = teaching.learn_anew(SoundClassifier.load(), classes)
+    else:
+        classifier = SoundClassifier.load(classes=classes if before else None)
+        recordings = [*map(Recording, files), *(Recording(each, is_positive=False) for each in others)]
+        try:
+            lesson = teaching.teach(classifier, name, recordings)
+        except TeachingError as error:
+            raise TeachingError(f"not taught: {error}") from error
+        own, lines = lesson.own, lesson.sentences
+    if _version(classes) != before:
+        raise TeachingError(f"{classes} was changed in the meantime, and is left so: run the same command again")
+    if lost:
+        old = shutil.copy2(classes, f"{classes}.bak")
+        click.echo(f"without {', '.join(lost)}, which no file holds; {old} is the file as it was", err=True)
+    click.echo("\n".join([*lines, f"wrote {own.save(classes)}"]))
+
+
+def _version(path):
+    """What differs once a file was written anew; None where there is none."""
+    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None

@@ -103,9 +103,7 @@ def load_part(
             parts.append(block[max(0, first - position) : int(min(len(block), max(0, last - position)))])
             position += len(block)
             if position - first > AUDIO.max_loaded_seconds * rate and position < last:
-                raise AudioError(
-                    f"{stream.name}: the part is longer than 10 minutes; give its start and end in seconds"
-                )
+                raise AudioError(f"{stream.name}: the part is longer than 10 minutes: cut it, or take a shorter part")
             if position >= last:
                 break
         if position <= first:

@@ -1,13 +1,13 @@
 """Classes of your own beside the model's: a logistic regression each, and the examples that it was learnt from."""
 
+import base64
+import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from esc50.classifier.whitening import KnownClips
 from esc50.config import N_CLASSES, TeachingError, atomic_write
 
 SUFFIX, VERSION = ".esc50", 1
-ARRAYS = {"vectors": "examples", "kernels": "names", "biases": "names", "thresholds": "names"}  # -> as many as of these
+DAMAGED = "is damaged, or holds no classes: give a file that `esc50 teach` wrote, or teach them again in another file"
 
 
 @dataclass(frozen=True)
@@ -34,139 +34,79 @@ SETTINGS = TeachingSettings()
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A sound that is of a class, or is not.
-
-    Attributes
-    ----------
-    class_name : str
-        The class.
-    is_positive : bool
-        Whether the sound is of the class.
-    vector : np.ndarray, shape (size,)
-        Of unit length, by the model's `esc50.classifier.whitening.Whitening`.
-    file : str
-        The recording, or a name.
-    start_seconds, end_seconds : float or None
-        The part of it; None: from its start, to its end.
-    """
+    """A sound that is of a class, or is not."""
 
     class_name: str
     is_positive: bool
-    vector: np.ndarray = field(repr=False)
-    file: str = ""
-    start_seconds: float | None = None
-    end_seconds: float | None = None
+    vector: np.ndarray = field(repr=False)  # (size,) of unit length, by the model's `Whitening`
+    file: str = ""  # the recording, or a name
+    start_seconds: float | None = None  # of the part of it; None: from its start
+    end_seconds: float | None = None  # None: to its end
 
 
 @dataclass(frozen=True, eq=False)
 class OwnClasses:
-    """Classes that were learnt from examples, on short vectors of one model.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Of the classes.
-    kernels, biases : np.ndarray, shape (n_names, size) and (n_names,)
-        The logistic regressions.
-    thresholds : np.ndarray, shape (n_names,)
-        Log-odds from which on a sound is of the class whatever the model itself says.
-    examples : tuple of Example
-        What they were learnt from.
-    model : str
-        `Whitening.fingerprint` of the model.
-    """
+    """Classes that were learnt from examples, on short vectors of one model: a logistic regression each."""
 
     names: tuple
-    kernels: np.ndarray
-    biases: np.ndarray
-    thresholds: np.ndarray
+    kernels: np.ndarray  # (n_names, size)
+    biases: np.ndarray  # (n_names,)
+    thresholds: np.ndarray  # (n_names,) log-odds from which on a sound is of the class whatever the model itself says
     examples: tuple
-    model: str
+    model: str  # `Whitening.fingerprint`
 
     def log_odds(self, vectors: np.ndarray) -> np.ndarray:
         """Log-odds (n, n_names) that short vectors (n, size) are of each class rather than of any of the model's."""
         return vectors @ self.kernels.T + self.biases
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write a file that `load` reads, whole or not at all: arrays and JSON, nothing that could run.
-
-        Raises
-        ------
-        TeachingError
-            It cannot be written.
-        """
-        path, about = Path(path), [asdict(each) for each in self.examples]
-        for each in about:
-            del each["vector"]
+        """Write a file that `load` reads, whole or not at all: the checksum of a line of JSON, and that line."""
+        path, examples = Path(path), [vars(each) | {"vector": _pack(each.vector, "<f2")} for each in self.examples]
+        units = _pack(np.column_stack([self.kernels, self.biases, self.thresholds]), "<f4")
         made = {"esc50": __version__, "date": datetime.now(UTC).isoformat(timespec="seconds")}
-        about = {"version": VERSION, "model": self.model, "names": self.names, "examples": about, "made": made}
-        arrays: dict[str, Any] = {"vectors": np.stack([each.vector for each in self.examples]).astype(np.float16)}
-        arrays |= {name: getattr(self, name).astype(np.float32) for name in ("kernels", "biases", "thresholds")}
+        content = {"version": VERSION, "model": self.model, "names": self.names, "units": units, "examples": examples}
+        text = json.dumps(content | {"made": made}).encode()
         try:
-            with atomic_write(path) as beside, beside.open("wb") as file:
-                np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+            with atomic_write(path) as beside:
+                beside.write_bytes(_checksum(text) + b"\n" + text)
         except OSError as error:
             raise TeachingError(f"{path} cannot be written ({error.strerror}): choose another place") from error
         return path
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "OwnClasses":
-        """Read a file that `save` wrote.
-
-        Raises
-        ------
-        TeachingError
-            There is none, or it is no such file, damaged, or of another version.
-        """
+        """Read a file that `save` wrote; a `TeachingError` where there is none, or it is damaged or of other make."""
         try:
-            if Path(path).is_file() and not zipfile.is_zipfile(path):  # of which numpy says that pickle may read it
-                raise ValueError("it is of another kind, or cut off")
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in ("about", *ARRAYS)}
-            about = json.loads(str(arrays.pop("about")))
-            if about["version"] != VERSION:
-                raise TeachingError(f"{path} is of version {about['version']}, not {VERSION}: {_anew(path)}")
-            return cls._from(about, arrays)
+            checksum, _, text = Path(path).read_bytes().partition(b"\n")
         except FileNotFoundError:
             raise TeachingError(f"no classes here: {path} is missing; teach some with `esc50 teach`") from None
-        except TeachingError:
-            raise
-        except (OSError, EOFError, zipfile.BadZipFile, LookupError, TypeError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise TeachingError(f"{path} holds no classes ({reason}): give a file that `esc50 teach` wrote") from error
+        except OSError as error:
+            raise TeachingError(f"{path} cannot be read ({error.strerror}): give a file of classes") from error
+        if checksum != _checksum(text):
+            raise TeachingError(f"{path} {DAMAGED}")
+        content = json.loads(text)
+        if content["version"] != VERSION:
+            raise TeachingError(f"{path} is of version {content['version']}, not {VERSION}: update esc50")
+        names, units = tuple(content["names"]), _unpack(content["units"], "<f4")
+        kernels, biases, thresholds = np.split(units.reshape(len(names), -1), [-2, -1], axis=1)
+        examples = tuple(Example(**each | {"vector": _unpack(each["vector"], "<f2")}) for each in content["examples"])
+        return cls(names, kernels, biases[:, 0], thresholds[:, 0], examples, content["model"])
 
-    @classmethod
-    def _from(cls, about, arrays):
-        counts = {each: len(about[each]) for each in ("names", "examples")}
-        for name, of in ARRAYS.items():
-            array = arrays[name] = arrays[name].astype(np.float32)
-            shape = (counts[of], *([arrays["kernels"].shape[1]] if name in ("kernels", "vectors") else []))
-            if array.shape != shape or not np.isfinite(array).all():
-                raise ValueError(f"its {name} are damaged")
-        vectors = arrays.pop("vectors")
-        examples = tuple(Example(vector=v, **each) for v, each in zip(vectors, about["examples"], strict=True))
-        return cls(tuple(about["names"]), **arrays, examples=examples, model=about["model"])
+
+def _pack(numbers, dtype):
+    return base64.b64encode(numbers.astype(dtype).tobytes()).decode()
+
+
+def _unpack(text, dtype):
+    return np.frombuffer(base64.b64decode(text), dtype).astype(np.float32)
+
+
+def _checksum(text):
+    return hashlib.sha256(text).hexdigest().encode()
 
 
 def learn(examples: Sequence[Example], known: KnownClips, *, settings: TeachingSettings = SETTINGS):
-    """Learn classes from examples, beside the known clips: a second for each class.
-
-    Parameters
-    ----------
-    examples : sequence of Example
-        Of one class or several.
-    known : esc50.classifier.whitening.KnownClips
-        Of the model.
-    settings : TeachingSettings
-        How to learn.
-
-    Returns
-    -------
-    own : OwnClasses
-        In the order in which the examples name them.
-    odds : dict of str to tuple of np.ndarray
-        `held_out_odds` of each.
-    """
+    """Learn classes from examples, beside the known clips, a second for each: `OwnClasses`, and odds by their names."""
     names = tuple(dict.fromkeys(each.class_name for each in examples))
     units = np.stack([fit_class(name, examples, known.vectors, settings=settings) for name in names])
     odds = {
@@ -237,7 +177,3 @@ def most_uncertain(log_odds, labelled, n):
     """Margin sampling: the n sounds that are not labelled whose log-odds (n_sounds,) are nearest to zero."""
     margins = np.where(labelled, np.inf, np.abs(log_odds))
     return np.argsort(margins, kind="stable")[: min(n, int((~labelled).sum()))]
-
-
-def _anew(path):
-    return f"make it anew with `esc50 teach --anew --classes {path}`"

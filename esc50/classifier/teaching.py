@@ -1,14 +1,13 @@
 """Teach the classifier classes of your own from recordings, and measure what that costs the others."""
 
 import os
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from esc50.audio.sound import SoundSource, load_part
+from esc50.audio.sound import EXAMPLE_PREFIX, SoundSource, load_part
 from esc50.classifier import ood
 from esc50.classifier.describe import class_label
 from esc50.classifier.own_classes import SETTINGS, Example, OwnClasses, learn
@@ -38,29 +37,16 @@ class Recording:
 class Lesson:
     """A classifier with one class more, and what that cost.
 
-    Attributes
-    ----------
-    classifier : SoundClassifier
-        Knows the class; the model itself is as it was.
-    class_name : str
-        Of the new class, as in `classifier.class_names`.
-    recognised : dict of str to bool
-        Each sound of the class, by its name: whether a lesson without it recognises it.
-    before, after : np.ndarray, shape (n_clips,)
-        Labels given to ESC-50's clips by heads and lessons without the clip's fold, without and with own classes.
-    targets : np.ndarray, shape (n_clips,)
-        Their own labels.
-    seconds : float
-        How long all this took.
+    Labels of ESC-50's clips, (n_clips,), are given by heads and lessons without the clip's fold.
     """
 
-    classifier: SoundClassifier
-    class_name: str
-    recognised: dict
-    before: np.ndarray = field(repr=False)
-    after: np.ndarray = field(repr=False)
-    targets: np.ndarray = field(repr=False)
-    seconds: float
+    classifier: SoundClassifier  # knows the class; the model itself is as it was
+    class_name: str  # as in `classifier.class_names`
+    recognised: dict  # each sound of the class, by its name: whether a lesson without it recognises it
+    before: np.ndarray = field(repr=False)  # labels without own classes
+    after: np.ndarray = field(repr=False)  # labels with them
+    targets: np.ndarray = field(repr=False)  # the clips' own labels
+    left_out: tuple = ()  # why sounds were not learnt from
 
     @property
     def own(self):
@@ -126,71 +112,73 @@ def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambd
     Raises
     ------
     TeachingError
-        The name is empty or that of a class of the model; no sound is of the class; or a recording is unreadable,
-        silent, or labelled both ways.
+        The model is not the default one; the name is empty or that of a class of the model; no sound is of the class;
+        or a recording is unreadable, silent, or labelled both ways.
     """
-    start, known = time.perf_counter(), KnownClips.load()
     class_name = check_name(class_name, classifier)
     report("embedding the sounds")
-    new = embed_examples(classifier, class_name, recordings, known)
+    new, faults = embed_examples(classifier, class_name, recordings)
+    if faults:
+        raise TeachingError("; ".join(faults))
+    report("learning")
+    return learn_class(classifier, class_name, new, settings=settings)
+
+
+def learn_class(classifier, class_name, new, *, settings=SETTINGS) -> Lesson:
+    """Learn a class from new examples, beside those of the classifier's own classes."""
+    known = KnownClips.load()
     old = [each for each in (classifier.own.examples if classifier.own else ()) if not _is_among(each, new)]
     examples = [*old, *new]
     if not any(each.is_positive for each in examples if each.class_name == class_name):
         raise TeachingError(f"no sound of “{class_label(class_name)}” was given: give one or more")
-    report("learning")
     own, odds = learn(examples, known, settings=settings)
-    return _measure(classifier.with_classes(own), class_name, known, odds, start)
+    return _measure(classifier.with_classes(own), class_name, known, odds)
 
 
-def forget(path, class_name, *, settings=SETTINGS) -> OwnClasses:
-    """Return the classes of a file without one of them; the others are learnt again."""
-    own, known, name = OwnClasses.load(path), KnownClips.load(), "_".join(class_name.split())
+def forget(path, class_name) -> OwnClasses:
+    """Return the classes of a file without one of them; the others are as they were."""
+    own, name = OwnClasses.load(path), "_".join(class_name.split())
     if name not in own.names:
         raise TeachingError(f"{path} has no class “{class_name}”, only {', '.join(map(class_label, own.names))}")
-    kept = [each for each in own.examples if each.class_name != name]
-    if not kept:
+    if len(own.names) == 1:
         raise TeachingError(f"“{class_name}” is the only class in {path}: delete the file")
-    if own.model != known.whitening.fingerprint:
-        raise TeachingError(f"{path} was made for another version of the model: run `esc50 teach --anew` first")
-    return learn(kept, known, settings=settings)[0]
+    kept = np.array(own.names) != name  # (n_names,)
+    units = {part: getattr(own, part)[kept] for part in ("kernels", "biases", "thresholds")}
+    examples = tuple(each for each in own.examples if each.class_name != name)
+    return replace(own, names=tuple(each for each in own.names if each != name), examples=examples, **units)
 
 
-def learn_anew(classifier, path, *, settings=SETTINGS):
-    """Learn the classes of a file again, for this model, from the recordings that it names.
-
-    Returns
-    -------
-    own : OwnClasses
-        The new classes, and names of the recordings that could not be read, which they are learnt without.
-    missing : list of str
-
-    Raises
-    ------
-    TeachingError
-        There is no such file, or of one of its classes no recording can be read.
-    """
-    known, old, examples, missing = KnownClips.load(), OwnClasses.load(path), [], []
-    for each in old.examples:
-        part = (each.start_seconds, each.end_seconds)
-        try:
-            vector = short_vector(classifier, Recording(each.file, each.is_positive, "", *part), known)
-        except AudioError:
-            missing.append(each.file)
+def learn_anew(classifier, path):
+    """Learn a file's classes again, for this model: `OwnClasses`, and names of sounds that were kept in no file."""
+    own, known, examples, lost, away = OwnClasses.load(path), KnownClips.load(), [], [], []
+    for each in own.examples:
+        if not Path(each.file).is_absolute() and not each.file.startswith(EXAMPLE_PREFIX):
+            lost.append(each.file)  # uploaded, or from a microphone
             continue
-        examples.append(replace(each, vector=vector))
-    learnable = {each.class_name for each in examples if each.is_positive}
-    if lost := [class_label(name) for name in old.names if name not in learnable]:
-        classes = f"the class “{lost[0]}”" if len(lost) == 1 else f"the classes {', '.join(lost)}"
+        part = Recording(each.file, start_seconds=each.start_seconds, end_seconds=each.end_seconds)
+        try:
+            examples.append(replace(each, vector=short_vector(classifier, part, known)))
+        except AudioError:
+            away.append(each.file)
+    if away:
         raise TeachingError(
-            f"{path} names no recording of {classes} that can be read ({', '.join(missing)}): put these back, or "
-            "`--forget` the class"
+            f"{path} stays as it is, for some recordings cannot be read ({', '.join(away)}): put them back and run "
+            "this again, or take their class out with `--forget`"
         )
-    return learn(examples, known, settings=settings)[0], missing
+    learnable = {each.class_name for each in examples if each.is_positive}
+    if gone := [class_label(name) for name in own.names if name not in learnable]:
+        raise TeachingError(
+            f"{path} stays as it is, for the sounds of “{', '.join(gone)}” were kept in no file: take the class out "
+            "with `--forget` and teach it again"
+        )
+    return learn(examples, known)[0], lost
 
 
-def embed_examples(classifier, class_name, recordings: Iterable[Recording], known) -> list[Example]:
-    """Make examples of recordings; the faults of all are in one message, and the same sound counts once."""
-    examples, faults = [], []
+def embed_examples(classifier, class_name, recordings: Iterable[Recording]) -> tuple[list[Example], list[str]]:
+    """Make examples of recordings, of which the same sound counts once; and say what is wrong with the others."""
+    if isinstance(recordings, str | bytes | os.PathLike | Recording | np.ndarray):
+        raise TeachingError("the recordings are no list: give one, such as ['bell1.wav', 'bell2.wav']")
+    known, examples, faults = KnownClips.load(), [], []
     for given in recordings:
         each = given if isinstance(given, Recording) else Recording(given)
         name = each.name or _name_source(each.source)
@@ -204,9 +192,7 @@ def embed_examples(classifier, class_name, recordings: Iterable[Recording], know
             examples.append(example)
         elif not _is_among(example, [other for other in examples if other.is_positive == each.is_positive]):
             faults.append(f"{each.name or each.source} is given as of the class and as not of it: leave one out")
-    if faults:
-        raise TeachingError("; ".join(faults))
-    return examples
+    return examples, faults
 
 
 def short_vector(classifier, recording: Recording, known) -> np.ndarray:
@@ -222,7 +208,9 @@ def short_vector(classifier, recording: Recording, known) -> np.ndarray:
 
 
 def check_name(class_name, classifier):
-    """The name as a class has it; refused where it is empty or a class of the model."""
+    """The name as a class has it; refused where it is empty or a class of the model, or the model cannot learn."""
+    if classifier.base_head.input_size != len(KnownClips.load().whitening.mean):
+        raise TeachingError("this model learns no classes: load the default one, `SoundClassifier.load()`")
     name, own = "_".join(class_name.split()), classifier.own.names if classifier.own else ()
     if not name:
         raise TeachingError("the new class has no name: give it one, such as “doorbell”")
@@ -231,7 +219,7 @@ def check_name(class_name, classifier):
     return next((other for other in own if other.lower() == name.lower()), name)
 
 
-def _measure(taught, class_name, known, odds, start):
+def _measure(taught, class_name, known, odds):
     of_known = np.column_stack([each for each, _ in odds.values()])  # (n_clips, n_names)
     joined = np.concatenate([np.log(np.maximum(known.probabilities, TINY)), of_known], axis=1)
     threshold = taught.own.thresholds[taught.own.names.index(class_name)]
@@ -240,7 +228,7 @@ def _measure(taught, class_name, known, odds, start):
         _name_place(each): bool(value >= threshold) for each, value in zip(own, odds[class_name][1], strict=True)
     }
     found = known.probabilities.argmax(axis=1), joined.argmax(axis=1)
-    return Lesson(taught, class_name, recognised, *found, known.targets, time.perf_counter() - start)
+    return Lesson(taught, class_name, recognised, *found, known.targets)
 
 
 def _is_among(example, others):
@@ -252,8 +240,10 @@ def _is_among(example, others):
 
 def _name_source(source):
     """Name of a source, which of a file leads there from anywhere."""
-    name = os.fspath(source) if isinstance(source, str | os.PathLike) else str(source)
-    return str(Path(name).absolute()) if Path(name).is_file() else name
+    if not isinstance(source, str | os.PathLike):
+        raise TeachingError("what is no file needs a name: give it as Recording(source, name=…)")
+    name = os.fspath(source)
+    return name if name.startswith(EXAMPLE_PREFIX) else str(Path(name).absolute())
 
 
 def _name_place(example):

@@ -1,6 +1,8 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from classifier.test_own_classes_taught import whistle
@@ -35,8 +37,9 @@ def test_a_class_is_taught_and_predicted_made_anew_and_added_to(whistles):
     assert OwnClasses.load("my-sounds.esc50").names == ("slide_whistle", "siren_of_mine")
 
 
-def test_all_files_after_no_are_counter_examples(whistles):
-    taught = run("teach", "whistle", *whistles[:2], "--no", "example:siren", "example:rain", "--classes", "two.esc50")
+@pytest.mark.parametrize("no", [["--no", "example:siren"], ["--no=example:siren"]])
+def test_all_files_after_no_are_counter_examples(whistles, no):
+    taught = run("teach", "whistle", *whistles[:2], *no, "example:rain", "--classes", "two.esc50")
     assert "“whistle” from 2 sounds" in taught.output
     examples = [(each.file, each.is_positive) for each in OwnClasses.load("two.esc50").examples]
     files = [(str(Path(file).absolute()), True) for file in whistles[:2]]
@@ -54,8 +57,40 @@ def test_a_file_of_classes_is_made_anew_from_any_folder_and_loses_none(whistles,
         (tmp_path / file).unlink()
     before = path.read_bytes()
     refused = run("teach", "--anew", "--classes", str(path))
-    assert refused.exit_code == 1 and "names no recording of the class “whistle” that can be read" in refused.output
-    assert path.read_bytes() == before
+    assert refused.exit_code == 1 and f"{tmp_path / whistles[0]}, {tmp_path / whistles[1]}): put them" in refused.output
+    assert path.read_bytes() == before and not Path(f"{path}.bak").exists()
+    assert run("teach", "--forget", "whistle", "--classes", str(path)).exit_code == 0
+    assert run("teach", "--anew", "--classes", str(path)).exit_code == 0
+
+
+def test_made_anew_without_an_upload_the_file_as_it_was_is_kept(whistles):
+    assert run("teach", "whistle", *whistles[:2]).exit_code == 0
+    own = OwnClasses.load("my-sounds.esc50")
+    before = replace(own, examples=(*own.examples, replace(own.examples[0], file="recording"))).save("my-sounds.esc50")
+    before = before.read_bytes()
+    anew = run("teach", "--anew")
+    assert anew.exit_code == 0
+    assert "without recording, which no file holds; my-sounds.esc50.bak is the file as it was" in anew.output
+    assert Path("my-sounds.esc50.bak").read_bytes() == before
+    assert [Path(each.file).name for each in OwnClasses.load("my-sounds.esc50").examples] == whistles[:2]
+
+
+def test_a_file_that_another_command_changes_meanwhile_is_left_so(whistles, monkeypatch):
+    assert run("teach", "whistle", whistles[0]).exit_code == 0
+    load = OwnClasses.load
+
+    def load_late(path):
+        own = load(path)
+        replace(own, examples=own.examples * 2).save(path)
+        return own
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OwnClasses, "load", load_late)
+        for arguments in (["teach", "hiss", "example:rain"], ["teach", "--anew"]):
+            refused = run(*arguments)
+            assert refused.exit_code == 1 and "wrote" not in refused.output
+            assert "my-sounds.esc50 was changed in the meantime, and is left so: run the same" in refused.output
+    assert len(load("my-sounds.esc50").examples) == 4
 
 
 def test_a_class_can_be_taken_out_again(whistles):
@@ -83,17 +118,20 @@ def test_what_is_said_last_of_a_sound_counts(whistles):
         (["teach"], "give the name of a class and recordings of it"),
         (["teach", "bell", "gone.wav"], "not taught: no such file: gone.wav"),
         (["teach", "whistle0.wav", "whistle1.wav"], "whistle0.wav is a recording: the name of the class comes first"),
+        (["teach", "Nope.WAV", "whistle1.wav"], "Nope.WAV is a recording: the name of the class comes first"),
         (["teach", "bell", "whistle0.wav", "--no", "whistle0.wav"], "given as of the class and as not of it"),
+        (["teach", "hum", "long.flac"], "long.flac: the part is longer than 10 minutes: cut it, or"),
         (["teach", "none of these", "whistle0.wav"], "“none of these” is a class of the model already"),
         (["teach", "--anew", "--forget", "bell"], "or --anew, or --forget NAME"),
-        (["teach", "bell", "whistle0.wav", "--classes", "folder"], "folder holds no classes (Is a directory)"),
+        (["teach", "bell", "whistle0.wav", "--classes", "folder"], "folder cannot be read (Is a directory)"),
         (["teach", "dog", "example:siren"], "not taught: “dog” is a class of the model already"),
         (["teach", "--anew"], "my-sounds.esc50 is missing"),
         (["predict", "--classes", "gone.esc50", "example:siren"], "gone.esc50 is missing"),
-        (["predict", "--classes", "whistle0.wav", "example:siren"], "whistle0.wav holds no classes"),
+        (["predict", "--classes", "whistle0.wav", "example:siren"], "whistle0.wav is damaged, or holds no classes"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(whistles, arguments, message):
     Path("folder").mkdir()
+    soundfile.write("long.flac", np.zeros(11 * 60 * 8_000), 8_000)
     result = run(*arguments)
     assert result.exit_code and message in result.output and "Traceback" not in result.output
