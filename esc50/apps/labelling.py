@@ -19,9 +19,10 @@ from esc50.audio.sound import EXAMPLE_PREFIX, load_part
 from esc50.audio.synthesis import EXAMPLES
 from esc50.classifier.describe import class_label, class_named, without_place
 from esc50.classifier.own_classes import Example, fit_class, most_uncertain
-from esc50.classifier.teaching import Recording, teach
+from esc50.classifier.teaching import Recording, check_name, embed_examples, learn_class
 from esc50.config import AudioError, AudioSettings, Esc50Error, TeachingError, YamnetSettings
 from esc50.library.find import Hit
+from esc50.reporting.plots.style import as_html
 from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP
 from esc50.yamnet.runtime import load_runtime
 
@@ -45,29 +46,28 @@ def open_store(path, classifier):
 
 
 class Labelling:
-    """Questions about the places of a store, and the answers.
-
-    Attributes
-    ----------
-    page : list of esc50.library.find.Hit
-        What is asked now; `place` is the card at which the next answer goes.
-    answers : dict of Hit to bool or None
-        True: it is of the class; False: it is not; None: unsure, from which nothing is learnt.
-    """
+    """Questions about the places of a store, and the answers."""
 
     def __init__(self, classifier, store=None, *, opens_paths=True):
-        self.classifier, self.store, self.given, self.opens_paths = classifier, store, {}, opens_paths
-        self.page, self.place, self.answers, self.query = [], 0, {}, None
+        self.classifier, self.store, self.opens_paths, self.query = classifier, store, opens_paths, None
+        self.page, self.place = [], 0  # hits that are asked about, and the one which the next answer is for
+        self.answers = {}  # hit -> True: it is of the class; False: it is not; None: unsure, nothing is learnt from it
+        self.given = {}  # name -> recording of the user's own
+
+    def open(self, store):
+        """Go on with another store; the answers stay."""
+        self.store, self.page, self.place = store, [], 0
 
     def ask(self, query):
         """Begin with what is most like a query, as `Store.find` takes it; another query keeps the answers."""
         if self.store is None:
             raise TeachingError("no store is open: make one with `esc50 index FOLDER --store STORE`, and give its path")
-        self.query = (query.strip() or None) if self.opens_paths else find_query(self.store, query)
-        self.page, self.place = self._alike(), 0
+        query = (query.strip() or None) if self.opens_paths else find_query(self.store, query)
+        self.page, self.place, self.query = self._alike(query), 0, query  # only once it is known to work
 
     def add(self, name, source):
-        """Take a sound of the user's own as one of the class; the same content counts once."""
+        """Take a sound of the user's own as one of the class, if it can be read; the same content counts once."""
+        load_part(source)
         if source not in (each.source for each in self.given.values()):
             number = sum(each == name or each.startswith(f"{name} (") for each in self.given)
             self.given[f"{name} ({number + 1})" if number else name] = Recording(source, name=name)
@@ -76,21 +76,29 @@ class Labelling:
         """Answer the card in focus with a word of `ANSWERS`, or go "back"; after the last one comes the next page."""
         if word == "back":
             self.place = max(0, self.place - 1)
-        elif self.place < len(self.page):
+            return
+        if self.place < len(self.page):
             self.answers[self.page[self.place]] = ANSWERS[word]
             self.place += 1
-            if self.place == len(self.page):
-                self.page, self.place = self._uncertain() if any(self.answers.values()) else self._alike(), 0
+        if self.page and self.place == len(self.page):
+            self.page, self.place = self._uncertain() if self._has_yes() else self._alike(self.query), 0
 
     def teach(self, name, *, report=lambda words: None):
-        """Teach the class from all answers; the lesson. The answers are done with then."""
+        """Teach the class from all answers that can be; the lesson. The answers are done with then."""
         found = [
             Recording(hit.file, answer, start_seconds=hit.start_seconds, end_seconds=hit.end_seconds)
             for hit, answer in self.answers.items()
             if answer is not None
         ]
         given = [replace(each, name=its_name) for its_name, each in self.given.items()]
-        lesson = teach(self.classifier, name, [*given, *found], report=report)
+        name = check_name(name, self.classifier)
+        report("embedding the sounds")
+        examples, faults = embed_examples(self.classifier, name, [*given, *found])
+        report("learning")
+        try:
+            lesson = replace(learn_class(self.classifier, name, examples), left_out=tuple(faults))
+        except TeachingError as error:
+            raise TeachingError("; ".join([str(error), *faults])) from error
         self.forget()
         self.classifier = lesson.classifier
         return lesson
@@ -111,9 +119,9 @@ class Labelling:
         cards = (self._card(hit, is_current=i == self.place) for i, hit in enumerate(self.page))
         return f'<div class="esc50-strip" role="list">{"".join(cards)}</div>'
 
-    def _alike(self):
+    def _alike(self, query):
         """The best hits that have no answer yet."""
-        hits = map(_shorten, self.store.find(self.query, top=PAGE + len(self.answers)))
+        hits = map(_shorten, self.store.find(query, top=PAGE + len(self.answers)))
         return [hit for hit in hits if not any(_overlap(hit, other) for other in self.answers)][:PAGE]
 
     def odds(self):
@@ -133,18 +141,25 @@ class Labelling:
         unit = fit_class("", examples, self.store.vectors(drawn))
         return self.store.project(unit[:-1]) + unit[-1], labelled
 
+    def _has_yes(self):
+        """Whether something in this store is of the class."""
+        rows = self.store.rows()
+        return any(answer and len(_rows_of(rows, hit)) for hit, answer in self.answers.items())
+
     def _uncertain(self):
         """Windows without an answer of which the class is least sure."""
         odds, labelled = self.odds()
         return _spread(self.store.rows(), most_uncertain(odds, labelled, PAGE * 10), odds)
 
     def _card(self, hit, *, is_current):
-        place = html.escape(f"{Path(hit.file).name}, {hit.start_seconds:.1f} to {hit.end_seconds:.1f} s")
+        place = f"{Path(hit.file).name}, {hit.start_seconds:.1f} to {hit.end_seconds:.1f} s"
         answer = next((word for word, value in ANSWERS.items() if self.answers.get(hit, "") is value), "")
         media = _media(hit, place)
         kind = f"card {answer}{' current' if is_current else ''}"
         current = ' aria-current="true"' if is_current else ""
-        return f'<div class="{kind}" role="listitem"{current}>{media}<p>{place}<br><b>{answer}</b></p></div>'
+        return (
+            f'<div class="{kind}" role="listitem"{current}>{media}<p>{html.escape(place)}<br><b>{answer}</b></p></div>'
+        )
 
 
 def find_query(store, query):
@@ -152,8 +167,7 @@ def find_query(store, query):
     query, files = query.strip(), set(store.rows()["file"])
     if not files:
         raise TeachingError("the store holds no sound yet")
-    name = class_named(query, store.settings["class_names"])
-    if name and not Path(name).exists():  # else the store would open that
+    if name := class_named(query, store.settings["class_names"]):
         return name
     if query in files or query in (f"{EXAMPLE_PREFIX}{name}" for name in EXAMPLES):
         return query
@@ -168,8 +182,9 @@ def find_query(store, query):
 def summarise(lesson):
     """A lesson as lines for people: the main ones, those to be shown smaller, and a table of what changed."""
     missed = [Path(name).name for name, is_recognised in lesson.recognised.items() if not is_recognised]
-    minor = [f"Held out, not recognised: {', '.join(missed)}."] if missed else []
-    minor.append(f"It took {lesson.seconds:.1f} s. It now answers with {len(lesson.classifier.class_names)} classes.")
+    minor = [f"Learnt without: {fault}." for fault in lesson.left_out]
+    minor += [f"Held out, not recognised: {', '.join(missed)}."] if missed else []
+    minor.append(f"It now answers with {len(lesson.classifier.class_names)} classes.")
     heads = ("class", "clips", "right before", "right after", f"taken for {class_label(lesson.class_name)}")
     rows = [heads, *((class_label(name), *counts) for name, *counts in lesson.costs())]
     cells = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows)
@@ -213,23 +228,19 @@ def _media(hit, place):
         waveform = load_part(hit.file, hit.start_seconds, hit.end_seconds)
     except AudioError as error:
         return f"<p>{html.escape(without_place(str(error), hit.file))}</p>"
-    player = f'<audio controls preload="none" aria-label="{place}" src="{_sound(waveform)}"></audio>'
-    return f'<img alt="spectrogram of {place}" src="{_picture(waveform)}">{player}'
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, AudioSettings.sample_rate_hz, format="WAV", subtype="PCM_16")
+    source = f"data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    player = f'<audio controls preload="none" aria-label="{html.escape(place)}" src="{source}"></audio>'
+    return as_html(_picture(waveform), f"spectrogram of {place}", dpi=100) + player
 
 
 def _picture(waveform):
-    """Log-mel spectrogram as a PNG in a data: address."""
+    """Log-mel spectrogram as a figure."""
     needed = int(YamnetSettings().min_waveform_seconds * AudioSettings.sample_rate_hz)
     _, log_mel = load_runtime().embed_with_log_mel(np.pad(waveform, (0, max(0, needed - len(waveform)))))
-    figure, buffer = Figure(figsize=CARD_INCHES, layout="none"), io.BytesIO()
+    figure = Figure(figsize=CARD_INCHES, layout="none")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.imshow(log_mel[: max(1, len(waveform) // STEP_SAMPLES)].T, origin="lower", aspect="auto", cmap="magma")
     ax.set_axis_off()
-    figure.savefig(buffer, format="png", dpi=100)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _sound(waveform):
-    buffer = io.BytesIO()
-    soundfile.write(buffer, waveform, AudioSettings.sample_rate_hz, format="WAV", subtype="PCM_16")
-    return f"data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return figure

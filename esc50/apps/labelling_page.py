@@ -62,7 +62,9 @@ def lay_out_labelling(page, store, panel, **limit):
             return {state: labelling, status: panel("wrong", _say(error, labelling))}
         file = page.uploads.new_folder() / (re.sub(r"[^-\w]", "_", lesson.class_name) + SUFFIX)
         main, minor, _ = summarise(lesson)
-        told = show(labelling, panel("known", main[0], warnings=[*main[1:], *minor]))
+        told = show(
+            labelling, panel("known", main[0], warnings=[*main[1:], *(_say(line, labelling) for line in minor)])
+        )
         download = gr.update(value=lesson.own.save(file), visible=True)
         return told | {save: download} | take_over(lesson.classifier, is_taught=True)
 
@@ -88,9 +90,9 @@ def _answer(word, labelling):
     labelling.answer(word)
 
 
-def _say(error, labelling):
+def _say(fault, labelling):
     """A fault, without places on the server."""
-    message = str(error)
-    for file in {hit.file for hit in (*labelling.page, *labelling.answers)} | {labelling.query or ""} - {""}:
+    message = str(fault)
+    for file in sorted(set(labelling.store.rows()["file"]), key=len, reverse=True):
         message = without_place(message, file)
     return message

@@ -9,7 +9,7 @@ import traitlets
 
 from esc50.apps.labelling import KEYS, START, Labelling, open_store, summarise
 from esc50.apps.recorder import Recorder
-from esc50.config import Esc50Error
+from esc50.config import AudioError, Esc50Error
 
 TEACHING = "Give the class a name, and some recordings of it; or label what is found in a store."
 
@@ -81,23 +81,32 @@ class LabellingPanel(ipywidgets.VBox):
 
     def _on_upload(self, change):
         if files := change["new"]:
-            lost = [loss for file in files if (loss := self._explain_loss(file))]
-            for file in files:
-                if not self._explain_loss(file):
-                    self.state.add(file["name"], bytes(file["content"]))
-            self.status.value = self._panel("wrong" if lost else "start", *lost, self.state.progress)
+            faults = [
+                fault
+                for each in files
+                if (fault := self._explain_loss(each) or self._add(each["name"], each["content"]))
+            ]
+            self.status.value = self._panel("wrong" if faults else "start", *faults, self.state.progress)
             self.upload.value = ()
 
     def _on_recording(self, change):
-        if change["new"] and change["name"] == "fault":
-            self.status.value = self._panel("wrong", change["new"])
-        elif change["new"]:
-            self.state.add("recording", bytes(change["new"]))
-            self.status.value = self._panel("start", self.state.progress)
+        if change["new"]:
+            is_fault = change["name"] == "fault"
+            fault = change["new"] if is_fault else self._add("recording", change["new"])
+            self.status.value = self._panel("wrong" if fault else "start", fault or self.state.progress)
+
+    def _add(self, name, content):
+        """Take a sound; say what is wrong with it."""
+        try:
+            self.state.add(name, bytes(content))
+        except AudioError as error:
+            return f"{name}: {error}"
+        return ""
 
     def _on_store(self, change):
         with self._telling("Not opened"):
-            self.state.store = open_store(change["new"].strip(), self.untaught)
+            self.state.open(open_store(change["new"].strip(), self.untaught))
+            self._show()
             self.status.value = self._panel("start", START)
 
     def _on_query(self, change):
@@ -108,14 +117,16 @@ class LabellingPanel(ipywidgets.VBox):
 
     def _on_learn(self, button):
         button.disabled = True
-        with self._telling("Not taught"):
-            lesson = self.state.teach(self.name.value, report=self._report)
-            self.take_over(lesson.classifier)
-            self.save.disabled, self.name.value = False, ""
-            self._show()
-            main, minor, table = summarise(lesson)
-            self.status.value = self._panel("known", *main, minor=minor, table=table)
-        button.disabled = False
+        try:
+            with self._telling("Not taught"):
+                lesson = self.state.teach(self.name.value, report=self._report)
+                self.take_over(lesson.classifier)
+                self.save.disabled, self.name.value = False, ""
+                self._show()
+                main, minor, table = summarise(lesson)
+                self.status.value = self._panel("known", *main, minor=minor, table=table)
+        finally:
+            button.disabled = False
 
     def _on_forget(self, button):
         self.state.forget()

@@ -1,3 +1,4 @@
+import io
 import sys
 from pathlib import Path
 
@@ -6,8 +7,10 @@ import pytest
 import soundfile
 
 from esc50.apps.labelling import PAGE, Labelling, open_store, summarise
+from esc50.apps.labelling_panel import LabellingPanel
+from esc50.apps.recorder import Uploader
 from esc50.audio import synthesis
-from esc50.config import Esc50Error, TeachingError
+from esc50.config import AudioError, Esc50Error, StoreError, TeachingError
 from esc50.library.find import Hit
 
 RATE, WINDOW = 16_000, 2.0
@@ -131,6 +134,102 @@ def test_without_a_store_or_a_yes_it_says_what_to_do(classifier, labelling):
     assert labelling.answers  # stay
 
 
+def test_in_another_store_it_goes_on_with_what_is_alike_and_the_answers_count(labelling, tmp_path):
+    labelling.answer("yes")
+    other = FakeStore(tmp_path)
+    labelling.open(other)
+    assert not labelling.page
+    labelling.ask("whistle")
+    for _ in range(PAGE):
+        labelling.answer("unsure")
+    assert labelling.page == other.find("whistle", top=2 * PAGE)[PAGE:]
+    assert labelling.progress == f"Labelled: 1 yes, 0 no, {PAGE} unsure."
+    answer_page(labelling)
+    assert len(labelling.page) == PAGE and labelling.teach("whistle").recognised
+
+
+def test_a_refused_question_leaves_the_page_before_and_what_follows_it(labelling, store, monkeypatch):
+    def find(query, top):
+        if query == "nonsense":
+            raise StoreError("nonsense is neither a recording nor a class")
+        return FakeStore.find(store, query, top=top)
+
+    monkeypatch.setattr(store, "find", find, raising=False)
+    before = list(labelling.page)
+    with pytest.raises(StoreError):
+        labelling.ask("nonsense")
+    assert labelling.page == before
+    for _ in range(PAGE):
+        labelling.answer("unsure")
+    assert labelling.page == store.find("whistle", top=2 * PAGE)[PAGE:] and labelling.place == 0
+
+
+def test_a_sound_that_cannot_be_read_is_not_taken(classifier):
+    state = Labelling(classifier)
+    with pytest.raises(AudioError, match="not sound"):
+        state.add("notes.wav", b"not sound at all")
+    assert not state.given
+
+
+def test_a_recording_that_is_gone_and_a_silent_one_are_left_out_and_named(classifier, tmp_path):
+    state = Labelling(classifier, FakeStore(tmp_path))
+    state.ask("whistle")
+    labelled = state.page[0].file
+    state.answer("yes")
+    Path(labelled).unlink()
+    still, glide = (io.BytesIO() for _ in range(2))
+    for file, waveform in ((still, synthesis.silence()), (glide, synthesis.chirp(start_hz=400, end_hz=1_500))):
+        soundfile.write(file, waveform, RATE, format="WAV")
+    state.add("still.wav", still.getvalue())
+    with pytest.raises(TeachingError, match=r"no sound of “whistle”.*; still\.wav: it is silent.*; no such file"):
+        state.teach("whistle")
+    assert state.answers and state.given
+    state.add("glide.wav", glide.getvalue())
+    lesson = state.teach("whistle")
+    assert [*lesson.recognised] == ["glide.wav"] and not state.given
+    silent, gone = summarise(lesson)[1][:2]
+    assert silent.startswith("Learnt without: still.wav: it is silent") and labelled in gone
+
+
+def lines_panel(kind, *lines, minor=(), **_):
+    return "\n".join([kind, *lines, *minor])
+
+
+@pytest.fixture
+def panel(classifier):
+    how = {"upload_button": lambda label, multiple: Uploader(), "explain_loss": lambda file: ""}
+    return LabellingPanel(classifier, lambda taught: None, panel=lines_panel, **how)
+
+
+def test_the_panel_names_an_upload_that_is_no_sound_and_takes_the_others(panel):
+    sound = io.BytesIO()
+    soundfile.write(sound, synthesis.chirp(start_hz=400, end_hz=1_500), RATE, format="WAV")
+    files = [{"name": name, "content": memoryview(data)} for name, data in (("a", b"x"), ("b", sound.getvalue()))]
+    panel._on_upload({"new": files})
+    assert panel.status.value.startswith("wrong\na: ") and panel.status.value.endswith("0 unsure.")
+    assert [*panel.state.given] == ["b"]
+    panel._on_recording({"new": b"x", "name": "recording"})
+    assert panel.status.value.startswith("wrong\nrecording: ") and [*panel.state.given] == ["b"]
+
+
+def test_the_panel_can_teach_again_after_a_refusal_and_a_fault(plain, panel, monkeypatch):
+    panel.state.classifier, panel.name.value = plain, "bell"
+    panel.learn.click()
+    assert "Not taught: this model learns no classes" in panel.status.value and not panel.learn.disabled
+    monkeypatch.setattr(panel.state, "teach", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        panel._on_learn(panel.learn)
+    assert not panel.learn.disabled
+
+
+def test_the_panel_clears_the_page_of_the_store_before(panel, store, monkeypatch):
+    monkeypatch.setattr("esc50.apps.labelling_panel.open_store", lambda path, classifier: store)
+    panel.store.value, panel.query.value = "first", "whistle"
+    assert panel.state.page
+    panel.store.value = "second"
+    assert not panel.state.page and "<img" not in panel.strip.value and panel.status.value.startswith("start\nGive a")
+
+
 def test_without_the_packages_a_store_says_what_it_needs(classifier, monkeypatch):
     monkeypatch.setitem(sys.modules, "esc50.library.store", None)
     with pytest.raises(Esc50Error, match=r"pip install 'esc50\[scale\]'"):
@@ -154,9 +253,9 @@ def test_without_paths_no_file_but_the_stores_own_is_looked_for(classifier, stor
     for query in ("dog", "Door wood knock", "example:siren", store.files[1], "<whistles>.wav "):
         state.ask(query)
     assert asked == ["dog", "door_wood_knock", "example:siren", store.files[1], store.files[0]]
-    monkeypatch.chdir(tmp_path)  # where a folder is called as a class, which the store would take for a recording
-    with pytest.raises(TeachingError):
-        state.ask("dog")
+    monkeypatch.chdir(tmp_path)  # where a folder is called as a class
+    state.ask("dog")
+    assert asked[-1] == "dog"
 
 
 def test_without_paths_a_name_of_several_recordings_and_an_empty_store_are_said_so(classifier, store, monkeypatch):
