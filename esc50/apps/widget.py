@@ -149,9 +149,10 @@ class PredictionWidget(ipywidgets.VBox):
             self._show_timeline(self.prediction.timeline, playable=True)
         self.player.value = _wav(self.prediction.sound)
         self.player.layout.display = None
-        self.why.layout.display = "none" if self.prediction.sound.is_silent else None
-        alt = f"Waveform, log-mel, frames and classes. {self.prediction.as_one_sound}"
-        _show_figure(self.picture, _draw_wide(self.prediction), alt, narrow=_draw_narrow(self.prediction))
+        if not self.prediction.sound.is_silent:
+            self.why.layout.display = None
+            alt = f"Waveform, log-mel, frames and classes. {self.prediction.as_one_sound}"
+            _show_figure(self.picture, _draw_wide(self.prediction), alt, narrow=_draw_narrow(self.prediction))
         self.status.value = _answer(self.prediction, name)
 
     def _show_timeline(self, timeline, *, playable):
@@ -289,8 +290,7 @@ def _wav(sound):
 
 def _draw_wide(prediction):
     figure = plots.plot_prediction(prediction)
-    bars = figure.subfigs[1].axes[0]
-    bars.set(xlim=(0, BARS_TO_PERCENT), visible=not prediction.sound.is_silent)
+    figure.subfigs[1].axes[0].set(xlim=(0, BARS_TO_PERCENT))
     return figure
 
 
@@ -298,8 +298,7 @@ def _draw_narrow(prediction):
     """The classes above the sound, in letters that can be read on a phone."""
     figure, sound = Figure(figsize=(NARROW_INCHES, 5.5), layout="constrained"), prediction.sound
     bars, wave, mel = figure.subplots(3, height_ratios=[1.6, 1, 1.6])
-    plots.plot_top_classes(prediction.probabilities, prediction.class_names, ax=bars)
-    bars.set(xlim=(0, BARS_TO_PERCENT), visible=not sound.is_silent)
+    plots.plot_top_classes(prediction.probabilities, prediction.class_names, ax=bars).set(xlim=(0, BARS_TO_PERCENT))
     plots.plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(xlabel="")
     plots.plot_log_mel(prediction.log_mel, axes=plots.YAMNET_MEL, ax=mel).set(xlim=wave.get_xlim())
     return figure
