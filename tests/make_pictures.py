@@ -20,7 +20,7 @@ from esc50.config import FIGURES_DIR, atomic_write
 from esc50.dataset.clips import clip_path, find_dataset
 
 SCENE = ("1-17367-A-10.wav", "1-187207-A-20.wav", "1-31482-A-42.wav", "1-13571-A-46.wav")
-WIDTH, HEIGHT, COLOURS, MAX_BYTES = 1_200, 1_700, 128, 250_000
+WIDTH, HEIGHT, COLOURS, MAX_BYTES = 1_200, 1_700, 256, 250_000
 PATIENCE_MS = 600_000
 
 

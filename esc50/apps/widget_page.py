@@ -5,9 +5,10 @@ from pathlib import Path
 
 from esc50.config import BUILD_DIR
 
-CELL = """from esc50 import SoundClassifier
+CELL = """from esc50 import SoundClassifier, plots
 from esc50.apps.widget import prediction_widget
 
+plots.set_style()
 prediction_widget(SoundClassifier.load())"""
 
 
