@@ -109,11 +109,11 @@ def merge_windows(places, values, *, top):
 
 def _find_class(store, query):
     """The class that a query names, with spaces and in any case; None where it is a recording."""
+    names = store.settings["class_names"]
+    if isinstance(query, str) and (name := class_named(query, names)):
+        return name  # a file named so is ./dog
     if not _is_word(query):
         return None
-    names = store.settings["class_names"]
-    if name := class_named(query, names):
-        return name
     close = difflib.get_close_matches(query.lower(), names, n=1)
     remedy = f"did you mean {close[0]}?" if close else "`esc50 classes` lists those"
     raise StoreError(f"{query} is neither a recording nor a class: {remedy}")

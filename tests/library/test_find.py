@@ -140,10 +140,11 @@ def test_overlapping_windows_are_one_place(tmp_path, cluster, classifier):
     assert len(merge_windows(places, values, top=1)) == 1
 
 
-def test_a_folder_named_as_a_class_is_no_recording(store, tmp_path, monkeypatch):
+def test_a_folder_or_file_named_as_a_class_is_not_asked_for(store, tmp_path, monkeypatch):
     (tmp_path / "siren").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert names(store.find("siren", top=1)) == names(store.find("Siren", top=1))
+    (tmp_path / "rain").touch()
+    assert names(store.find("siren", top=1)) == ["siren"] and names(store.find("Rain", top=1)) == ["rain"]
     with pytest.raises(StoreError, match="neither a recording nor a class"):
         store.find("x" * 300)
 
