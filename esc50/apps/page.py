@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from esc50.apps.space import check_replaceable
 from esc50.audio import loudness, mixing, streams, synthesis
 from esc50.classifier import describe, ood, pooling, prediction_sets, timeline
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
@@ -37,7 +38,7 @@ def build_page(folder=PAGE_DIR):
     Parameters
     ----------
     folder : path-like
-        Where; what is in there is replaced.
+        Where; an earlier page is replaced, anything else is left as it is and refused.
 
     Returns
     -------
@@ -47,14 +48,16 @@ def build_page(folder=PAGE_DIR):
     Raises
     ------
     ResultsError
-        There is no Node.js, or npm or Vite failed: the message says how.
+        There is something else in the folder, there is no Node.js, or npm or Vite failed: the message says how.
     """
     from esc50.classifier.predict import SoundClassifier
 
+    folder = Path(folder)
+    check_replaceable(folder, "page", "a page")
     install_packages()
     write_assets(SoundClassifier.load(), ASSETS_DIR)
-    _run_npm("run", "build", "--", "--outDir", str(Path(folder).resolve()))
-    return Path(folder)
+    _run_npm("run", "build", "--", "--outDir", str(folder.resolve()))
+    return folder
 
 
 def install_packages():

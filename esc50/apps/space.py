@@ -41,8 +41,7 @@ This folder was written by `esc50 space`.
 def write_space(folder=SPACE_DIR):
     """Write the folder of a Space; an earlier one is replaced, anything else is left as it is and refused."""
     folder = Path(folder)
-    if folder.exists() and not _is_space(folder):
-        raise ResultsError(f"{folder} is there and is not a Space: choose another --output")
+    check_replaceable(folder, "space", "a Space")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".space-") as scratch:
         beside, old = Path(scratch) / folder.name, Path(scratch) / "old"
@@ -74,6 +73,10 @@ def _fill(folder):
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _is_space(folder):
+def check_replaceable(folder, command, kind):
+    """Refuse a folder that is neither missing nor empty nor, by its README, written by the same command."""
     readme = folder / "README.md"
-    return readme.is_file() and "sdk: gradio" in readme.read_text(encoding="utf-8")
+    if readme.is_file() and f"was written by `esc50 {command}`" in readme.read_text(encoding="utf-8", errors="replace"):
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ResultsError(f"{folder} is there and is not {kind}: choose another --output")

@@ -93,6 +93,22 @@ def test_without_node_one_line_says_what_to_install(monkeypatch):
         builder.find_npm()
 
 
+def test_only_an_earlier_page_is_replaced(monkeypatch, tmp_path):
+    def stop():
+        raise InterruptedError
+
+    monkeypatch.setattr(builder, "install_packages", stop)
+    (tmp_path / "README.md").write_text((builder.SOURCE_DIR / "public/README.md").read_text(encoding="utf-8"))
+    for folder in (tmp_path / "missing", tmp_path):
+        with pytest.raises(InterruptedError):
+            builder.build_page(folder)
+    for text in ("my thesis", "sdk: static"):
+        (tmp_path / "README.md").write_text(text)
+        with pytest.raises(ResultsError, match="is there and is not a page: choose another --output"):
+            builder.build_page(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
 def test_nothing_but_this_page_is_let_in():
     policy = (builder.SOURCE_DIR / "index.html").read_text(encoding="utf-8")
     assert "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self';" in policy
