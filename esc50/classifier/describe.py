@@ -23,7 +23,7 @@ SENTENCES = {  # with fields to fill in; the page in the browser fills in the sa
     "none": "None of the {n_classes} classes{joint} YAMNet's best match is {audioset_top}.",
     "known": "This sounds like {best}.",
     "guess": "This may be {best} or {second}.",
-    "others": "{share} of 100 sounds that the model knows",
+    "others": "{share} % of known sounds",
     "set_of_many": "One of {n_classes} classes, {sure}: {named} and {n_more} more.",
     "set": "{named} or {last}, {sure} it is one of these.",
     "set_of_one": "{last}, at least {sure}.",
@@ -46,25 +46,19 @@ SENTENCES = {  # with fields to fill in; the page in the browser fills in the sa
 FAULTS = ("is_silent", "is_short", "is_clipped", "is_beyond_scale", "is_quiet", "is_opposite_phase")
 PROPER = ("Carnatic", "Christian", "Christmas", "French", "Hammond", "Middle Eastern")  # at the start of a name
 REASONS = {  # by the score in which a sound is most unlike the known ones
-    "max_probability": "No class stands out: the network is surer of its answer for {others}.",
-    "energy": "The network finds little in it that speaks for any class: it finds more in {others}.",
-    "neighbours": (
-        "The nearest of {n_clips} training clips is {nearest}, and it is not near: {others} are nearer to theirs."
-    ),
+    "max_probability": "No class stands out: the network is more confident about {others}.",
+    "energy": "The network finds little evidence for any class: less than in {others}.",
+    "neighbours": "It is unlike all {n_clips} training clips (nearest class: {nearest}); {others} have a closer match.",
     "class_neighbours": (
-        "None of the training clips of the likeliest class, {best}, is near: {others} are nearer to those of their "
-        "class."
+        "It is unlike the training clips of the likeliest class, {best}; {others} are closer to those of theirs."
     ),
-    "class_score": (
-        "YAMNet itself gives the likeliest class, {best}, a low score: it is surer of the class of {others}."
-    ),
+    "class_score": "YAMNet gives the likeliest class, {best}, a low score: lower than in {others}.",
     "other_score": (
-        "YAMNet itself finds something that is none of the {n_classes} classes, {other}: it finds less of any such "
-        "sound in {others}."
+        "YAMNet detects something outside the {n_classes} classes, {other}, more strongly than in {others}."
     ),
     "combined": (
-        "Its likeness to the training clips, what the network finds in it and what YAMNet itself finds speak together "
-        "for no class: they speak more clearly for {others}."
+        "Similarity to the training clips, the network's evidence and YAMNet's scores together fit no class; "
+        "{others} fit better."
     ),
 }
 

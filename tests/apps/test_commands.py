@@ -150,7 +150,7 @@ def test_the_share_of_known_sounds_that_is_kept_is_the_user_s(tmp_path):
         assert json.loads(result.stdout)[0]["is_known"] is is_known
     table = run("predict", "--keep", 0.5, typing).stdout.splitlines()
     assert "None of the 50 classes. YAMNet's best match is " in table[0]
-    assert "of 100 sounds that the model knows" in table[1]
+    assert "% of known sounds" in table[1]
     assert table[2:4] == ["  If it had to be one of the 50:", table[3]] and table[3].startswith("  keyboard typing")
     refused = run("predict", "--keep", 95, typing)
     assert (refused.exit_code, refused.stderr) == (

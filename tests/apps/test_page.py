@@ -139,7 +139,7 @@ def test_the_slider_judges_the_sound_anew_and_says_why(page):
     page.get_by_text("If it had to be one of the 50", exact=True).wait_for()
     assert not page.locator(".esc50-panel details p").first.is_visible()
     page.locator("summary").click()
-    assert "of 100 sounds that the model knows" in page.locator(".esc50-panel details p").first.inner_text()
+    assert "% of known sounds" in page.locator(".esc50-panel details p").first.inner_text()
     share.fill("0.95")
     share.blur()
     page.locator(".esc50-panel.known").wait_for()

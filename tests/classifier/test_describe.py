@@ -73,13 +73,12 @@ def test_a_prediction_set_in_words(names, sentence):
 
 def test_why_in_words():
     facts = {"n_clips": 2000, "nearest": "crackling fire", "best": "rain", "other": "speech (0.93)", "n_classes": 50}
-    others = "95 of 100 sounds that the model knows"
+    others = "95 % of known sounds"
     assert say_why("neighbours", 0.95, **facts) == (
-        f"The nearest of 2,000 training clips is crackling fire, and it is not near: {others} are nearer to theirs."
+        f"It is unlike all 2,000 training clips (nearest class: crackling fire); {others} have a closer match."
     )
     assert say_why("other_score", 0.951, **facts) == (
-        "YAMNet itself finds something that is none of the 50 classes, speech (0.93): it finds less of any such sound "
-        f"in {others}."
+        f"YAMNet detects something outside the 50 classes, speech (0.93), more strongly than in {others}."
     )
     for score in OOD_SCORES:
         assert others in say_why(score, 0.95, **facts)

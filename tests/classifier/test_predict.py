@@ -232,7 +232,7 @@ def test_audioset_scores_are_available_with_any_head(shipped):
 def test_why_is_set_only_for_rejected_sounds(shipped):
     prediction = shipped.predict(synthesis.sine(2_000), sample_rate_hz=RATE)
     _, share = ood.most_unlike(prediction.evidence)
-    assert f"{100 * share:.0f} of 100 sounds that the model knows" in prediction.why
+    assert f"{100 * share:.0f} % of known sounds" in prediction.why
     assert share >= shipped.metadata["rejection"]["kept"]
     assert shipped.predict("example:siren").why == ""
     assert shipped.predict(synthesis.silence(), sample_rate_hz=RATE).why == ""
@@ -249,8 +249,8 @@ def test_why_names_the_audioset_class(classifier):
     scores, matrix = prediction.audioset_scores[np.newaxis], classifier.audioset_matrix
     evidence = replace(prediction.evidence, audioset=scores, matrix=matrix, rule=rule)
     assert replace(prediction, is_known=False, evidence=evidence).why == (
-        f"YAMNet itself finds something that is none of the 50 classes, sine wave ({scores.max():.2f}): "
-        "it finds less of any such sound in 97 of 100 sounds that the model knows."
+        f"YAMNet detects something outside the 50 classes, sine wave ({scores.max():.2f}), "
+        "more strongly than in 97 % of known sounds."
     )
 
 
@@ -271,7 +271,7 @@ def test_a_head_with_yamnet_s_scores_and_a_combined_rule_says_why_too(small_clas
     assert not prediction.is_known and prediction.verdict.endswith(
         f"is {audioset_label(*prediction.top_audioset(1)[0])}."
     )
-    assert prediction.why.startswith("The nearest of 2,000 training clips is ") and "99 of 100" in prediction.why
+    assert prediction.why.startswith("It is unlike all 2,000 training clips ") and "99 % of" in prediction.why
     assert classifier.keeping(0.5).metadata["rejection"]["threshold"] == 99.0
 
 
