@@ -2,7 +2,7 @@
 
 import { judge, mostUnlike, predictionSet } from "./judge";
 import type { Answer, LogMel } from "./model";
-import type { Network, Rows } from "./network";
+import type { Network, Progress, Rows } from "./network";
 import { largest } from "./numbers";
 import { setLevel, type Sound } from "./sound";
 import { detectEvents } from "./timeline";
@@ -21,7 +21,7 @@ export async function classify(
   network: Network,
   { waveform, facts }: Sound,
   file: string,
-  progress: (done: number) => void,
+  progress: Progress,
 ): Promise<Classified> {
   const { model } = network;
   const { settings } = model;

@@ -2,7 +2,7 @@
 
 import { classify, type Classified } from "./classify";
 import type { Event } from "./model";
-import { type Network, Rows } from "./network";
+import { type Network, type Progress, Rows } from "./network";
 import { Growing } from "./numbers";
 import { Resampler } from "./resample";
 import { bringToRate, gain, loudness } from "./sound";
@@ -50,12 +50,12 @@ export class LiveStream {
   }
 
   /** Classify all of it as one recording, as if it came from a file. */
-  async end(progress: (done: number) => void): Promise<Classified & { samples: Float32Array }> {
+  async end(progress: Progress): Promise<Classified & { samples: Float32Array }> {
     const { settings } = this.network.model;
     if (this.resampler) this.samples.push(this.resampler.end());
     const samples = this.samples.subarray().slice();
     if (!samples.length) throw new Error("The microphone gave no sound: check that it is not muted.");
-    const sound = bringToRate([samples], settings.sample_rate_hz, settings);
+    const sound = await bringToRate([samples], settings.sample_rate_hz, settings, progress);
     sound.facts.source_sample_rate_hz = this.rate;
     return { ...(await classify(this.network, sound, "recording.wav", progress)), samples };
   }

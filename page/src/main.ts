@@ -28,7 +28,7 @@ const waiting = new Map<number, { resolve: (value: never) => void; reject: (erro
 let n_asked = 0;
 
 worker.onmessage = ({ data: { id, value, error, progress: done } }) => {
-  if (done !== undefined) return showProgress(done);
+  if (done !== undefined) return id < first ? undefined : showProgress(done); // of loading there is no id: all wait for it
   waiting.get(id)?.[error === undefined ? "resolve" : "reject"]((error === undefined ? value : new Error(error)) as never);
   waiting.delete(id);
 };
@@ -49,7 +49,7 @@ function ask<Value>(request: Request, transfer: Transferable[] = []): Promise<Va
 const opened = ask<Model>({ kind: "open" }).then(
   (model) => {
     byId("classes").append(...classLists(model));
-    say("");
+    if (!turn) say("");
     return { model, words: new Words(model) };
   },
   (error) => {
@@ -77,20 +77,28 @@ function showProgress(done: number): void {
   (progress as HTMLProgressElement).value = done;
 }
 
-function fail(message: string): void {
+function hideAnswer(): void {
+  had_focus ||= answerBox.contains(document.activeElement);
   answerBox.hidden = true;
+  player.pause();
+}
+
+function fail(message: string): void {
+  hideAnswer();
   liveBox.hidden = !session;
   say(message, "wrong");
 }
 
-let turn = 0;
+let [turn, first] = [0, 0]; // the first request that is still waited for
+let had_focus = false; // the answer that was hidden
 
-/** Do what a user asked for last; what is overtaken is not shown. */
+/** Do what a user asked for last; what is overtaken is given up. */
 async function answerTo(work: (isCurrent: () => boolean) => Promise<(() => void) | null>): Promise<void> {
   const mine = ++turn;
   const isCurrent = () => mine === turn;
+  worker.postMessage({ first: (first = n_asked) });
   try {
-    answerBox.hidden = true;
+    hideAnswer();
     say("One moment …");
     const show = await work(isCurrent);
     if (isCurrent()) show?.();
@@ -151,6 +159,8 @@ function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, 
   byId("downloads").replaceChildren(...links);
   liveBox.hidden = true;
   answerBox.hidden = false;
+  if (had_focus && document.activeElement === document.body) byId("verdict").focus();
+  had_focus = false;
   say(answer.verdict, "spoken");
   length = log_mel.seconds;
   document.dispatchEvent(new CustomEvent("answer", { detail: answer }));
@@ -198,7 +208,10 @@ function listen(): Promise<void> {
       blocks.push(block);
       push(started, model, words).catch((error) => giveUp(started, error));
     }) };
-    await ask({ kind: "live", rate: started.microphone.context.sampleRate });
+    await ask({ kind: "live", rate: started.microphone.context.sampleRate }).catch(async (error) => {
+      await started.microphone.close();
+      throw error;
+    });
     started.busy = false;
     if (!isCurrent()) await started.microphone.close();
     return () => {
@@ -276,7 +289,9 @@ fileInput.onchange = () => {
   fileInput.value = ""; // so that the same can be chosen again
   if (file) void classifyFile(file, file.name);
 };
-listenButton.onclick = () => void (session ? finish() : listen());
+listenButton.onclick = ({ detail }) => {
+  if (detail < 2) void (session ? finish() : listen()); // the second of a double click would lose the recording
+};
 
 document.ondragover = (event) => {
   event.preventDefault();

@@ -14,13 +14,19 @@ export class Microphone {
   static async open(take: (block: Float32Array<ArrayBuffer>) => void): Promise<Microphone> {
     const stream = await ask();
     const [track] = stream.getAudioTracks();
-    const context = openContext(track.getSettings().sampleRate);
-    await context.audioWorklet.addModule(captureUrl);
-    const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
-    node.port.onmessage = ({ data }) => take(data);
-    context.createMediaStreamSource(stream).connect(node);
-    await context.resume();
-    return new Microphone(context, track);
+    const microphone = new Microphone(openContext(track.getSettings().sampleRate), track);
+    const { context } = microphone;
+    try {
+      await context.audioWorklet.addModule(captureUrl);
+      const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+      node.port.onmessage = ({ data }) => take(data);
+      context.createMediaStreamSource(stream).connect(node);
+      await context.resume();
+      return microphone;
+    } catch (error) {
+      await microphone.close();
+      throw error;
+    }
   }
 
   async close(): Promise<void> {

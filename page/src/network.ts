@@ -29,6 +29,8 @@ export interface Frames {
   log_mel: Rows;
 }
 
+export type Progress = (done: number) => void | Promise<void>; // may throw, to end the work
+
 export class Network {
   private constructor(
     readonly model: Model,
@@ -43,7 +45,7 @@ export class Network {
   }
 
   /** Vectors and log-mel of a levelled waveform of any length, part by part. */
-  async embed(waveform: Float32Array, progress: (done: number) => void = () => {}): Promise<Frames> {
+  async embed(waveform: Float32Array, progress: Progress = () => {}): Promise<Frames> {
     const { hop_samples, patch_samples, frames_per_call, mel_windows_per_hop } = this.model.settings;
     const n_frames = 1 + Math.ceil(Math.max(0, waveform.length - patch_samples) / hop_samples);
     const parts: Frames[] = [];
@@ -54,7 +56,7 @@ export class Network {
       const part = await this.run(waveform.slice(first * hop_samples, end));
       // Neighbouring parts share the windows of half a patch.
       parts.push(is_last ? part : { ...part, log_mel: part.log_mel.slice(0, frames_per_call * mel_windows_per_hop) });
-      progress(Math.min(1, (last + 1) / n_frames));
+      await progress(Math.min(1, (last + 1) / n_frames));
     }
     const joined = (rows: Rows[]) => new Rows(join(rows.map((each) => each.values)), rows[0].width);
     return { vectors: joined(parts.map((each) => each.vectors)), log_mel: joined(parts.map((each) => each.log_mel)) };

@@ -2,6 +2,7 @@
 
 import type { Facts, LevelSettings, Settings } from "./model";
 import { join, mean } from "./numbers";
+import type { Progress } from "./network";
 import { Resampler } from "./resample";
 
 export interface Sound {
@@ -10,7 +11,9 @@ export interface Sound {
 }
 
 /** Mix, resample and keep within full scale, block by block. */
-export function bringToRate(channels: Float32Array[], rate: number, settings: Settings, declared_seconds = 0): Sound {
+export async function bringToRate(
+  channels: Float32Array[], rate: number, settings: Settings, progress: Progress, declared_seconds = 0,
+): Promise<Sound> {
   const resampler = rate === settings.sample_rate_hz ? null : new Resampler(rate, settings.sample_rate_hz);
   const [length, size] = [channels[0].length, Math.floor(settings.block_samples / channels.length)];
   const mixer = new Mixer(settings);
@@ -28,6 +31,7 @@ export function bringToRate(channels: Float32Array[], rate: number, settings: Se
       was_full = is_full;
     }
     keep(resampler ? resampler.push(mono) : mono);
+    await progress(0);
   }
   if (resampler) keep(resampler.end());
   const facts = {

@@ -25,8 +25,14 @@ export type Request =
 const MOST_THREADS = 4;
 let network: Network;
 let live: LiveStream;
+let first = 0; // the request from which on answers are waited for
 
-async function answer(request: Request): Promise<unknown> {
+async function answer(request: Request, id: number): Promise<unknown> {
+  const watch = async (done: number) => {
+    report(done, id);
+    await new Promise((resolve) => setTimeout(resolve)); // or no message would come in between
+    if (id < first) throw new Error("overtaken");
+  };
   switch (request.kind) {
     case "open":
       network = await open();
@@ -35,7 +41,8 @@ async function answer(request: Request): Promise<unknown> {
       return Promise.allSettled(kept).then(() => null);
     case "classify": {
       const { channels, rate, declared_seconds, name } = request;
-      return classify(network, bringToRate(channels, rate, network.model.settings, declared_seconds), name, report);
+      const sound = await bringToRate(channels, rate, network.model.settings, watch, declared_seconds);
+      return classify(network, sound, name, watch);
     }
     case "live":
       live = new LiveStream(network, request.rate);
@@ -43,7 +50,7 @@ async function answer(request: Request): Promise<unknown> {
     case "push":
       return live.push(request.block);
     case "end":
-      return live.end(report);
+      return live.end(watch);
   }
 }
 
@@ -97,15 +104,17 @@ function interleave(packed: ArrayBuffer): ArrayBuffer {
   return joined.buffer;
 }
 
-function report(done: number): void {
-  postMessage({ progress: done });
+function report(progress: number, id?: number): void {
+  postMessage({ id, progress });
 }
 
 let last = Promise.resolve();
-self.onmessage = ({ data: { id, request } }: MessageEvent<{ id: number; request: Request }>) => {
+self.onmessage = ({ data }: MessageEvent<{ id: number; request: Request } | { first: number }>) => {
+  if ("first" in data) return void (first = data.first);
+  const { id, request } = data;
   last = last.then(async () => {
     try {
-      postMessage({ id, value: await answer(request) });
+      postMessage({ id, value: await answer(request, id) });
     } catch (error) {
       postMessage({ id, error: String(error instanceof Error ? error.message : error) });
     }

@@ -54,11 +54,28 @@ window.apart = new Promise((resolve) => new MutationObserver(
 STOPPED = """player => {
     window.stopped = new Promise((resolve) => { player.addEventListener("pause", () => resolve(player.currentTime)); });
 }"""
-BREAK_PUSHES = """const post = Worker.prototype.postMessage;
-Worker.prototype.postMessage = function (message, ...more) {
-    if (message.request.kind !== "push") return post.call(this, message, ...more);
-    Worker.prototype.postMessage = post;
-    setTimeout(() => this.onmessage({ data: { id: message.id, error: "out of memory" } }));
+BREAK = """kind => {
+    const post = Worker.prototype.postMessage;
+    Worker.prototype.postMessage = function (message, ...more) {
+        if (message.request?.kind !== kind) return post.call(this, message, ...more);
+        Worker.prototype.postMessage = post;
+        setTimeout(() => this.onmessage({ data: { id: message.id, error: "out of memory" } }));
+    };
+}"""
+BREAK_CAPTURE = """const add = AudioWorklet.prototype.addModule;
+AudioWorklet.prototype.addModule = async () => {
+    AudioWorklet.prototype.addModule = add;
+    throw new Error("no capture");
+}; 0"""
+KEEP_STATUS = """const status = document.getElementById("status");
+window.said = [];
+new MutationObserver(() => said.push(status.textContent)).observe(status, { childList: true }); 0"""
+KEEP_MESSAGES = """window.messages = [];
+window.Worker = class extends Worker {
+    constructor(...how) {
+        super(...how);
+        this.addEventListener("message", ({ data }) => messages.push(data));
+    }
 }; 0"""
 DROP = """([names, content]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
@@ -372,7 +389,7 @@ class TestInTheBrowser:
         page.wait_for_timeout(3_000)
         page.screenshot(path=screenshots / "page_live.png")
         page.evaluate(ANSWER)
-        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("button", name="Stop").dblclick()
         answer = page.evaluate("window.answer")
         assert "siren" in answer["verdict"]
         assert answer["duration_seconds"] > 3
@@ -409,10 +426,46 @@ class TestInTheBrowser:
     def test_listening_that_fails_ends_with_the_error(self, page):
         page.get_by_role("button", name="Listen").click()
         page.get_by_role("button", name="Stop").wait_for()
-        page.evaluate(BREAK_PUSHES)
+        page.evaluate(BREAK, "push")
         page.locator("#status.wrong").filter(has_text="out of memory").wait_for()
         assert page.get_by_role("button", name="Listen").is_visible()
         assert not page.locator("#live").is_visible()
+
+    def test_a_microphone_that_cannot_be_used_is_closed(self, bare_page, site):
+        visit(bare_page, site)
+        bare_page.evaluate(KEEP_TRACKS)
+        bare_page.evaluate(BREAK_CAPTURE)
+        for message in ("no capture", "out of memory"):
+            bare_page.get_by_role("button", name="Listen").click()
+            bare_page.locator("#status.wrong").filter(has_text=message).wait_for()
+            bare_page.evaluate(BREAK, "live")
+        assert bare_page.evaluate("tracks.map((track) => track.readyState)") == ["ended", "ended"]
+
+    def test_what_is_overtaken_is_given_up_and_shows_no_progress(self, bare_page, site, sounds, tmp_path):
+        soundfile.write(tmp_path / "nine minutes.wav", np.tile(synthesis.example("rain"), 108), RATE)
+        bare_page.add_init_script(KEEP_MESSAGES)
+        visit(bare_page, site)
+        bare_page.locator("#file").set_input_files(tmp_path / "nine minutes.wav")
+        bare_page.locator("#progress").wait_for()
+        assert ask(bare_page, sounds["8 bit.wav"])["file"] == "8 bit.wav"
+        [overtaken] = bare_page.evaluate("messages.filter(({ error }) => error)")
+        steps = bare_page.evaluate("id => messages.filter((each) => each.id === id && each.progress)", overtaken["id"])
+        assert overtaken["error"] == "overtaken"
+        assert all(step["progress"] < 1 for step in steps)
+        assert not bare_page.locator("#progress").is_visible()
+
+    def test_a_file_that_waits_for_the_model_has_a_message_meanwhile(self, bare_page, site, sounds):
+        held = []
+        bare_page.route("**/head-*.bin", lambda route: held.append(route))
+        with bare_page.expect_request("**/head-*.bin"):
+            bare_page.goto(site)
+        bare_page.evaluate(KEEP_STATUS)
+        bare_page.evaluate(ANSWER)
+        bare_page.locator("#file").set_input_files(sounds["8 bit.wav"])
+        bare_page.locator("#status").filter(has_text="One moment").wait_for()
+        held[0].continue_()
+        assert bare_page.evaluate("window.answer")["file"] == "8 bit.wav"
+        assert "" not in bare_page.evaluate("window.said")
 
     def test_listening_says_when_it_ends_and_that_it_has_ended(self, bare_page, site):
         def shorten(route):
@@ -428,7 +481,7 @@ class TestInTheBrowser:
         assert bare_page.evaluate("window.answer")["duration_seconds"] >= 6
         assert "0.1 minutes are full" in bare_page.locator("#warnings").inner_text()
 
-    def test_an_event_is_played_to_its_end_and_no_further_unless_one_seeks(self, page):
+    def test_an_event_is_played_to_its_end_and_no_further_unless_one_seeks(self, page, bad_files):
         end = example(page, "several sounds")["events"][0]["end_seconds"]
         button, player = page.locator("#tracks button.event").first, page.locator("#player")
         player.evaluate(STOPPED)
@@ -439,9 +492,11 @@ class TestInTheBrowser:
         page.wait_for_timeout(700)
         assert player.evaluate("player => player.currentTime") > end + 1.1
         assert not player.evaluate("player => player.paused")
-        player.evaluate("player => player.pause()")
+        page.locator("#file").set_input_files(bad_files["notes.wav"])
+        page.locator("#status.wrong").wait_for()
+        assert player.evaluate("player => player.paused")
 
-    def test_it_works_by_keyboard_alone(self, page):
+    def test_it_works_by_keyboard_alone(self, page, sounds):
         page.locator("body").press("Tab")
         page.locator("#file").focus()
         page.keyboard.press("Tab")
@@ -456,6 +511,8 @@ class TestInTheBrowser:
         page.keyboard.press("Enter")
         page.wait_for_timeout(300)
         assert page.locator("#player").evaluate("player => player.currentTime") >= event["start_seconds"]
+        ask(page, sounds["8 bit.wav"])
+        assert page.evaluate("document.activeElement.id") == "verdict"
 
     def test_axe_finds_nothing_in_light_and_dark_narrow_and_wide(self, page, screenshots):
         page.evaluate(AXE.read_text(encoding="utf-8"))
