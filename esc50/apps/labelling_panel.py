@@ -94,6 +94,7 @@ class LabellingPanel(ipywidgets.VBox):
             is_fault = change["name"] == "fault"
             fault = change["new"] if is_fault else self._add("recording", change["new"])
             self.status.value = self._panel("wrong" if fault else "start", fault or self.state.progress)
+            self.recorder.fault = ""  # so that the same fault is told again
 
     def _add(self, name, content):
         """Take a sound; say what is wrong with it."""

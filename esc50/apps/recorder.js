@@ -31,29 +31,31 @@ async function record(seconds, onStart) {
   if (!navigator.mediaDevices) throw new Error("only pages from https or this very computer may use a microphone");
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
-  const recorder = new MediaRecorder(stream);
   const parts = [];
-  recorder.ondataavailable = (event) => parts.push(event.data);
-  const stopped = new Promise((resolve) => (recorder.onstop = resolve));
-  const stop = () => recorder.state === "recording" && recorder.stop();
-  recorder.start();
-  onStart(stop);
-  const limit = setTimeout(stop, 1000 * seconds);
-  await stopped;
-  clearTimeout(limit);
-  stream.getTracks().forEach((track) => track.stop());
-  const context = new AudioContext();
-  const audio = await context.decodeAudioData(await new Blob(parts, { type: recorder.mimeType }).arrayBuffer());
-  context.close();
-  return toWav(audio);
+  try {
+    const recorder = new MediaRecorder(stream);
+    recorder.ondataavailable = (event) => parts.push(event.data);
+    const stopped = new Promise((resolve) => (recorder.onstop = resolve));
+    const stop = () => recorder.state === "recording" && recorder.stop();
+    recorder.start();
+    const limit = setTimeout(stop, 1000 * seconds);
+    onStart(stop);
+    await stopped;
+    clearTimeout(limit);
+  } finally {
+    stream.getTracks().forEach((track) => track.stop());
+  }
+  const content = await new Blob(parts).arrayBuffer();
+  return toWav(await new OfflineAudioContext(1, 1, 48_000).decodeAudioData(content));
 }
 
 function render({ model, el }) {
   const button = document.createElement("button");
   button.className = "jupyter-widgets jupyter-button widget-button esc50-record";
   button.title = `Record up to ${model.get("max_seconds")} seconds with the microphone`;
-  let stop = null;
+  let stop = () => {};
   let clock = null;
+  let isGone = false;
 
   const show = (state) => {
     button.dataset.state = state;
@@ -67,13 +69,13 @@ function render({ model, el }) {
 
   const take = async () => {
     show("asking");
-    try {
-      const wav = await record(model.get("max_seconds"), (stopNow) => ((stop = stopNow), show("recording")));
-      model.set("recording", wav);
-    } catch (error) {
-      model.set("fault", ""); // so that the same fault is told again
-      model.set("fault", faultOf(error));
-    }
+    const onStart = (stopNow) => ((stop = stopNow), isGone ? stop() : show("recording"));
+    const found = await record(model.get("max_seconds"), onStart).then(
+      (wav) => ["recording", wav],
+      (error) => ["fault", faultOf(error)],
+    );
+    if (isGone) return;
+    model.set(...found);
     model.save_changes();
     show("idle");
   };
@@ -82,7 +84,11 @@ function render({ model, el }) {
   model.on("change:disabled", () => show(button.dataset.state));
   show("idle");
   el.append(button);
-  return () => stop && stop();
+  return () => {
+    isGone = true;
+    clearInterval(clock);
+    stop();
+  };
 }
 
 export default { render };

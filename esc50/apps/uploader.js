@@ -19,23 +19,28 @@ function render({ model, el }) {
 
   const send = async (file, about) => {
     const size = file.size > model.get("max_bytes") ? 0 : file.size; // of a larger one only the name goes
-    for (let start = 0; start === 0 || start < size; start += PART_BYTES) {
-      const part = await file.slice(start, Math.min(start + PART_BYTES, size)).arrayBuffer();
+    for (let start = 0, is_whole = false; !is_whole; start += PART_BYTES) {
+      const end = Math.min(start + PART_BYTES, size);
+      const read = file.slice(start, end).arrayBuffer();
+      const part = await read.catch(() => new ArrayBuffer(0)); // of a file that is gone: Python finds it too short
+      is_whole = end === size || part.byteLength === 0;
       const answered = answer();
-      const is_whole = start + PART_BYTES >= size;
       model.send({ name: file.name, size: file.size, start, is_whole, ...about }, undefined, [part]);
       await answered;
-      show(`Uploading (${Math.floor((100 * Math.min(start + PART_BYTES, size)) / Math.max(1, size))} %)`);
+      show(`Uploading (${Math.floor((100 * end) / Math.max(1, size))} %)`);
     }
   };
 
   const upload = async () => {
     const files = [...input.files];
     button.disabled = true;
-    for (const [number, file] of files.entries()) await send(file, { number, n_files: files.length });
-    input.value = ""; // so that the same file can be uploaded again
-    button.disabled = false;
-    show();
+    try {
+      for (const [number, file] of files.entries()) await send(file, { number, n_files: files.length });
+    } finally {
+      input.value = ""; // so that the same file can be uploaded again
+      button.disabled = false;
+      show();
+    }
   };
 
   button.addEventListener("click", () => input.click());

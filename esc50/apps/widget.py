@@ -102,6 +102,7 @@ class PredictionWidget(ipywidgets.VBox):
     def _on_recording(self, change):
         if change["new"]:
             self._take(change["new"], "your recording", fault=change["new"] if change["name"] == "fault" else "")
+            self.recorder.fault = ""  # so that the same fault is told again
 
     def _on_path(self, change):
         if path := change["new"].strip().strip("\"'"):

@@ -15,7 +15,7 @@ from PIL import Image
 import esc50
 from esc50 import dataset
 from esc50.apps import widget
-from esc50.apps.recorder import Recorder
+from esc50.apps.recorder import Recorder, Uploader
 from esc50.apps.widget import CHOOSE, CLASSIFYING, START, default_examples, prediction_widget
 from esc50.audio import synthesis
 from esc50.classifier.predict import SoundClassifier
@@ -162,8 +162,10 @@ def test_while_it_listens_the_last_answer_is_gone(empty_widget, monkeypatch):
 def test_a_recording_is_predicted_and_a_refused_microphone_explained(empty_widget):
     empty_widget.recorder.recording = file_bytes(synthesis.example("rain"), 48_000)
     assert shows(empty_widget, "your recording")
-    empty_widget.recorder.fault = "No microphone <here>."
-    assert shows_only(empty_widget, "No microphone &lt;here&gt;.")
+    for _ in range(2):
+        empty_widget.recorder.fault = "No microphone <here>."
+        assert shows_only(empty_widget, "No microphone &lt;here&gt;.")
+        empty_widget.choice.value = "example:rain"
 
 
 def test_a_file_on_the_notebooks_machine_is_predicted(empty_widget, tmp_path):
@@ -277,8 +279,9 @@ def test_a_lesson_from_uploads_is_answered_with_saved_and_forgotten(classifier, 
     assert list(panel.state.given) == ["<a>.wav", "<a>.wav (2)", "<a>.wav (3)"]
     panel.upload.value = (sent("big.wav", b"", 20_000_000),)
     assert "big.wav (20.0 MB) did not arrive whole" in panel.status.value and "3 sounds of yours" in panel.status.value
-    panel.recorder.fault = "No microphone is connected"
-    assert "No microphone" in panel.status.value
+    for _ in range(2):
+        panel.status.value, panel.recorder.fault = "", "No microphone is connected"
+        assert "No microphone" in panel.status.value
     panel.name.value, panel.path.value = "whistle", str(tmp_path / "mine.esc50")
     panel.learn.click()
     assert "It learnt the class “whistle” from 3 sounds" in panel.status.value and not panel.state.given
@@ -365,3 +368,77 @@ def test_voilas_page_follows_the_browsers_colours_unless_it_was_given_a_theme(br
         <body class="theme-{given}" data-voila="voila" style="background: var(--jp-layout-color0)">""")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == f"rgb({color}, {color}, {color})"
     page.close()
+
+
+# --- the buttons' own scripts, with a front end that notes what they tell Python
+
+SHOW = """async ([script, values]) => {
+  const { default: { render } } = await import(`data:text/javascript,${encodeURIComponent(script)}`);
+  const handlers = {};
+  window.said = [];
+  window.model = {
+    get: (name) => values[name],
+    set: (name, value) => said.push([name, value]),
+    save_changes: () => said.push("saved"),
+    on: (name, handler) => (handlers[name] = handler),
+    off: (name) => delete handlers[name],
+    send: (message) => (said.push(message), setTimeout(() => handlers["msg:custom"]("next"))),
+  };
+  window.leave = render({ model, el: document.body });
+}"""
+MICROPHONE = """() => {
+  window.stopped = 0;
+  const stream = { getTracks: () => [{ stop: () => stopped++ }] };
+  const asked = new Promise((resolve) => (window.allow = () => resolve(stream)));
+  Object.defineProperty(navigator, "mediaDevices", { value: { getUserMedia: () => asked } });
+  window.MediaRecorder = class {
+    start() { this.state = "recording"; }
+    stop() { this.state = "inactive"; this.onstop(); }
+  };
+}"""
+
+
+@pytest.fixture
+def show(browser):
+    """Shows a button of these values on an empty page."""
+    page = browser.new_page()
+
+    def show(button, **values):
+        page.evaluate(SHOW, [button._esm, values])
+        return page
+
+    yield show
+    page.close()
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_button_is_ready_again(show):
+    page = show(Uploader(), max_bytes=100, description="Upload")
+    page.evaluate("""() => {
+      const file = { name: "gone.wav", size: 9, slice: () => ({ arrayBuffer: () => Promise.reject(new Error()) }) };
+      Object.defineProperty(document.querySelector("input"), "files", { value: [file] });
+      document.querySelector("input").dispatchEvent(new Event("change"));
+    }""")
+    page.wait_for_function("!document.querySelector('button').disabled")
+    about = {"number": 0, "n_files": 1, "start": 0, "is_whole": True}
+    assert page.evaluate("said") == [{"name": "gone.wav", "size": 9, **about}]
+    assert page.get_by_role("button").inner_text() == "Upload"
+
+
+def test_a_recorder_that_fails_lets_go_of_the_microphone(show):
+    page = show(Recorder(), max_seconds=60)
+    page.evaluate(MICROPHONE)
+    page.evaluate("() => { window.MediaRecorder = class { constructor() { throw new Error('no codec'); } }; }")
+    page.get_by_role("button").click()
+    page.evaluate("allow()")
+    page.wait_for_function("said.length == 2")
+    assert page.evaluate("[stopped, said[0][0]]") == [1, "fault"]
+    assert "(no codec): upload a file" in page.evaluate("said[0][1]")
+
+
+def test_a_recorder_that_is_removed_while_it_asks_records_nothing(show):
+    page = show(Recorder(), max_seconds=60)
+    page.evaluate(MICROPHONE)
+    page.get_by_role("button").click()
+    page.evaluate("leave(), allow()")
+    page.wait_for_function("stopped == 1")
+    assert page.evaluate("said") == []
