@@ -1,17 +1,18 @@
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from helpers import free_port, skip_or_fail
 
 from esc50.audio import synthesis
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.config import BUILD_DIR, N_CLASSES, DatasetError
 from esc50.dataset.clips import DATASET_VARIABLE, dataset_found, find_dataset, load_clips
 
-ALL_LAYERS = tuple(range(1, 15))
 EACH_MODEL = [
     DEFAULT_MODEL,
     *(pytest.param(name, marks=pytest.mark.slow) for name in MODEL_REGISTRY if name != DEFAULT_MODEL),
@@ -22,7 +23,7 @@ NO_RECORDINGS = f"the ESC-50 recordings are not here: run `make data` or set {DA
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NO_BROWSER = "no Chromium is here: run `make browser`, or install one"
 SCREENSHOTS_DIR = BUILD_DIR / "screenshots"
-MICROPHONE_EXAMPLE = "siren"  # what the browser's fake microphone hears, again and again
+MICROPHONE_EXAMPLE = "siren"  # what the browser's fake microphone gives, again and again
 
 os.environ["ESC50_PROCESSES"] = "1"  # tests replace what other processes would not know of
 
@@ -151,6 +152,45 @@ def loaded(classifier, monkeypatch):
     monkeypatch.setattr(SoundClassifier, "load", classmethod(lambda *_, **__: classifier))
 
 
+@pytest.fixture(scope="module")
+def contacted():
+    """Every address that this process connects to while the app runs."""
+    addresses, watching = set(), True
+
+    def note(event, arguments):
+        if watching and event == "socket.connect" and isinstance(arguments[1], tuple):
+            addresses.add(arguments[1][0])
+
+    sys.addaudithook(note)  # cannot be taken away again
+    yield addresses
+    watching = False
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Where the app that is served keeps what is uploaded."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def served(classifier, contacted, cache):
+    """The app."""
+    from esc50.apps import web
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(cache))
+        running = web.launch(classifier, port=free_port())
+        yield running
+        running.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    from gradio_client import Client
+
+    return Client(served.local_url, verbose=False)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(2015)
@@ -161,10 +201,10 @@ def browser(tmp_path_factory):
     """A headless Chromium with a fake microphone; for one module, since its event loop would disturb others."""
     from playwright.sync_api import sync_playwright
 
-    heard = tmp_path_factory.mktemp("microphone") / "heard.wav"
-    soundfile.write(heard, synthesis.example(MICROPHONE_EXAMPLE), 16_000)
+    recording = tmp_path_factory.mktemp("microphone") / "recording.wav"
+    soundfile.write(recording, synthesis.example(MICROPHONE_EXAMPLE), 16_000)
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    fake.append(f"--use-file-for-fake-audio-capture={heard}")
+    fake.append(f"--use-file-for-fake-audio-capture={recording}")
     with sync_playwright() as playwright:
         path = find_browser(playwright)
         opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *fake])
@@ -173,10 +213,10 @@ def browser(tmp_path_factory):
 
 
 def find_browser(playwright):
-    """The system's Chromium, or Playwright's own; else skip."""
+    """The system's Chromium, or Playwright's own."""
     own = playwright.chromium.executable_path
     if not (found := next(filter(None, map(shutil.which, BROWSERS)), None) or (Path(own).exists() and own)):
-        pytest.skip(NO_BROWSER)
+        skip_or_fail(NO_BROWSER)
     return found
 
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import socket
 import struct
+import sys
 import zipfile
 from functools import partial
 
@@ -279,7 +280,7 @@ NAMES = {
     "$(touch pwned);.wav",
     LONG_NAME,
 }
-BYTE_NAME = os.fsdecode(b"not utf-8 \xff\xfe.wav")
+BYTE_NAME = b"not utf-8 \xff\xfe.wav".decode("utf-8", "surrogateescape")
 HTML = b"<!DOCTYPE html><html><head><title>404</title></head><body>Not found</body></html>"
 PCM = np.int16(32767 * sound()[:, 0])
 TEXT = b"alarm clock, bread, milk, eggs\n" * 200
@@ -316,7 +317,6 @@ ACCEPTED = {
     **{f"{rate} Hz.wav": partial(write, rate=rate) for rate in RATES},
     **{f"{channels} channels.wav": partial(write, channels=channels) for channels in CHANNELS},
     **{name: write for name in sorted(NAMES)},
-    BYTE_NAME: write,
     "24 bit 96 kHz 6 channels.flac": partial(write, form="FLAC", subtype="PCM_24", rate=96_000, channels=6),
     "gsm.wav": partial(write, subtype="GSM610", rate=8_000),
     "one sample.wav": partial(write, samples=np.array([0.5])),
@@ -488,12 +488,13 @@ NO_FILES = {  # what is no regular file, or too large to be sent: not for the ap
     "a name that is too long " + 300 * "x" + ".wav": lambda path: None,
     "broken link.wav": partial(link_to, "nowhere.wav"),
     "loop.wav": lambda path: path.symlink_to(path.name),
-    "pipe.wav": os.mkfifo,
-    "socket.wav": unix_socket,
     "endless device.wav": partial(link_to, "/dev/zero"),
     "empty device.wav": partial(link_to, "/dev/null"),
     "3 GB of silence.wav": sparse_wav,
 }
+if sys.platform == "linux":  # other systems refuse them
+    ACCEPTED[BYTE_NAME] = write
+    NO_FILES |= {"pipe.wav": os.mkfifo, "socket.wav": unix_socket}
 
 FILES = {**ACCEPTED, **REFUSED, **EITHER}
 EVERY = {**FILES, **NO_FILES}

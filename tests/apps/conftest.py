@@ -1,6 +1,3 @@
-import socket
-import sys
-
 import numpy as np
 import pytest
 import soundfile
@@ -8,40 +5,6 @@ import soundfile
 from esc50.audio import synthesis
 
 RATE = 16_000
-
-
-@pytest.fixture(scope="module")
-def contacted():
-    """Every address that this process connects to while the app runs."""
-    addresses, watching = set(), True
-
-    def note(event, arguments):
-        if watching and event == "socket.connect" and isinstance(arguments[1], tuple):
-            addresses.add(arguments[1][0])
-
-    sys.addaudithook(note)  # cannot be taken away again
-    yield addresses
-    watching = False
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Where the app that is served keeps what is uploaded."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def served(classifier, contacted, cache):
-    from esc50.apps import web
-
-    with pytest.MonkeyPatch.context() as patch, socket.socket() as probe:
-        patch.setenv("GRADIO_TEMP_DIR", str(cache))
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]  # a free one
-        probe.close()
-        running = web.launch(classifier, port=port)
-        yield running
-        running.close(verbose=False)
 
 
 @pytest.fixture(scope="session")

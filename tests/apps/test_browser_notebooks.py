@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 import soundfile
+from helpers import free_port
 
 from esc50.apps.widget_page import write_page
 from esc50.audio import synthesis
@@ -49,9 +49,7 @@ def folder(tmp_path):
 @contextmanager
 def serving(module, *options, folder, health):
     """Run a notebook server on a free port of the loopback address; give its URL once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", module, "--no-browser", f"--port={port}", *options]
     log = folder / f"{module}.log"
     with log.open("wb") as out:
@@ -143,7 +141,7 @@ def use_the_widget(page, folder, picture):
 
 def teach_a_class(page, folder, picture):
     """Three slide whistles, taught and heard; then a class without clips, which is refused."""
-    page.get_by_text("Teach it a new class").last.click()
+    page.get_by_text("Teach a class").last.click()
     for name, start_hz, end_hz in (("1", 300, 1_500), ("2", 600, 2_000), ("3", 900, 2_500), ("unheard", 500, 1_800)):
         glide = synthesis.chirp(start_hz=start_hz, end_hz=end_hz, seconds=2, amplitude=0.4)
         soundfile.write(folder / f"whistle {name}.wav", glide, RATE)

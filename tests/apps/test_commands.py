@@ -3,11 +3,10 @@
 import csv
 import io
 import json
-import os
 import re
+import shlex
 import subprocess
 import sys
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Event
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
+from helpers import at_a_terminal
 
 import esc50
 from esc50.apps import commands
@@ -25,10 +25,10 @@ from esc50.audio import synthesis
 from esc50.audio.sound import load_sound
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.classifier.predict import SoundClassifier
-from esc50.config import PROJECT_DIR
 from esc50.yamnet.runtime import load_runtime
 
 RATE = 16_000
+COMMAND = (sys.executable, "-m", "esc50")
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_folder_stands_for_the_sounds_in_it(files, tmp_path):
     assert both.exit_code == 1 and "siren" in both.stdout and "is a folder" in both.stderr
 
 
-def test_a_shell_completes_commands_and_files(monkeypatch):
+def test_a_shell_completes_commands_and_files():
     for words, number, expected in (("esc50 pred", 1, "plain,predict"), ("esc50 predict so", 2, "file,so")):
         variables = {"_ESC50_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(number)}
         assert CliRunner().invoke(cli, env=variables, prog_name="esc50").stdout.strip() == expected
@@ -97,7 +97,7 @@ def test_a_terminal_of_80_columns_gets_one_bar_and_no_longer_line(files, tmp_pat
     soundfile.write(tmp_path / name, np.concatenate([synthesis.example("siren"), synthesis.example("rain")] * 2), RATE)
     sounds = [path.name for path in tmp_path.glob("*.[wf]*")]
     for command in (["embed", "--output", "e.npz"], ["predict", "--timeline"], ["predict"]):
-        shown = at_a_terminal([*command, *sounds], folder=tmp_path)
+        shown = at_a_terminal(shlex.join([*COMMAND, *command, *sounds]), folder=tmp_path)
         rows = shown.replace("\r", "\n").split("\n")
         assert [row for row in rows if len(row) > 80 and not row.startswith("Error: ")] == []
         assert not re.search(r"\x1b\[\d*m", shown)  # no colours, whatever NO_COLOR says
@@ -110,29 +110,9 @@ def test_a_terminal_of_80_columns_gets_one_bar_and_no_longer_line(files, tmp_pat
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal")
 def test_index_is_at_work_until_its_bar_comes(files, tmp_path):
     pytest.importorskip("distributed")
-    shown = at_a_terminal(["index", files[0], "--store", "store", "--processes", "1"], folder=tmp_path)
+    command = [*COMMAND, "index", files[0], "--store", "store", "--processes", "1"]
+    shown = at_a_terminal(shlex.join(command), folder=tmp_path)
     assert -1 < shown.find("`esc50 index` is at work") < shown.find("%|")
-
-
-def at_a_terminal(arguments, *, folder):
-    """What a command shows on a terminal of 80 columns."""
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    process, terminal = pty.fork()
-    if process == 0:
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        os.chdir(folder)
-        os.environ["PYTHONPATH"] = str(PROJECT_DIR)
-        os.execv(sys.executable, [sys.executable, "-m", "esc50", *arguments])
-    shown = b""
-    with suppress(OSError):  # the end
-        while part := os.read(terminal, 10_000):
-            shown += part
-    os.waitpid(process, 0)
-    return shown.decode()
 
 
 @pytest.mark.usefixtures("loaded")
@@ -328,6 +308,6 @@ def test_a_process_of_its_own_imports_only_the_runtime_and_says_only_the_answer(
 
 
 def test_both_ways_to_start_are_one():
-    options = {"capture_output": True, "text": True, "check": True}
-    module = subprocess.run([sys.executable, "-m", "esc50", "--version"], **options).stdout
-    assert module.rstrip().endswith(f"version {esc50.__version__}")
+    for command in (COMMAND, [Path(sys.executable).with_name("esc50")]):
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout.rstrip().endswith(f"version {esc50.__version__}")

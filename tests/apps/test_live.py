@@ -2,14 +2,17 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+from datetime import datetime
 
 import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
+from helpers import at_a_terminal
 
 from esc50.apps.cli import cli
 from esc50.audio import synthesis
@@ -39,10 +42,13 @@ def lines_of(result):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_json_lines_tell_the_events_of_the_timeline(classifier, scene):
+def test_json_lines_are_the_events_of_the_timeline(classifier, scene):
+    before = datetime.now().astimezone()
     lines = lines_of(live("-", sound=scene.read_bytes()))
-    told = [{key: line[key] for key in line if key not in ("event", "number", "time")} for line in lines]
-    ends = [about for about, line in zip(told, lines, strict=True) if line["event"] == "end"]
+    times = [datetime.fromisoformat(line["time"]) for line in lines]
+    assert before.replace(microsecond=0) <= min(times) <= max(times) <= datetime.now().astimezone()
+    events = [{key: line[key] for key in line if key not in ("event", "number", "time")} for line in lines]
+    ends = [event for event, line in zip(events, lines, strict=True) if line["event"] == "end"]
     assert ends == [event_record(event) for event in detect_events(classifier, scene).events]
     begins = [line for line in lines if line["event"] == "begin"]
     assert [line["number"] for line in begins] == [1, 2] and "end_seconds" not in begins[0]
@@ -103,16 +109,8 @@ def test_a_signal_ends_the_last_event(scene, number):
 @pytest.mark.skipif(os.name == "nt", reason="signals, terminals")
 @pytest.mark.parametrize("columns", [80, 30])
 def test_a_terminal_shows_lines_to_read_and_one_that_changes(scene, columns):
-    import pty
-    import termios
-
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, columns))
-    environment = os.environ | {"PYTHONPATH": str(PROJECT_DIR)}
-    with scene.open("rb") as sound:
-        subprocess.run(COMMAND, stdin=sound, stdout=theirs, stderr=subprocess.DEVNULL, env=environment, check=True)
-    os.set_blocking(ours, False)
-    shown = os.read(ours, 1_000_000).decode()
+    script = f"{shlex.join(COMMAND)} < {scene} 2> /dev/null && echo the end"
+    shown, _ = at_a_terminal(script, columns=columns).rsplit("the end", 1)
     assert "0:03.1 – 0:07.9      siren  " in shown
     changing = [line for line in shown.replace("\r", "\n").split("\n") if "–" not in line]
     assert max(map(len, changing)) < columns

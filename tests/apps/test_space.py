@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import soundfile
 import yaml
 from gradio_client import Client, handle_file
+from helpers import free_port
 
 from esc50.apps import space
 from esc50.audio import synthesis
@@ -99,12 +99,6 @@ def test_the_app_runs_from_the_folder_alone_and_leaves_no_file(folder, tmp_path)
         finally:
             program.send_signal(signal.SIGTERM)
     assert not list(cache.rglob("siren.wav"))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_space_that_cannot_be_replaced_stays(folder, monkeypatch):

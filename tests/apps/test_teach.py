@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from classifier.test_own_classes_taught import whistle
 from click.testing import CliRunner
+from helpers import whistle
 
 from esc50.apps.cli import cli
 from esc50.classifier.own_classes import OwnClasses
@@ -20,8 +20,8 @@ def whistles(tmp_path, monkeypatch):
     return [f"whistle{seed}.wav" for seed in range(4)]
 
 
-def run(*arguments):
-    return CliRunner().invoke(cli, list(arguments))
+def run(*arguments, **options):
+    return CliRunner().invoke(cli, list(arguments), **options)
 
 
 def test_a_class_is_taught_and_predicted_made_anew_and_added_to(whistles):
@@ -32,6 +32,8 @@ def test_a_class_is_taught_and_predicted_made_anew_and_added_to(whistles):
     assert "slide_whistle" in str(json.loads(found.output)[0]["top"][0])
     timeline = run("predict", "--timeline", "--classes", "my-sounds.esc50", whistles[3])
     assert "slide whistle" in timeline.output
+    live = run("live", "-", "--classes", "my-sounds.esc50", input=Path(whistles[3]).read_bytes())
+    assert "slide_whistle" in live.output
     assert run("teach", "--anew").output.endswith("wrote my-sounds.esc50\n")
     assert run("teach", "siren of mine", "example:siren").exit_code == 0
     assert OwnClasses.load("my-sounds.esc50").names == ("slide_whistle", "siren_of_mine")

@@ -2,35 +2,34 @@
 
 import json
 import re
-import resource
-import socket
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from odd_sounds import ACCEPTED, BYTE_NAME, EITHER, EVERY, FILES, NO_FILES, REFUSED, make_all
 
-from esc50.apps import web
 from esc50.apps.cli import cli
 from esc50.classifier.timeline import detect_events
 from esc50.config import N_CLASSES, AudioError, TooLongError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # a way in that hangs fails
 
-MEGABYTES = 400
 PROGRAM_MEGABYTES = 800  # one sound of ten minutes in memory included
 MEASURED = """
 import pathlib, resource, subprocess, sys  # a small process: Linux counts the peak of the one that starts a program too
 code = subprocess.call(sys.argv[2:])
-pathlib.Path(sys.argv[1]).write_text(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+pathlib.Path(sys.argv[1]).write_text(str(peak))
 sys.exit(code)
 """
 ADVICE = re.compile(r"[:;(] ?(give|record|copy|export|check|repair|remove|divide|use|cut|read)\b")
+ODD_NAMES = {BYTE_NAME, "two\nlines.wav", "emoji 🐕 and 漢字 and ‮right to left.wav"}
 NOTE = re.compile(r"^$|Note: |Warning: |warning: |\[src/libmpg123|.* is at work")  # libmpg123's nobody can silence
 
 
@@ -72,23 +71,7 @@ def program(files, tmp_path_factory):
     records = {record["file"]: record for record in json.loads((folder / "out").read_text())}
     said = (folder / "err").read_text(errors="replace").splitlines()
     errors = [line for line in said if not NOTE.search(line)]
-    return Run(running.returncode, records, errors, int((folder / "peak").read_text()) / 1024)
-
-
-@pytest.fixture(scope="module")
-def client(classifier, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]  # a free one
-        served = web.launch(classifier, port=port)
-        yield Client(served.local_url, verbose=False)
-        served.close(verbose=False)
-
-
-def peak_megabytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Run(running.returncode, records, errors, int((folder / "peak").read_text()) / 2**20)
 
 
 def printable(path):
@@ -120,9 +103,7 @@ def test_there_are_at_least_200_odd_files():
 
 @pytest.mark.parametrize("name", EVERY, ids=ascii)
 def test_the_classifier_ends_in_a_prediction_or_a_clear_error(files, answers, name):
-    megabytes = peak_megabytes()
     answer = answers(name)
-    assert peak_megabytes() - megabytes < MEGABYTES
     if isinstance(answer, AudioError):
         assert name not in ACCEPTED, answer
         assert_clear(answer, files[name])
@@ -154,36 +135,44 @@ def test_the_command_line_says_one_line_for_each_bad_file_and_no_more(program):
 
 
 @pytest.mark.parametrize("form", ["table", "csv"])
-@pytest.mark.parametrize("name", [BYTE_NAME, "two\nlines.wav", "emoji 🐕 and 漢字 and ‮right to left.wav"], ids=ascii)
+@pytest.mark.parametrize("name", [name for name in EVERY if name in ODD_NAMES], ids=ascii)
 def test_a_name_of_any_characters_can_be_written(files, loaded, name, form):
     result = CliRunner().invoke(cli, ["predict", "--format", form, str(files[name])])
     assert (result.exit_code, result.exception, result.stderr) == (0, None, "")
     assert result.stdout
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != BYTE_NAME], ids=ascii)  # browsers send Unicode
+@pytest.mark.parametrize("name", [name for name in ACCEPTED if name != BYTE_NAME][::10], ids=ascii)  # sent as Unicode
 def test_the_app_says_what_the_classifier_says(files, client, answers, name):
-    expected = answers(name)
-    if isinstance(expected, AudioError):
+    found = client.predict(handle_file(files[name]), api_name="/predict")
+    assert_same(found["probabilities"], answers(name))
+    assert found["verdict"] == answers(name).verdict
+
+
+def test_the_app_refuses_what_the_classifier_refuses(files, client, answers):
+    """One file for each refusal."""
+    refused = {name: answers(name) for name in FILES if isinstance(answers(name), AudioError)}
+    words = {name: str(error).replace(printable(files[name]), "") for name, error in refused.items()}
+    distinct = {re.sub(r"\d+", "", text): name for name, text in words.items()}
+    assert len(distinct) > 10
+    for name in distinct.values():
         with pytest.raises(AppError) as refusal:
             client.predict(handle_file(files[name]), api_name="/predict")
         message = str(refusal.value)
         assert message.isprintable() and "/" not in message.replace(str(files[name].parent), "")
-        if isinstance(expected, TooLongError):  # the app has a page for it, not a command
+        if isinstance(refused[name], TooLongError):  # the app has a page for it, not a command
             assert message.endswith("10 minutes: ask for its timeline instead")
         else:
-            assert message.endswith(str(expected).replace(printable(files[name]), ""))
-    else:
-        found = client.predict(handle_file(files[name]), api_name="/predict")
-        assert_same(found["probabilities"], expected)
-        assert found["verdict"] == expected.verdict
+            assert message.endswith(words[name])
 
 
 def test_minutes_of_silence_in_a_few_bytes_get_an_empty_timeline(files, classifier):
     path = files["twelve minutes of silence.ogg"]
     assert path.stat().st_size < 200_000
-    megabytes = peak_megabytes()
+    tracemalloc.start()
     timeline = detect_events(classifier, path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert timeline.events == ()
     assert timeline.duration_seconds == pytest.approx(720)
-    assert peak_megabytes() - megabytes < MEGABYTES
+    assert peak < 30e6  # the waveform as a whole takes 46 MB

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import whistle
 
 from esc50.audio import synthesis
 from esc50.classifier import own_classes, teaching
@@ -17,15 +18,6 @@ from esc50.classifier.whitening import KnownClips, Whitening, WhiteningSettings
 from esc50.config import TeachingError
 
 RATE = 16_000
-
-
-def whistle(seed):
-    """A slide whistle: a tone that glides up or down, and a little noise."""
-    rng = np.random.default_rng(seed)
-    low, high, seconds = rng.uniform(300, 900), rng.uniform(1_500, 2_500), rng.uniform(1.2, 3)
-    start, end = (low, high) if seed % 2 else (high, low)
-    glide = synthesis.chirp(start_hz=start, end_hz=end, seconds=seconds, amplitude=0.4)
-    return glide + rng.normal(0, 0.003, len(glide)).astype(np.float32)
 
 
 def recording(waveform, name, **about):

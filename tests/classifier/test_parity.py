@@ -5,16 +5,14 @@ import html
 import json
 import os
 import re
-import socket
 
 import numpy as np
 import pytest
 import soundfile
 import soxr
 from click.testing import CliRunner
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 
-from esc50.apps import web
 from esc50.apps.cli import cli
 from esc50.apps.widget import PredictionWidget
 from esc50.audio import synthesis
@@ -35,18 +33,6 @@ FORMS = {  # name -> rate, channels, subtype
     "layer 3.mp3": (44_100, 1, "MPEG_LAYER_III"),
     "big endian.aiff": (32_000, 2, "PCM_16"),
 }
-
-
-@pytest.fixture(scope="module")
-def client(classifier, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, socket.socket() as probe:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]  # a free one
-        probe.close()
-        served = web.launch(classifier, port=port)
-        yield Client(served.local_url, verbose=False)
-        served.close(verbose=False)
 
 
 @pytest.fixture(scope="module")
