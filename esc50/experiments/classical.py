@@ -60,6 +60,6 @@ EXPERIMENTS = [
         ("yamnet",),
         prepare_mean,
         partial(fit, "yamnet_logistic"),
-        {"yamnet_logistic": Model("logistic regression on the clip's mean embedding")},
+        {"yamnet_logistic": Model("logistic regression on the clip's mean embedding, all frames")},
     ),
 ]

@@ -61,7 +61,9 @@ def _on_clips(name, prepare, model):
     return Experiment(name, ("yamnet",), prepare, partial(fit, {name: "mean"}), {name: model}, CLIP_HEAD, SEEDS)
 
 
-CLIP_MEAN = Model("dense head on the clip's mean embedding", "last layer, clip mean", "", (14,), n_frames=1)
+ON_CLIPS = "dense head on the clip's mean embedding, all frames"
+CLIP_MEAN = Model(ON_CLIPS, "last layer, mean of all frames", "", (14,), n_frames=1)
+MEAN_AND_MAXIMUM = Model("dense head on the clip's mean and maximum, all frames")
 FRAMES = "dense head on frames, geometric mean over active frames (`plain`)"
 FRAME_MODELS = {
     "head_frames": Model(FRAMES, "last layer, single frames", "head_clip_mean", (14,)),
@@ -73,6 +75,6 @@ FRAME_MODELS = {
 FIT_FRAMES = partial(fit, FRAME_POOLINGS)
 EXPERIMENTS = [
     _on_clips("head_clip_mean", mean, CLIP_MEAN),
-    _on_clips("head_clip_mean_max", mean_and_maximum, Model("dense head on the clip's mean and maximum")),
+    _on_clips("head_clip_mean_max", mean_and_maximum, MEAN_AND_MAXIMUM),
     Experiment("head_frames", ("yamnet",), frames, FIT_FRAMES, FRAME_MODELS, HeadSettings(), SEEDS, FRAME_HEADS),
 ]

@@ -161,7 +161,9 @@ def _experiment(name, files, models, *, fit=fit, settings=SETTINGS, seeds=(0,), 
 RIDGE = "kernel ridge regression on maxima and bands"
 EXPERIMENTS = [
     _experiment(
-        "pooled", FILES[:1], {"pooled": (f"{RIDGE} (two of each layer), sounds at one level", "kernel_ridge", 1)}
+        "pooled",
+        FILES[:1],
+        {"pooled": (f"{RIDGE} (two frequency bands per layer), level-normalised", "kernel_ridge", 1)},
     ),
     _experiment(
         "pooled_views",

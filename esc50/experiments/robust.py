@@ -62,9 +62,9 @@ def prior(settings):
 
 
 SETTINGS = RobustSettings()
-TITLE = "**the distilled head at one level, with degraded copies and YAMNet's own scores** (the shipped model)"
-ALONE = "distilled head at one level, with degraded copies"
-IDEA = "distilled head at one level, degraded copies, YAMNet's scores"
+TITLE = "**the level-normalised distilled head, with degraded copies and YAMNet's scores** (the shipped model)"
+ALONE = "level-normalised distilled head, degraded copies"
+IDEA = f"{ALONE}, YAMNet's scores"
 N_VIEWS = len(FILES) * (1 + PARTS)
 MODELS = {
     "robust": Model(TITLE, IDEA, "robust_without_scores", LAYERS_AND_SCORES, N_VIEWS),

@@ -23,7 +23,7 @@ START, END = "<!-- {name}: written by `esc50 readme` -->", "<!-- end of {name} -
 FIGURES = "one network | seeds averaged: accuracy (95 %) | top-3 | macro-F1"
 CLAIMS = {
     "robust": "the shipped model, made for real-world recordings too",
-    "distilled": "the same head without level, degraded copies and YAMNet's scores",
+    "distilled": "the same head without level normalisation, degraded copies or YAMNet's scores",
     "distilled_speeds": "that, each clip at three speeds",
     "head_frames": "the plain head (`--model plain`)",
 }

@@ -1,4 +1,4 @@
-"""Heads at one level, with YAMNet's own scores beside them: the same from Keras, ONNX and the study."""
+"""Level-normalised heads, with YAMNet's own scores beside them: the same from Keras, ONNX and the study."""
 
 import json
 from dataclasses import asdict
