@@ -8,6 +8,7 @@ import numpy as np
 
 from esc50.audio.loudness import set_level
 from esc50.classifier.model_io import DEFAULT_MODEL
+from esc50.classifier.ood import SAME_HEAD
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS
 from esc50.config import LAYERS_AND_SCORES, RESULTS_DIR
 from esc50.dataset.clips import load_clips
@@ -32,7 +33,7 @@ class Recipe:
     ood_features: str  # feature file with those of sounds outside ESC-50
     finish: Callable = lambda head: head  # converts the trained head to the shipped one
     surrogate_fit: Callable | None = None  # fast substitute: (inputs, targets, settings) -> logits_of(vectors)
-    surrogate_name: str = "a head"  # name of the surrogate in reports
+    surrogate_name: str = SAME_HEAD  # name of the surrogate in reports
 
     @property
     def settings(self):

@@ -82,8 +82,8 @@ def test_another_share_of_the_known_is_kept_by_a_threshold_between_those_measure
     assert ood.keep_share(rule, 0.9)["threshold"] == pytest.approx(0.7)
     found = ood.keep_share(rule, 0.7)
     assert (found["threshold"], found["kept"]) == (pytest.approx(0.8), 0.7)
-    assert "is below 0.80. That keeps 70 % of ESC-50's clips" in found["meaning"]
-    assert "accepts 20 % of the clips of classes on which a head was not trained" in found["meaning"]
+    assert "is below 0.80. This threshold keeps 70 % of ESC-50's clips" in found["meaning"]
+    assert "accepts 20 % of clips from classes the model was not trained on." in found["meaning"]
 
 
 @pytest.mark.parametrize("keep", [0.49, 0.96, -1, 90, float("nan")])

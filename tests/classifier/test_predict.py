@@ -211,7 +211,7 @@ def test_any_share_of_the_known_sounds_can_be_kept(shipped):
     for each in (few, shipped, many):
         found = each.predict("example:siren")
         assert (found.ood_score, found.is_known) == (score, score >= each.metadata["rejection"]["threshold"])
-    assert "That keeps 50 % of ESC-50's clips" in few.metadata["rejection"]["meaning"]
+    assert "This threshold keeps 50 % of ESC-50's clips" in few.metadata["rejection"]["meaning"]
     with pytest.raises(ResultsError, match=r"1 of the known sounds cannot be kept: choose from 0\.5 to 0\.99"):
         SoundClassifier.load(keep=1.0)
     assert SoundClassifier.load(keep=0.5).metadata["rejection"]["kept"] == 0.5
