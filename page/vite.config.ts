@@ -3,11 +3,11 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { defineConfig, type Plugin, type ResolvedConfig } from "vite";
 
-/** Write the list of all files, each with its hash, into the service worker. */
-function listFiles(): Plugin {
+/** Write the list of all files, each with its hash, and the page's policy into the service worker. */
+function fillServiceWorker(): Plugin {
   let folder = "";
   return {
-    name: "list-files",
+    name: "fill-service-worker",
     configResolved(config: ResolvedConfig) {
       folder = resolve(config.root, config.build.outDir);
     },
@@ -17,7 +17,9 @@ function listFiles(): Plugin {
         .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1).replaceAll("\\", "/"));
       const files = names.sort().map((name) => [name, hash(readFileSync(join(folder, name)))]);
       const worker = join(folder, "sw.js");
-      writeFileSync(worker, readFileSync(worker, "utf8").replace("__FILES__", JSON.stringify(files)));
+      const [, policy] = readFileSync(join(folder, "index.html"), "utf8").match(/content="(default-src[^"]*)"/)!;
+      const text = readFileSync(worker, "utf8").replace("__FILES__", JSON.stringify(files)).replace("__POLICY__", policy);
+      writeFileSync(worker, text);
     },
   };
 }
@@ -41,5 +43,5 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
   },
-  plugins: [listFiles()],
+  plugins: [fillServiceWorker()],
 });

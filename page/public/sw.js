@@ -2,7 +2,11 @@
 
 const FILES = new Map(__FILES__); // name to hash, by vite.config.ts
 const CACHE = "esc50-page"; // src/worker.ts puts the model there
-const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+const HEADERS = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+  "Content-Security-Policy": "__POLICY__", // of index.html, for the worker too
+};
 const scope = self.registration.scope;
 
 const keyOf = (name) => (name.startsWith("assets/") ? scope + name : `${scope}${name}?${FILES.get(name)}`);

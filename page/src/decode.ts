@@ -4,7 +4,9 @@ import { UserError } from "./model";
 
 const USUAL_RATE = 48_000;
 const PROBED_BYTES = 2_000_000; // of a file as large, the length is asked for before it is decoded
+const PROBE_MS = 3_000;
 const UNFINISHED_BYTES = 0x7fff0000; // programs that write to a pipe state this size or a larger one
+const AAC_RATES = [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 const MPEG_RATES = [44_100, 48_000, 32_000];
 const MP3_KBITS = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
 const LOW_RATE_KBITS = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
@@ -40,8 +42,15 @@ function duration(file: Blob): Promise<number> {
   return new Promise<number>((resolve) => {
     media.onloadedmetadata = () => resolve(Number.isFinite(media.duration) ? media.duration : 0);
     media.onerror = () => resolve(0);
+    setTimeout(resolve, PROBE_MS, 0); // a phone may load nothing before one plays
+    media.preload = "metadata";
     media.src = url;
-  }).finally(() => URL.revokeObjectURL(url));
+    media.load();
+  }).finally(() => {
+    media.removeAttribute("src");
+    media.load();
+    URL.revokeObjectURL(url);
+  });
 }
 
 function decodeAt(rate: number, content: ArrayBuffer): Promise<AudioBuffer> {
@@ -54,8 +63,9 @@ function decodeAt(rate: number, content: ArrayBuffer): Promise<AudioBuffer> {
   return context.decodeAudioData(content);
 }
 
-/** The sample rate of a WAV, FLAC, Ogg, WebM, MP4 or MP3 file. */
-export function findRate(bytes: Uint8Array): number {
+/** The sample rate of a WAV, FLAC, Ogg, WebM, MP4, AAC or MP3 file. */
+export function findRate(whole: Uint8Array): number {
+  const bytes = whole.subarray(has(whole, "ID3") ? 10 + ((whole[6] << 21) | (whole[7] << 14) | (whole[8] << 7) | whole[9]) : 0);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const within = (at: number, size: number) => at >= 0 && at + size <= bytes.length;
   if (has(bytes, "RIFF") || has(bytes, "RF64")) {
@@ -72,16 +82,19 @@ export function findRate(bytes: Uint8Array): number {
     return within(at, 10) ? view.getFloat64(at + 2) : USUAL_RATE;
   }
   if (has(bytes, "ftyp", 4)) {
-    const at = find(bytes, "mp4a");
-    return within(at, 30) && at > 0 ? view.getUint16(at + 28) || USUAL_RATE : USUAL_RATE;
+    const at = Math.max(find(bytes, "mp4a"), find(bytes, "alac"));
+    const clock = find(bytes, "mdhd") + 16;
+    const ticks = within(clock, 4) ? view.getUint32(clock) : 0; // a second: a rate of more than 16 bits stands only here
+    if (at > 0 && AAC_RATES.slice(0, 2).includes(ticks)) return ticks;
+    return at > 0 && within(at, 30) ? view.getUint16(at + 28) || USUAL_RATE : USUAL_RATE;
   }
+  if (bytes[0] === 0xff && (bytes[1] & 0xf6) === 0xf0) return AAC_RATES[(bytes[2] >> 2) & 15] ?? USUAL_RATE;
   return mp3Rate(bytes);
 }
 
 /** Of the first frame that a second one follows where it ends. */
 function mp3Rate(bytes: Uint8Array): number {
-  let at = has(bytes, "ID3") ? 10 + ((bytes[6] << 21) | (bytes[7] << 14) | (bytes[8] << 7) | bytes[9]) : 0;
-  for (const end = Math.min(bytes.length - 3, at + 4096); at < end; at++) {
+  for (let at = 0; at < Math.min(bytes.length - 3, 4096); at++) {
     const [, kind, size] = bytes.subarray(at, at + 3);
     const [version, layer, index] = [(kind >> 3) & 3, (kind >> 1) & 3, (size >> 2) & 3];
     if (bytes[at] !== 0xff || kind < 0xe0 || version === 1 || layer !== 1 || index === 3) continue;

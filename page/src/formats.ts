@@ -12,7 +12,7 @@ export interface Download {
 
 /** JSON and CSV; of a timeline Audacity's label track too. */
 export function downloads(answer: Answer, model: Model, words: Words): Download[] {
-  const stem = `${answer.file.replace(/(?<=.)\.[^.]*$/, "")}_${answer.events ? "timeline" : "answer"}`;
+  const stem = `${answer.file.replace(/(.)\.[^.]*$/, "$1")}_${answer.events ? "timeline" : "answer"}`;
   const files = [
     { name: `${stem}.csv`, type: "text/csv", text: answer.events ? eventsCsv(answer.file, answer.events) : topCsv(answer) },
     { name: `${stem}.json`, type: "application/json", text: `[\n${JSON.stringify(record(answer, model))}\n]\n` },

@@ -12,6 +12,8 @@ import { classLists, drawLogMel, element, eventTable, timeAxis, topList, tracks 
 import { Words } from "./words";
 import type { Request } from "./worker";
 
+if (!("DecompressionStream" in window)) throw new Error("too old a browser"); // what the page says until here stays
+
 const LIVE_SECONDS = 20; // that are shown
 const ONGOING_SECONDS = 1; // an event that ended no longer ago still goes on
 const SEEK_SECONDS = 0.01; // a player may round the time that it is sent to
@@ -216,7 +218,10 @@ function listen(): Promise<void> {
     if (!isCurrent()) await started.microphone.close();
     return () => {
       session = started;
-      started.microphone.track.onended = () => void finish(); // unplugged
+      const { track, context } = started.microphone;
+      const end = () => void (session === started && finish("The device stopped the microphone."));
+      track.onended = end; // unplugged
+      context.onstatechange = () => context.state !== "running" && end(); // a call, or a locked screen
       showLive(started, { seconds: 0, log_mel: new Float32Array(0) }, [], model, words); // not the last recording's
       liveBox.hidden = false;
       byId("now").textContent = "Listening …";

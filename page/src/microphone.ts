@@ -11,6 +11,8 @@ export class Microphone {
     readonly track: MediaStreamTrack,
   ) {}
 
+  private readonly awake = navigator.wakeLock?.request("screen").catch(() => null); // a locked screen would end it
+
   static async open(take: (block: Float32Array<ArrayBuffer>) => void): Promise<Microphone> {
     const stream = await ask();
     const [track] = stream.getAudioTracks();
@@ -31,6 +33,7 @@ export class Microphone {
 
   async close(): Promise<void> {
     this.track.stop();
+    void this.awake?.then((lock) => lock?.release());
     await this.context.close();
   }
 }

@@ -55,13 +55,14 @@ async function answer(request: Request, id: number): Promise<unknown> {
 }
 
 async function open(): Promise<Network> {
-  const loading = [yamnetUrl, headUrl, referenceUrl].map((url) => unpack(url).then(interleave));
-  const model: Promise<Model> = fetch(modelUrl).then((response) => response.json());
+  const weights = (url: string) => unpack(url).then(interleave);
+  const loading = [weights(yamnetUrl), weights(headUrl), weights(referenceUrl), unpack(runtimeUrl)] as const;
+  const model = load(modelUrl).then((response): Promise<Model> => response.json());
+  const [facts, yamnet, head, reference, runtime] = await Promise.all([model, ...loading]);
   ort.env.wasm.wasmPaths = { mjs: new URL(loaderUrl, location.href).href };
-  ort.env.wasm.wasmBinary = await unpack(runtimeUrl);
+  ort.env.wasm.wasmBinary = runtime;
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
-  const [yamnet, head, reference] = await Promise.all(loading);
-  return Network.open(await model, yamnet, head, reference);
+  return Network.open(facts, yamnet, head, reference);
 }
 
 let n_loading = 0;

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 import shutil
+import subprocess
 import sys
 from base64 import b64encode
 from fractions import Fraction
@@ -20,13 +22,15 @@ from esc50.audio import synthesis
 from esc50.classifier.describe import class_label
 from esc50.classifier.formats import EVENT_COLUMNS, TOP_COLUMNS, as_csv, prediction_record, timeline_record
 from esc50.classifier.timeline import detect_events
-from esc50.config import ResultsError
+from esc50.config import PROJECT_DIR, ResultsError
 from esc50.dataset.clips import clip_path, dataset_found, find_dataset, load_clips
 
 N_SOUNDS = 100
 RATE = 16_000
 SUBTYPES = {"wav": "PCM_16", "mp3": "MPEG_LAYER_III", "ogg": "VORBIS"}
 FORMS = [(ending, rate, n) for ending in SUBTYPES for rate in (RATE, 44_100) for n in (1, 2)]
+RATES = [("aac", "aac", 22_050), ("m4a", "aac", 44_100), ("m4a", "aac", 96_000), ("m4a", "alac", 88_200)]
+RATES += [("flac", "flac", 44_100)]
 MOST_BYTES = 15_000_000
 SAID = ("verdict", "is_known", "is_silent", "why", "theme", "heading", "prediction_set", "warnings")
 AXE = builder.SOURCE_DIR / "node_modules/axe-core/axe.min.js"
@@ -34,7 +38,13 @@ ANSWER = """window.answer = new Promise((resolve, reject) => {
     document.addEventListener("answer", (event) => resolve(event.detail), { once: true });
     setTimeout(() => reject(new Error(document.getElementById("status").textContent)), 60000);
 }); 0"""
-KEEP_TRACKS = """window.tracks = [];
+KEEP_TRACKS = """window.tracks = [], window.contexts = [];
+window.AudioContext = class extends AudioContext {
+    constructor(how) {
+        super(how);
+        contexts.push(this);
+    }
+};
 const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 navigator.mediaDevices.getUserMedia = async (wanted) => {
     const stream = await open(wanted);
@@ -54,6 +64,10 @@ window.apart = new Promise((resolve) => new MutationObserver(
 STOPPED = """player => {
     window.stopped = new Promise((resolve) => { player.addEventListener("pause", () => resolve(player.currentTime)); });
 }"""
+FIND_RATES = """import { readFileSync } from "node:fs";
+import { runnerImport } from "vite";
+const { module } = await runnerImport("./src/decode.ts", { configFile: false, logLevel: "silent" });
+console.log(JSON.stringify(process.argv.slice(1).map((path) => module.findRate(readFileSync(path)))));"""
 BREAK = """kind => {
     const post = Worker.prototype.postMessage;
     Worker.prototype.postMessage = function (message, ...more) {
@@ -77,6 +91,11 @@ window.Worker = class extends Worker {
         this.addEventListener("message", ({ data }) => messages.push(data));
     }
 }; 0"""
+FETCH = """url => new Promise((resolve) => {
+    self.addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective));
+    fetch(url).catch(() => {});
+    setTimeout(resolve, 10000, "no violation");
+})"""
 DROP = """([names, content]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
     const dataTransfer = new DataTransfer();
@@ -131,6 +150,34 @@ def test_nothing_but_this_page_is_let_in():
     assert "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self';" in policy
     assert "unsafe-inline" not in policy
     assert "http" not in policy.replace("http-equiv", "")
+    [header] = re.findall('content="(default-src.*?)"', policy)
+    assert f"    Content-Security-Policy: {header}\n" in (PROJECT_DIR / "docs/page.md").read_text(encoding="utf-8")
+
+
+def test_the_rate_of_a_file_is_read_from_its_header(tmp_path):
+    try:
+        builder.install_packages()
+    except ResultsError as error:
+        pytest.skip(f"the page cannot be built here: {error}")
+    files = [tmp_path / f"{codec} {rate}.{ending}" for ending, codec, rate in RATES]
+    for path, (_, codec, rate) in zip(files, RATES, strict=True):
+        write_sound(path, codec, rate)
+    files[-1].write_bytes(b"ID3\4\0\0\0\0\1\2" + bytes(130) + files[-1].read_bytes())  # a tag
+    npm, environment = builder.find_npm()
+    command = [npm[0] if len(npm) > 1 else "node", "--input-type=module", "--eval", FIND_RATES, *files]
+    found = subprocess.run(command, cwd=builder.SOURCE_DIR, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout) == [rate for *_, rate in RATES]
+
+
+def write_sound(path, codec, rate):
+    samples = soxr.resample(synthesis.example("rain"), RATE, rate)
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        whole = np.int16(32_767 * samples.clip(-1, 1))[np.newaxis]
+        frame = av.AudioFrame.from_ndarray(whole, format="s16", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
+        for each in (frame, None):
+            container.mux(stream.encode(each))
 
 
 # --- in the browser
@@ -229,6 +276,15 @@ class TestInTheBrowser:
         assert "siren" in example(page, "siren")["verdict"]
         context.set_offline(False)
 
+    def test_the_worker_is_bound_to_this_page_once_the_service_worker_has_it(self, browser, site):
+        page = browser.new_context().new_page()
+        visit(page, site)
+        page.evaluate("navigator.serviceWorker.ready.then(() => 0)")
+        visit(page, site)
+        [worker] = [each for each in page.workers if "/worker-" in each.url]
+        assert worker.evaluate(FETCH, site.replace("127.0.0.1", "localhost")) == "connect-src"
+        page.context.close()
+
     def test_answers_are_those_of_python(self, page, classifier, recordings):
         n_same, n_known = 0, 0
         for path, form in recordings:
@@ -313,15 +369,8 @@ class TestInTheBrowser:
 
     @pytest.mark.parametrize(("codec", "rate"), [("libopus", 48_000), ("flac", 44_100)])
     def test_webm_and_matroska_are_decoded_at_their_own_rate(self, page, tmp_path, codec, rate):
-        path, samples = tmp_path / "sound.mkv", soxr.resample(synthesis.example("rain"), RATE, rate)
-        with av.open(path, "w") as container:
-            stream = container.add_stream(codec, rate=rate, layout="mono")
-            whole = np.int16(32_767 * samples.clip(-1, 1))[np.newaxis]
-            frame = av.AudioFrame.from_ndarray(whole, format="s16", layout="mono")
-            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
-            for each in (frame, None):
-                container.mux(stream.encode(each))
-        ask(page, path)
+        write_sound(tmp_path / "sound.mkv", codec, rate)
+        ask(page, tmp_path / "sound.mkv")
         assert page.locator("#facts").inner_text().endswith(f", {rate} Hz")
 
     def test_a_recording_that_is_cut_off_is_noted_as_python_does(self, page, classifier, sounds, tmp_path):
@@ -336,6 +385,12 @@ class TestInTheBrowser:
             warnings = ask(page, tmp_path / "sound.wav")["warnings"]
             assert warnings == [*classifier.predict(tmp_path / "sound.wav").warnings]
             assert words in warnings[0]
+
+    def test_a_browser_that_never_tells_a_length_does_not_keep_one_waiting(self, bare_page, site, tmp_path):
+        soundfile.write(tmp_path / "large.wav", np.tile(synthesis.example("rain"), (2, 7)).T, RATE)
+        visit(bare_page, site)
+        bare_page.evaluate("window.Audio = class { load() {} removeAttribute() {} }; 0")
+        assert ask(bare_page, tmp_path / "large.wav")["file"] == "large.wav"
 
     def test_of_several_files_the_first_is_answered_and_a_folder_is_refused(self, page, sounds, tmp_path):
         content = b64encode(sounds["8 bit.wav"].read_bytes()).decode()
@@ -364,13 +419,14 @@ class TestInTheBrowser:
         page.locator("#file").set_input_files({"name": "film.mp4", "mimeType": "video/mp4", "buffer": b"no sound"})
         page.locator("#status.wrong").filter(has_text="perhaps the video has no sound track").wait_for()
 
-    @pytest.mark.parametrize("missing", ["worker-*.js", "head-*.bin"])
+    @pytest.mark.parametrize("missing", ["worker-*.js", "head-*.bin", "model-*.json"])
     def test_a_part_that_does_not_load_is_named_and_stays_named(self, bare_page, site, sounds, missing):
-        bare_page.route(f"**/{missing}", lambda route: route.abort())
+        bare_page.route(f"**/{missing}", lambda route: route.fulfill(status=404))
         bare_page.goto(site)
         wrong = bare_page.locator("#status.wrong")
         wrong.filter(has_text="The model could not be loaded").wait_for(timeout=60_000)
         before = wrong.inner_text()
+        assert ": 404)" in before or missing == "worker-*.js"
         assert before.endswith("load the page again.")
         bare_page.locator("#file").set_input_files(sounds["8 bit.wav"])
         wrong.wait_for()
@@ -410,6 +466,12 @@ class TestInTheBrowser:
         page.evaluate("tracks[1].dispatchEvent(new Event('ended')) && 0")
         assert "siren" in page.evaluate("window.answer")["verdict"]
         assert page.get_by_role("button", name="Listen").is_visible()
+        page.get_by_role("button", name="Listen").click()
+        page.locator("#live-tracks .event").first.wait_for(timeout=60_000)
+        page.evaluate(ANSWER)
+        page.evaluate("contexts[2].suspend()")  # as a call does
+        page.evaluate("window.answer")
+        assert page.locator("#warnings").inner_text() == "The device stopped the microphone."
 
     def test_only_a_file_that_can_be_answered_ends_listening(self, page, bad_files, sounds):
         page.get_by_role("button", name="Listen").click()
