@@ -46,6 +46,7 @@ def classes(form):
     help="Make each recording louder by so much first.",
 )
 @commands.KEEP
+@commands.CLASSES
 @FORM
 @click.option("--output", type=ANY_PATH, metavar="FOLDER|FILE.json", help="Report to write, or folder for everything.")
 @click.option("--picture", type=ANY_PATH, metavar="FILE.png", help="Picture to write (png, svg, pdf).")

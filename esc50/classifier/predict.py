@@ -64,6 +64,8 @@ class Prediction:
         The most similar training clips, the nearest first; empty for silence. Computed on first access.
     ood_score : float
         The model's rejection score, higher for known sounds; meaningless for silence.
+    reaches_own : bool
+        Whether the most probable class is user-defined and reaches its own threshold, whatever the score.
     why : str
         A sentence that explains a rejection; empty if the sound is known or silent. Computed on first access.
     audioset_scores : np.ndarray, shape (521,)
@@ -83,6 +85,7 @@ class Prediction:
     evidence: Evidence = field(repr=False)  # for this sound
     yamnet_log_mel: np.ndarray = field(repr=False)  # (n_windows, 64), natural logarithm
     ood_score: float
+    reaches_own: bool
     audioset_scores: np.ndarray = field(repr=False)
 
     @property
@@ -229,8 +232,10 @@ class Judgement:
         Output of the head, not calibrated.
     ood_score : float
         The model's rejection score, higher for known sounds.
+    reaches_own : bool
+        Whether the most probable class is user-defined and reaches its own threshold, whatever the score.
     is_known : bool
-        Whether the score reaches the model's threshold, or a user-defined class reaches its own.
+        Whether the score reaches the model's threshold, or `reaches_own`.
     evidence : esc50.classifier.ood.Evidence
         Inputs of the score.
     """
@@ -238,6 +243,7 @@ class Judgement:
     probabilities: np.ndarray
     frame_probabilities: np.ndarray
     ood_score: float
+    reaches_own: bool
     is_known: bool
     evidence: Evidence
 
@@ -516,6 +522,7 @@ class SoundClassifier:
             evidence=judgement.evidence,
             yamnet_log_mel=log_mel,
             ood_score=judgement.ood_score,
+            reaches_own=judgement.reaches_own,
             audioset_scores=scores,
         )
 
@@ -540,8 +547,9 @@ class SoundClassifier:
         evidence = self._evidence(*whole, pooled)
         score = float(ood.OOD_SCORES[rule["score"]](evidence, k=rule["neighbours"])[0])
         calibrated = temper(pooled[0], self.metadata["temperature"])  # (n_classes,)
-        is_known = score >= rule["threshold"] or self._reaches_own(*whole, pooled[0])
-        return Judgement(calibrated, frame_probabilities, score, is_known, evidence)
+        reaches_own = self._reaches_own(*whole, pooled[0])
+        is_known = score >= rule["threshold"] or reaches_own
+        return Judgement(calibrated, frame_probabilities, score, reaches_own, is_known, evidence)
 
     def predict_many(self, sources, *, progress: bool = False) -> Iterator[tuple]:
         """Classify sounds one by one; a source that cannot be read does not stop the rest.

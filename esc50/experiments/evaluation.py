@@ -60,7 +60,16 @@ class Evaluation:
 
 
 def evaluate(
-    labels, *, model=None, keep=None, audio=None, gain_decibels=0.0, resume=True, progress=False, seed=0
+    labels,
+    *,
+    model=None,
+    keep=None,
+    classes=None,
+    audio=None,
+    gain_decibels=0.0,
+    resume=True,
+    progress=False,
+    seed=0,
 ) -> Evaluation:
     """Evaluate the classifier on labelled recordings.
 
@@ -73,6 +82,8 @@ def evaluate(
         As for `SoundClassifier.load`, or a loaded classifier, whose predictions are not cached.
     keep : float, optional
         Share of known sounds to keep: see `SoundClassifier.load`. Cached predictions serve any share.
+    classes : path-like, optional
+        User-defined classes, added to those of the model: see `SoundClassifier.load`.
     audio : path-like, optional
         Folder that file names are relative to; by default that of the CSV file.
     gain_decibels : float
@@ -96,13 +107,16 @@ def evaluate(
         If the labels are invalid, or no recording can be read.
     ResultsError
         If there is no such model, or it cannot keep that share.
+    TeachingError
+        If the file of classes is missing or damaged, or was made for another model.
     """
     is_loaded = hasattr(model, "predict")
     classifier = model if is_loaded else SoundClassifier.load(model)
     classifier = classifier if keep is None else classifier.keeping(keep)
+    classifier = classifier if classes is None else classifier.with_classes(classes)
     found = read_labels(labels, classifier.class_names, audio=audio)
     folder, notes = _cache_folder() if resume and not is_loaded else (None, [])
-    made_by = {"answers": _runtime_digest(model), "gain": gain_decibels} if folder else None
+    made_by = {"answers": _runtime_digest(model, classes), "gain": gain_decibels} if folder else None
     answers = _answer_all(classifier, found.paths, gain_decibels, folder, made_by, progress)
     rule = classifier.metadata["rejection"]
     judged = [_judge(each, rule["threshold"]) for each in answers]
@@ -172,11 +186,11 @@ def measure(predictions, probabilities, *, seed=0, n_resamples=N_RESAMPLES):
     }
 
 
-def _runtime_digest(model):
+def _runtime_digest(model, classes):
     """Return a digest of all that determines a prediction apart from the file: code, models and packages."""
     package, own = Path(esc50.__file__).parent, Path(os.fspath(model or DEFAULT_MODEL))
     files = [path for part in RUNTIME for path in (package / part, *sorted((package / part).rglob("*")))]
-    files += [own, own.with_suffix(".json")]
+    files += [own, own.with_suffix(".json"), *map(Path, [classes] if classes else [])]
     digest = hashlib.sha256(f"{own} {[version(name) for name in PACKAGES]}".encode())
     for path in files:
         if path.is_file() and path.suffix != ".pyc":
@@ -233,6 +247,7 @@ def _answer(classifier, path, gain_decibels):
     return {
         "probabilities": prediction.probabilities,
         "ood_score": float(prediction.ood_score),
+        "reaches_own": prediction.reaches_own,
         "is_silent": prediction.sound.is_silent,
     }
 
@@ -241,7 +256,8 @@ def _judge(answer, threshold):
     """Return an answer with ``is_known``, by the classifier's rule."""
     if isinstance(answer, AudioError):
         return answer
-    return answer | {"is_known": answer["ood_score"] >= threshold and not answer["is_silent"]}
+    is_accepted = answer["ood_score"] >= threshold or answer["reaches_own"]
+    return answer | {"is_known": is_accepted and not answer["is_silent"]}
 
 
 def _tabulate(table, answers, class_names):

@@ -8,11 +8,14 @@ import matplotlib.pyplot as plt
 import pytest
 import soundfile
 from click.testing import CliRunner
+from helpers import whistle
 
 from esc50.apps import commands
 from esc50.apps.cli import cli
 from esc50.audio import synthesis
+from esc50.classifier import teaching
 from esc50.classifier.model_io import load_model
+from esc50.classifier.teaching import Recording
 from esc50.experiments import run_cache
 
 RATE = 16_000
@@ -136,6 +139,23 @@ def test_a_folder_of_classes(labels, tmp_path):
     done = run("evaluate", tmp_path / "classes")
     assert done.exit_code == 0
     assert "1 file of 1 class and 0 of none, 1 recording" in done.stdout
+
+
+def test_own_classes_are_accepted_as_in_a_prediction(classifier, tmp_path):
+    """Whistles that the model by itself rejects."""
+    examples = [Recording(whistle(seed), name=f"{seed}", sample_rate_hz=RATE) for seed in range(4)]
+    teaching.teach(classifier, "slide whistle", examples).own.save(tmp_path / "own.esc50")
+    folder = tmp_path / "sounds" / "slide_whistle"
+    folder.mkdir(parents=True)
+    for seed in (10, 11):
+        soundfile.write(folder / f"{seed}.wav", whistle(seed), RATE)
+    predictions = tmp_path / "p.csv"
+    done = run("evaluate", folder.parent, "--classes", tmp_path / "own.esc50", "--predictions", predictions)
+    assert done.exit_code == 0, done.output
+    rows = [*csv.DictReader(predictions.open())]
+    assert [(row["predicted"], row["is_known"]) for row in rows] == [("slide_whistle", "True")] * 2
+    threshold = classifier.metadata["rejection"]["threshold"]
+    assert min(float(row["ood_score"]) for row in rows) < threshold
 
 
 def test_a_bar_is_shown_when_asked_for(labels):

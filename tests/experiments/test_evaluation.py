@@ -191,7 +191,7 @@ class Counting:
             raise AudioError(f"{name} is damaged")
         values = np.array([1, 0, 0, 0, 0], np.float32)
         sound = SimpleNamespace(is_silent=False)
-        return SimpleNamespace(probabilities=values, is_known=True, ood_score=1.0, sound=sound)
+        return SimpleNamespace(probabilities=values, ood_score=1.0, reaches_own=False, sound=sound)
 
 
 @pytest.fixture
