@@ -73,6 +73,7 @@ reproduce: env ## everything from audio: features, all training, results, figure
 	$(ESC50) ship
 	$(ESC50) ship --model plain
 	$(ESC50) export
+	$(ESC50) teaching
 	$(ESC50) timelines
 	$(ESC50) run --retrain 04 --retrain 05 --publish
 	$(ESC50) export

@@ -158,8 +158,13 @@ def _candidates(sounds):
     for settings in (WindowSettings(*each) for each in FRAMES_AND_HOPS):
         windows, owners = window_means(sounds.frames, ALL_LAYERS, settings)
         whitening = Whitening(take_middle(windows, owners)[:N_CLIPS], sounds.targets)
-        of = f"windows of {settings.seconds:.2f} s every {settings.hop_seconds:.2f} s"
-        yield f"all layers, whitened, {VECTOR_SIZE}, {of}", owners, whitening.of(windows, VECTOR_SIZE)
+        yield windows_name(settings), owners, whitening.of(windows, VECTOR_SIZE)
+
+
+def windows_name(settings):
+    """How the vectors of a store's windows are called in the table."""
+    of = f"windows of {settings.seconds:.2f} s every {settings.hop_seconds:.2f} s"
+    return f"all layers, whitened, {VECTOR_SIZE}, {of}"
 
 
 class Whitening:
