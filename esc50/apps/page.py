@@ -6,15 +6,18 @@ import os
 import shutil
 import subprocess
 from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from esc50.apps import live
 from esc50.apps.space import check_replaceable
-from esc50.audio import loudness, mixing, streams, synthesis
+from esc50.audio import ffmpeg, loudness, mixing, streams, synthesis
 from esc50.classifier import describe, ood, pooling, prediction_sets, timeline
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
+from esc50.classifier.predict import Prediction, SoundClassifier
 from esc50.config import BUILD_DIR, PROJECT_DIR, AudioSettings, BackboneSettings, ResultsError
 from esc50.yamnet import frames
 from esc50.yamnet.architecture import LAST, layer_sizes
@@ -50,8 +53,6 @@ def build_page(folder=PAGE_DIR):
     ResultsError
         There is something else in the folder, there is no Node.js, or npm or Vite failed: the message says how.
     """
-    from esc50.classifier.predict import SoundClassifier
-
     folder = Path(folder)
     check_replaceable(folder, "page", "a page")
     install_packages()
@@ -179,6 +180,10 @@ def _settings():
         "timeline_from_seconds": timeline.TIMELINE_FROM_SECONDS,
         "most_judged": timeline.MOST_JUDGED,
         "tiny": pooling.TINY,
+        "missing_seconds": ffmpeg.MISSING_SECONDS,
+        "ongoing_seconds": live.ONGOING_SECONDS,
+        "n_top": signature(Prediction.top).parameters["k"].default,
+        "n_audioset": signature(Prediction.top_audioset).parameters["k"].default,
         "coverage": prediction_sets.DEFAULT_COVERAGE,
         **{name: getattr(ood, name.upper()) for name in ("score_offset", "unmapped", "typical", "cut")},
         **{name: getattr(describe, name.upper()) for name in ("guess_below", "most_named", "most_listed")},

@@ -35,6 +35,8 @@ SENTENCES = {  # with fields to fill in; the page in the browser fills in the sa
     "other_events": " {others} {are} none of the {n_classes} classes.",
     "as_one_sound": "As one sound: {sentence}",
     "unknown_event": "none of these ({name}?)",
+    "cut_off": "The recording is cut off: it ends after {found} s where its header says {declared} s.",
+    "no_length": "The header states no true length, as when a recorder is stopped by force: {found} s were found.",
     "is_silent": "The sound is silent: its probabilities mean nothing.",
     "is_short": "The sound lasts only {seconds} s: silence was added, up to {least} s.",
     "is_clipped": "The recording was too loud: {percent} % of its samples are clipped, or over full scale.",
@@ -252,11 +254,11 @@ def without_place(message, path):
 
 def list_faults(sound):
     """Sentences about what makes a sound (an `esc50.audio.SoundFacts`) hard to classify, or was done to it."""
-    found = f"{sound.duration_seconds:.2f} s"
+    found = f"{sound.duration_seconds:.2f}"
     if sound.declared_seconds is not None:
-        yield f"The recording is cut off: it ends after {found} where its header says {sound.declared_seconds:.2f} s."
+        yield SENTENCES["cut_off"].format(found=found, declared=f"{sound.declared_seconds:.2f}")
     if sound.states_no_length:
-        yield f"The header states no true length, as when a recorder is stopped by force: {found} were found."
+        yield SENTENCES["no_length"].format(found=found)
     if sound.n_damaged:
         places = f"{sound.n_damaged} places" if sound.n_damaged > 1 else "one place"
         yield f"The recording is damaged at {places}: what cannot be decoded is left out."

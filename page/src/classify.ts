@@ -8,9 +8,6 @@ import { setLevel, type Sound } from "./sound";
 import { detectEvents } from "./timeline";
 import { isSilent, Words } from "./words";
 
-const N_TOP = 5;
-const N_AUDIOSET = 3;
-
 export interface Classified {
   answer: Answer;
   log_mel: LogMel;
@@ -34,7 +31,7 @@ export async function classify(
   const seconds = facts.duration_seconds;
   const [audioset_top] = largest(audioset, 1);
   const single = words.verdict(probabilities, is_known, is_silent, audioset_top, audioset[audioset_top]);
-  const top = largest(probabilities, N_TOP).map((label) => ({
+  const top = largest(probabilities, settings.n_top).map((label) => ({
     class_name: model.class_names[label],
     probability: probabilities[label],
   }));
@@ -56,7 +53,7 @@ export async function classify(
       class_names: labels.map((label) => model.class_names[label]),
       sentence: words.set(labels, settings.coverage),
     },
-    audioset_top: largest(audioset, N_AUDIOSET).map((row) => ({ class_name: model.audioset[row], score: audioset[row] })),
+    audioset_top: largest(audioset, settings.n_audioset).map((row) => ({ class_name: model.audioset[row], score: audioset[row] })),
     warnings: words.faults(facts),
   };
   if (!is_known && !is_silent) {

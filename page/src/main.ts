@@ -15,7 +15,6 @@ import type { Request } from "./worker";
 if (!("DecompressionStream" in window)) throw new Error("too old a browser"); // what the page says until here stays
 
 const LIVE_SECONDS = 20; // that are shown
-const ONGOING_SECONDS = 1; // an event that ended no longer ago still goes on
 const SEEK_SECONDS = 0.01; // a player may round the time that it is sent to
 const EXAMPLES = import.meta.glob("@assets/*.mp3", { query: "?url", import: "default", eager: true }) as Record<string, string>;
 
@@ -132,17 +131,18 @@ async function loadExample(url: string, name: string): Promise<Blob> {
 }
 
 /** An answer, with a note on what was asked. */
-function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, words: Words, note: string): void {
+function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, words: Words, note: string, name = answer.file): void {
   const { events } = answer;
   byId("verdict").textContent = answer.verdict;
   answerBox.className = (events ? events.some((event) => event.is_known) : answer.is_known) ? "known" : "unknown";
   const channels = `${facts.source_channels} channel${facts.source_channels > 1 ? "s" : ""}`;
-  byId("facts").textContent = `${answer.file}: ${facts.duration_seconds.toFixed(2)} s, ${channels}, ${facts.source_sample_rate_hz} Hz`;
+  byId("facts").textContent = `${name}: ${facts.duration_seconds.toFixed(2)} s, ${channels}, ${facts.source_sample_rate_hz} Hz`;
   const warnings = note ? [note, ...answer.warnings] : answer.warnings;
   byId("warnings").replaceChildren(...warnings.map((warning) => element("li", {}, warning)));
   const second = answer.as_one_sound && !answer.is_silent && words.second(answer.as_one_sound);
-  const notes = [second, answer.prediction_set?.sentence, answer.why].filter((each) => !!each) as string[];
-  byId(events ? "second" : "notes").replaceChildren(...notes.map((each) => element("p", {}, each)));
+  const notes = [second, answer.prediction_set?.sentence].filter((each) => !!each).map((each) => element("p", {}, each as string));
+  const why = element("details", {}, element("summary", {}, "Why none of these?"), element("p", {}, answer.why));
+  byId(events ? "second" : "notes").replaceChildren(...notes, ...(answer.why ? [why] : []));
   byId(events ? "notes" : "second").replaceChildren();
   byId("top").hidden = answer.is_silent;
   byId("top").replaceChildren(element("h3", {}, answer.heading), topList(answer, words));
@@ -151,7 +151,7 @@ function show({ answer, log_mel, facts }: Classified, file: Blob, model: Model, 
   drawLogMel(byId("picture"), log_mel, model);
   byId("axis").replaceChildren(...timeAxis(0, log_mel.seconds));
   byId("tracks").replaceChildren(...tracks(events ?? [], 0, log_mel.seconds, words, play));
-  byId("events").replaceChildren(...(events?.length ? [eventTable(events, words)] : []));
+  byId("events").replaceChildren(...(events?.length ? [eventTable(events, words, play)] : []));
   byId("event-details").hidden = !events?.length;
   const links = downloads(answer, model, words).map(({ name, type, text }) => {
     const href = `data:${type};charset=utf-8,${encodeURIComponent(text)}`;
@@ -253,15 +253,15 @@ async function giveUp(of: Session, error: Error): Promise<void> {
 const minutesOf = ({ settings }: Model) => `${settings.max_seconds / 60} minutes`;
 
 function showLive(of: Session, update: Pick<Update, "seconds" | "log_mel">, events: Event[], model: Model, words: Words): void {
-  of.log_mel.push(update.log_mel);
-  const { hop_seconds, mel_windows_per_hop, mel_bands } = model.settings;
+  const { hop_seconds, mel_windows_per_hop, mel_bands, ongoing_seconds } = model.settings;
   const n_windows = Math.round((LIVE_SECONDS / hop_seconds) * mel_windows_per_hop);
-  const values = of.log_mel.subarray(Math.max(0, of.log_mel.length - n_windows * mel_bands));
+  of.log_mel.push(update.log_mel);
+  of.log_mel.keep(n_windows * mel_bands);
   const from = Math.max(0, update.seconds - LIVE_SECONDS);
-  drawLogMel(byId("live-picture"), { values, seconds: LIVE_SECONDS }, model, n_windows);
+  drawLogMel(byId("live-picture"), { values: of.log_mel.subarray(), seconds: LIVE_SECONDS }, model, n_windows);
   byId("live-axis").replaceChildren(...timeAxis(from, from + LIVE_SECONDS));
   byId("live-tracks").replaceChildren(...tracks(events, from, from + LIVE_SECONDS, words));
-  const now = events.filter((event) => event.end_seconds > update.seconds - ONGOING_SECONDS).map((event) => words.event(event));
+  const now = events.filter((event) => event.end_seconds > update.seconds - ongoing_seconds).map((event) => words.event(event));
   const text = now.length ? now.join(", ") : "Nothing recognised now";
   if (byId("now").textContent !== text) byId("now").textContent = text; // or it would be read out again and again
 }
@@ -282,7 +282,7 @@ function finish(note = ""): Promise<void> {
     const { model, words } = await opened;
     await stopListening();
     const found = await ask<Classified & { samples: Float32Array }>({ kind: "end" });
-    return () => show(found, wav(found.samples, model.settings.sample_rate_hz), model, words, note);
+    return () => show(found, wav(found.samples, model.settings.sample_rate_hz), model, words, note, "your recording");
   });
 }
 

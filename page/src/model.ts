@@ -56,6 +56,7 @@ type Names =
   | "sample_rate_hz" | "hop_samples" | "patch_samples" | "frames_per_call" | "hop_seconds" | "frame_seconds"
   | "least_seconds" | "embedding_size" | "mel_bands" | "mel_windows_per_hop" | "log_offset" | "silence_likeness"
   | "silence_peak" | "max_seconds" | "timeline_from_seconds" | "most_judged" | "tiny" | "coverage" | "score_offset"
+    | "missing_seconds" | "ongoing_seconds" | "n_top" | "n_audioset"
   | "unmapped" | "typical" | "cut" | "guess_below" | "most_named" | "most_listed" | "cancelling" | "min_power"
   | "fade_samples" | "full_scale" | "clipped_fraction" | "overshoot_peak" | "quiet_peak" | "block_samples";
 

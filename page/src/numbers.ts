@@ -76,6 +76,12 @@ export class Growing {
     this.length += part.length;
   }
 
+  /** Keep the last ones alone. */
+  keep(count: number): void {
+    this.values.copyWithin(0, Math.max(0, this.length - count), this.length);
+    this.length = Math.min(count, this.length);
+  }
+
   subarray(start = 0, end = this.length): Float32Array<ArrayBuffer> {
     return this.values.subarray(start, end);
   }

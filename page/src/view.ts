@@ -1,10 +1,11 @@
 /** Draws answers. */
 
 import type { Answer, Event, LogMel, Model } from "./model";
-import { minutes, percent, type Words } from "./words";
+import { clock, minutes, percent, type Words } from "./words";
 
 const MOST_COLUMNS = 1200;
 const ROOM = 0.86; // of the width: a time further to the right would be cut off on a phone
+const N_COLOURS = 256;
 const COLOURS = [[0, 0, 4], [60, 15, 110], [150, 45, 128], [222, 73, 104], [254, 159, 109], [252, 253, 191]];
 
 type Child = Node | string;
@@ -31,14 +32,15 @@ export function topList(answer: Answer, words: Words): HTMLElement {
   return element("ol", { class: "top" }, ...rows);
 }
 
+const span = (event: Event) => `${clock(event.start_seconds)} to ${clock(event.end_seconds)}`;
+
 /** A row for each class, a button for each event in it. */
 export function tracks(events: Event[], from: number, to: number, words: Words, play?: (event: Event) => void): HTMLElement[] {
   const rows = new Map<string, HTMLElement>();
   for (const event of events.filter(({ end_seconds }) => end_seconds > from)) {
     const name = words.label(event.class_name);
     if (!rows.has(name)) rows.set(name, element("span", { class: "track" }));
-    const [start, end] = [minutes(event.start_seconds), minutes(event.end_seconds)];
-    const label = `${words.event(event)}, ${start} to ${end}, ${percent(event.confidence)}`;
+    const label = `${words.event(event)}, ${span(event)}, ${percent(event.confidence)}`;
     const box = play
       ? element("button", { type: "button", "aria-label": `Play ${label}`, title: label })
       : element("span", { title: label });
@@ -51,13 +53,16 @@ export function tracks(events: Event[], from: number, to: number, words: Words, 
   return [...rows].map(([name, track]) => element("li", {}, element("span", { class: "name" }, name), track));
 }
 
-/** The same to read. */
-export function eventTable(events: Event[], words: Words): HTMLElement {
-  const cells = (kind: "th" | "td", values: string[]) =>
+/** The same to read, and to play with a finger. */
+export function eventTable(events: Event[], words: Words, play: (event: Event) => void): HTMLElement {
+  const cells = (kind: "th" | "td", values: Child[]) =>
     element("tr", {}, ...values.map((value) => element(kind, kind === "th" ? { scope: "col" } : {}, value)));
-  const rows = events.map((event) =>
-    cells("td", [minutes(event.start_seconds), minutes(event.end_seconds), words.event(event), percent(event.confidence)]),
-  );
+  const rows = events.map((event) => {
+    const label = `Play ${words.event(event)}, ${span(event)}`;
+    const button = element("button", { type: "button", "aria-label": label }, clock(event.start_seconds));
+    button.onclick = () => play(event);
+    return cells("td", [button, clock(event.end_seconds), words.event(event), percent(event.confidence)]);
+  });
   const head = element("thead", {}, cells("th", ["from", "to", "sound", "confidence"]));
   return element("table", {}, head, element("tbody", {}, ...rows));
 }
@@ -84,6 +89,7 @@ export function drawLogMel(canvas: HTMLCanvasElement, { values }: LogMel, { sett
   canvas.height = bands;
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(canvas.width, bands);
+  const pixels = new Uint32Array(image.data.buffer);
   const low = Math.log(settings.log_offset);
   const high = values.reduce((one, other) => Math.max(one, other), low + 3);
   for (let column = 0; column < canvas.width; column++) {
@@ -91,18 +97,21 @@ export function drawLogMel(canvas: HTMLCanvasElement, { values }: LogMel, { sett
       let loudest = low;
       const end = Math.min(n_found, (column + 1) * per_column);
       for (let window = column * per_column; window < end; window++) loudest = Math.max(loudest, values[window * bands + band]);
-      image.data.set(colour((loudest - low) / (high - low)), 4 * ((bands - 1 - band) * canvas.width + column));
+      pixels[(bands - 1 - band) * canvas.width + column] = PALETTE[Math.round(((N_COLOURS - 1) * (loudest - low)) / (high - low))];
     }
   }
   context.putImageData(image, 0, 0);
 }
 
-function colour(share: number): number[] {
-  const place = Math.min(1, Math.max(0, share)) * (COLOURS.length - 1);
-  const before = Math.min(COLOURS.length - 2, Math.floor(place));
-  const [one, other] = [COLOURS[before], COLOURS[before + 1]];
-  return [...one.map((value, i) => value + (other[i] - value) * (place - before)), 255];
-}
+/** From quiet to loud, four bytes a colour. */
+const PALETTE = new Uint32Array(
+  Uint8ClampedArray.from({ length: 4 * N_COLOURS }, (_, i) => {
+    const place = (Math.floor(i / 4) / (N_COLOURS - 1)) * (COLOURS.length - 1);
+    const before = Math.min(COLOURS.length - 2, Math.floor(place));
+    const [one, other] = [COLOURS[before][i % 4], COLOURS[before + 1][i % 4]];
+    return i % 4 === 3 ? 255 : one + (other - one) * (place - before);
+  }).buffer,
+);
 
 /** The classes by their theme. */
 export function classLists(model: Model): HTMLElement[] {

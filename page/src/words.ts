@@ -3,8 +3,6 @@
 import type { Event, Facts, Model } from "./model";
 import { largest, round } from "./numbers";
 
-const MISSING_SECONDS = 0.1; // a shorter missing end is not reported
-
 export function fill(sentence: string, facts: Record<string, string | number>): string {
   return sentence.replace(/\{(\w+)\}/g, (_, name) => String(facts[name]));
 }
@@ -109,7 +107,14 @@ export class Words {
     };
     const names = this.model.faults.filter((name) => found[name]);
     if (rate < settings.sample_rate_hz) names.push("low_rate");
-    return [...lengthFaults(facts), ...names.map((name) => this.say(name, numbers))];
+    return [...this.lengthFaults(facts), ...names.map((name) => this.say(name, numbers))];
+  }
+
+  private lengthFaults({ duration_seconds, declared_seconds }: Facts): string[] {
+    const [found, declared] = [duration_seconds, declared_seconds].map((seconds) => seconds.toFixed(2));
+    if (declared_seconds === Infinity) return [this.say("no_length", { found })];
+    const is_whole = declared_seconds <= duration_seconds + this.model.settings.missing_seconds;
+    return is_whole ? [] : [this.say("cut_off", { found, declared })];
   }
 
   private listEvents(events: Event[]): string {
@@ -130,15 +135,6 @@ export class Words {
   }
 }
 
-function lengthFaults({ duration_seconds, declared_seconds }: Facts): string[] {
-  const [found, declared] = [duration_seconds, declared_seconds].map((seconds) => `${seconds.toFixed(2)} s`);
-  if (declared_seconds === Infinity) {
-    return [`The header states no true length, as when a recorder is stopped by force: ${found} were found.`];
-  }
-  if (declared_seconds <= duration_seconds + MISSING_SECONDS) return [];
-  return [`The recording is cut off: it ends after ${found} where its header says ${declared}.`];
-}
-
 export function isSilent(facts: Facts, model: Model): boolean {
   return facts.peak < model.settings.silence_peak;
 }
@@ -153,6 +149,12 @@ export function minutes(seconds: number): string {
   const [hours, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
   const end = String(whole % 60).padStart(2, "0");
   return hours ? `${hours}:${String(rest).padStart(2, "0")}:${end}` : `${rest}:${end}`;
+}
+
+/** The same with tenths, 0:07.0. */
+export function clock(seconds: number): string {
+  const tenths = round(10 * seconds);
+  return `${minutes(Math.floor(tenths / 10))}.${tenths % 10}`;
 }
 
 function count(number: number, noun: string): string {

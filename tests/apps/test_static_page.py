@@ -20,7 +20,7 @@ from benchmarks.page import Handler, serve
 from esc50.apps import page as builder
 from esc50.audio import synthesis
 from esc50.classifier.describe import class_label
-from esc50.classifier.formats import EVENT_COLUMNS, TOP_COLUMNS, as_csv, prediction_record, timeline_record
+from esc50.classifier.formats import EVENT_COLUMNS, TOP_COLUMNS, as_csv, clock, prediction_record, timeline_record
 from esc50.classifier.timeline import detect_events
 from esc50.config import PROJECT_DIR, ResultsError
 from esc50.dataset.clips import clip_path, dataset_found, find_dataset, load_clips
@@ -96,6 +96,7 @@ FETCH = """url => new Promise((resolve) => {
     fetch(url).catch(() => {});
     setTimeout(resolve, 10000, "no violation");
 })"""
+COLOUR = "part => getComputedStyle(part).backgroundColor"
 DROP = """([names, content]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
     const dataTransfer = new DataTransfer();
@@ -449,6 +450,7 @@ class TestInTheBrowser:
         answer = page.evaluate("window.answer")
         assert "siren" in answer["verdict"]
         assert answer["duration_seconds"] > 3
+        assert page.locator("#facts").inner_text().startswith("your recording: ")
         assert page.locator("#player").evaluate("player => player.src").startswith("blob:")
 
     def test_a_microphone_that_is_overtaken_is_closed_and_one_that_is_unplugged_gives_its_answer(self, page, sounds):
@@ -575,6 +577,28 @@ class TestInTheBrowser:
         assert page.locator("#player").evaluate("player => player.currentTime") >= event["start_seconds"]
         ask(page, sounds["8 bit.wav"])
         assert page.evaluate("document.activeElement.id") == "verdict"
+
+    def test_events_are_played_from_the_table_and_seen_in_forced_colours(self, page):
+        event = example(page, "several sounds")["events"][-1]
+        page.get_by_text("The events as a table").click()
+        button = page.locator("#events button").last
+        assert button.inner_text() == clock(event["start_seconds"])
+        button.click()
+        player = page.locator("#player")
+        assert player.evaluate("player => player.currentTime") >= event["start_seconds"]
+        page.emulate_media(forced_colors="active")
+        colours = [
+            page.locator(part).first.evaluate(COLOUR) for part in ("#tracks .event", "#top .bar span", "#tracks .track")
+        ]
+        assert colours[0] == colours[1] != colours[2]
+        page.emulate_media(forced_colors="none")
+
+    def test_why_a_sound_is_none_of_the_classes_is_folded(self, page, tmp_path):
+        soundfile.write(tmp_path / "tone.wav", synthesis.sine(440), RATE)
+        why = page.locator("#notes").get_by_text(ask(page, tmp_path / "tone.wav")["why"])
+        assert not why.is_visible()
+        page.get_by_text("Why none of these?").click()
+        why.wait_for()
 
     def test_axe_finds_nothing_in_light_and_dark_narrow_and_wide(self, page, screenshots):
         page.evaluate(AXE.read_text(encoding="utf-8"))
