@@ -212,6 +212,14 @@ def lazy_modules(package):
     return getter
 
 
+def read_count(variable, default):
+    """Return the number in an environment variable, or the default if it is unset; an error unless it is 1 or more."""
+    text = os.environ.get(variable) or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        raise Esc50Error(f"{variable} is {text!r}: set it to a whole number from 1 on, or unset it")
+    return int(text)
+
+
 def output_path(committed):
     """Return the committed path, or its counterpart in the folder that ``ESC50_OUTPUT`` names."""
     output = os.environ.get(OUTPUT_VARIABLE)

@@ -22,7 +22,7 @@ from esc50.config import AudioError, StoreError
 from esc50.library.files import walk_sounds
 from esc50.library.store import DELETED, DONE, SEAL_PARTS, UNREADABLE, Store, absolute
 from esc50.library.vectors import Windows, embed_windows
-from esc50.yamnet.runtime import N_CORES, THREADS_VARIABLE
+from esc50.yamnet.runtime import THREADS_VARIABLE, n_threads
 
 BATCH_FILES, BATCH_BYTES = 16, 64_000_000  # of a task, which is what a lost worker costs
 TASKS_AT_ONCE, TASKS_PER_THREAD = 64, 4  # that the scheduler holds at least, however many recordings there are
@@ -37,7 +37,7 @@ CLUSTER = {
 }
 ANSWER_SECONDS = 10  # within which a scheduler must answer, and give a result
 NO_WORKERS = 'no worker process can be started: a script must call it under `if __name__ == "__main__":`'
-LOST = "the scheduler was lost: start it again, and run the same command to go on"
+LOST = "the scheduler was lost: start it again, and run the same command to resume"
 CRASHED = "{} ended the process that decoded it: convert it, or leave it out"
 LATEST = 253_402_300_799  # seconds of the last time that Python tells, in the year 9999
 SURROGATES = re.compile("[\ud800-\udfff]")  # stand for bytes that are not UTF-8
@@ -289,10 +289,10 @@ def _open_client(scheduler, processes, n_batches):
         with silence_logging_cmgr(logging.CRITICAL), client:  # or a scheduler that is lost is told at length
             yield client
         return
-    n_processes = min(processes or N_CORES, n_batches)
+    n_processes = min(processes or n_threads(), n_batches)
     workers = {"n_workers": n_processes, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": None}
     pages = {"dashboard_address": "127.0.0.1:0"}  # without it, Dask warns where another call has port 8787
-    env = {THREADS_VARIABLE: str(max(1, N_CORES // n_processes))}
+    env = {THREADS_VARIABLE: str(max(1, n_threads() // n_processes))}
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(CLUSTER))
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnxruntime
 
-from esc50.config import ALL_LAYERS, PACKAGED_MODELS, ResultsError
+from esc50.config import ALL_LAYERS, PACKAGED_MODELS, ResultsError, read_count
 from esc50.yamnet.architecture import BANDS, LAST, MAXIMA, SCORES, columns_of, layer_sizes
 from esc50.yamnet.frames import MEL_FRAMES_PER_HOP, check_waveform, equally_long, n_patches, overlapping_parts
 
@@ -18,7 +18,6 @@ YAMNET_FILE = "audio-classifier.onnx"
 FRAMES_PER_CALL = 32  # sixteen seconds; more is not faster and needs more memory
 THREADS_VARIABLE = "ESC50_THREADS"  # threads per process, for several processes on one machine
 N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-N_CORES = int(os.environ.get(THREADS_VARIABLE) or N_CORES)
 REMEDY = "reinstall esc50, or write the models with `esc50 export`"
 
 
@@ -127,7 +126,7 @@ class YamnetRuntime:
 
     def _run(self, waveforms, *outputs):
         """Run waveforms (n, n_samples) in parts that are cut where patches start, one part per core at a time."""
-        n_frames = min(FRAMES_PER_CALL, -(-n_patches(waveforms.shape[-1]) // N_CORES))
+        n_frames = min(FRAMES_PER_CALL, -(-n_patches(waveforms.shape[-1]) // n_threads()))
         parts = overlapping_parts(waveforms, n_frames=n_frames)
         joined = []
         for name, arrays in zip(
@@ -158,10 +157,19 @@ def _join(parts, layers):
     return np.concatenate(parts, axis=-1)
 
 
+def n_threads() -> int:
+    """Return the number of threads of this process; by default one per core."""
+    return read_count(THREADS_VARIABLE, N_CORES)
+
+
 @functools.cache
 def _workers() -> ThreadPoolExecutor:
-    """Return a pool with one thread per core: parallel parts are faster than threads within a part."""
-    return ThreadPoolExecutor(N_CORES, thread_name_prefix="yamnet")
+    """Return a pool of threads: parallel parts are faster than threads within a part."""
+    return ThreadPoolExecutor(n_threads(), thread_name_prefix="yamnet")
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_workers.cache_clear)  # a forked process has no threads of the pool
 
 
 @functools.cache
