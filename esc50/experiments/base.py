@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from esc50 import experiments
-from esc50.config import ALL_LAYERS, FOLDS, RESULTS_DIR, output_path
+from esc50.config import ALL_LAYERS, FOLDS, RESULTS_DIR, ResultsError, output_path, read_count
 from esc50.dataset.clips import load_clips
 from esc50.dataset.feature_files import digest, ensure_features, load_features
 from esc50.dataset.splits import duplicated_clip_splits, grouped_random_splits, leaky_random_splits, official_splits
@@ -182,14 +182,16 @@ def results_of(name, *, retrain=False, folds=FOLDS, seeds=None, settings=None, f
     Raises
     ------
     ResultsError
-        If committed results are missing.
+        If committed results are missing, or those of a partial run are asked for without `retrain`.
     """
     experiment = find_experiments()[name]
+    how = {"folds": folds, "seeds": tuple(seeds or experiment.seeds), "settings": settings or experiment.settings}
+    if not retrain and not is_whole(name, **how):
+        raise ResultsError(f"results of {name} are committed for all folds, seeds and its settings: add retrain=True")
     if not retrain:
         return load_results(experiment.models, folder=folder or RESULTS_DIR)
-    settings, seeds = settings or experiment.settings, tuple(seeds or experiment.seeds)
-    found = run_experiment(name, folds=folds, seeds=seeds, settings=settings, progress=progress)
-    if not is_whole(name, folds=folds, seeds=seeds, settings=settings):
+    found = run_experiment(name, **how, progress=progress)
+    if not is_whole(name, **how):
         return found
     folder = folder or output_path(RESULTS_DIR)
     save_results(found, folder=folder)
@@ -224,7 +226,7 @@ def _make_runs(experiment, missing, settings, progress):
     from tqdm.auto import tqdm
 
     n_cores = min(os.cpu_count() or 1, MAX_PROCESSES)
-    n_jobs = min(int(os.environ.get(PROCESSES_VARIABLE) or n_cores), len(missing))
+    n_jobs = min(read_count(PROCESSES_VARIABLE, n_cores), len(missing))
     train = partial(_fit_and_test, experiment, experiment.inputs(), load_clips()["target"].to_numpy())
     jobs = []
     for (seed, split), key in missing:
