@@ -16,7 +16,8 @@ class Published:
     source: str
     protocol: str = "official 5 folds"
     parameters: float = float("nan")  # millions
-    chosen_by: str = ""  # how the epoch was chosen, and the file that shows it
+    chosen_by: str = ""  # how the epoch was chosen, in the words of `esc50.experiments.protocol_audit` …
+    code: str = ""  # … and the file that shows it
 
 
 BASELINES = {
@@ -26,35 +27,36 @@ BASELINES = {
 }
 PICZAK_CNN = Published(64.5, README)
 HUMANS = Published(81.3, README, "listeners")
-YAMNET_MLP = Published(83.75, HEAR)
+YAMNET_MLP = Published(83.75, HEAR, audit.HEAR)
 # The student project that this study replaces: what its README claims, and what its own notebooks print.
 SEED_CLAIM = {"accuracy": 91.3, "top3_accuracy": 96.2, "macro_f1": 0.941}
 SEED_PRINTED = {"accuracy": (80.2, 81.0), "macro_f1": (0.802, 0.806)}  # one fold, two notebooks
 
-# How published networks chose the epoch, in the words of `esc50.experiments.protocol_audit`, and a file that shows it.
 # Sizes: PMC11193796, table 4; of HTS-AT 35 % of AST's, by its abstract; of YAMNet as counted here, with its classes.
 # Those for which no source was found are left open.
-BY_HEAR = f"{audit.HEAR} (hear-eval-kit, heareval/predictions/task_predictions.py)"
+BY_HEAR = {"chosen_by": audit.HEAR, "code": "hear-eval-kit, heareval/predictions/task_predictions.py"}
 NETWORKS = {
-    "YAMNet, frozen": Published(83.75, HEAR, parameters=3.75, chosen_by=BY_HEAR),
-    "PANNs, frozen": Published(90.85, HEAR, parameters=80.7, chosen_by=BY_HEAR),
-    "EfficientNet-B2, frozen": Published(93.45, HEAR, parameters=9.2, chosen_by=BY_HEAR),
-    "PaSST, frozen": Published(94.75, HEAR, chosen_by=BY_HEAR),
-    "mn40, frozen": Published(96.15, "EfficientAT_HEAR", chosen_by=BY_HEAR),
+    "YAMNet, frozen": Published(83.75, HEAR, parameters=3.75, **BY_HEAR),
+    "PANNs, frozen": Published(90.85, HEAR, parameters=80.7, **BY_HEAR),
+    "EfficientNet-B2, frozen": Published(93.45, HEAR, parameters=9.2, **BY_HEAR),
+    "PaSST, frozen": Published(94.75, HEAR, **BY_HEAR),
+    "mn40, frozen": Published(96.15, "EfficientAT_HEAR", **BY_HEAR),
     "ACDNet": Published(
-        87.1, "arXiv 2103.03483", chosen_by=f"{audit.BEST_EPOCHS} (mohaimenz/acdnet, torch/trainer.py)"
+        87.1, "arXiv 2103.03483", chosen_by=audit.BEST_EPOCHS, code="mohaimenz/acdnet, torch/trainer.py"
     ),
     "AST": Published(
         95.75,
         "arXiv 2104.01778",
         parameters=87.7,
-        chosen_by=f"{audit.BEST_EPOCH} (YuanGongND/ast, egs/esc50/run_esc.sh, which calls get_esc_result.py)",
+        chosen_by=audit.BEST_EPOCH,
+        code="YuanGongND/ast, egs/esc50/run_esc.sh, which calls get_esc_result.py",
     ),
     "HTS-AT": Published(
         97.0,
         "arXiv 2202.00874",
         parameters=31.0,
-        chosen_by=f"{audit.BEST_EPOCHS} (RetroCirce/HTS-Audio-Transformer, main.py)",
+        chosen_by=audit.BEST_EPOCHS,
+        code="RetroCirce/HTS-Audio-Transformer, main.py",
     ),
-    "PaSST": Published(96.8, "arXiv 2110.05069", chosen_by=f"{audit.FIXED} (kkoutini/PaSST, ex_esc50.py)"),
+    "PaSST": Published(96.8, "arXiv 2110.05069", chosen_by=audit.FIXED, code="kkoutini/PaSST, ex_esc50.py"),
 }

@@ -41,12 +41,14 @@ def figure(figure, name, *, alt, folder=FIGURES_DIR):
     display(Image(filename=path, width=width, alt=alt))
 
 
-def table(frame, *, first=10):
-    """Show a table's first rows, every cell in full and without mere row numbers; the others unfold."""
-    display(HTML(_as_html(frame.head(first))))
+def table(frame, *, first=10, title=""):
+    """Show a table's first rows, every cell in full and without mere row numbers; the others unfold under `title`."""
+    if first:
+        display(HTML(_as_html(frame.head(first))))
     if len(frame) > first:
         rest = frame.iloc[first:]
-        display(HTML(f"<details><summary>the other {len(rest)} rows</summary>{_as_html(rest)}</details>"))
+        title = title or f"the other {len(rest)} rows"
+        display(HTML(f"<details><summary>{title}</summary>{_as_html(rest)}</details>"))
 
 
 def sound(waveform, title, *, sample_rate_hz=AudioSettings.sample_rate_hz):

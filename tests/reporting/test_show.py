@@ -43,6 +43,12 @@ def test_a_long_table_is_folded(shown):
     )
 
 
+def test_a_whole_table_can_be_folded_under_its_title(shown):
+    show.table(pd.DataFrame({"n": range(3)}), first=0, title="three rows")
+    [folded] = (item.data for item in shown)
+    assert folded.startswith("<details><summary>three rows</summary>") and folded.count("<tr") == 4
+
+
 def test_a_table_shows_its_cells_in_full_and_says_where_there_is_none(shown):
     show.table(pd.DataFrame({"verdict": ["a" * 80, None]}, index=["first", "second"]))
     show.table(pd.DataFrame({"accuracy": [0.5]}, index=pd.RangeIndex(1, 2, name="fold")))

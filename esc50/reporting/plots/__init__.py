@@ -19,7 +19,7 @@ _NAMES = {
     "robustness": "plot_robustness",
     "sound": "YAMNET_MEL plot_attention plot_embeddings plot_envelope plot_gallery plot_log_mel plot_waveform",
     "style": "THEME_PALETTE as_html blend_in class_label line_styles save_figure say_percent set_style smallest_text",
-    "tables": "plot_first_words plot_histogram plot_quartiles plot_shares plot_stacked plot_two_shares",
+    "tables": "plot_histogram plot_quartiles plot_shares plot_stacked plot_top_labels plot_two_shares",
     "teaching": "plot_teaching",
     "trust": "plot_reliability plot_risk_coverage plot_score_histogram plot_score_histograms plot_set_coverage",
 }

@@ -51,7 +51,7 @@ def plot_model_comparison(summary, *, references=None, ax=None):
     return ax
 
 
-def plot_ablation(table, *, targets=None, ax=None):
+def plot_ablation(table, *, ax=None):
     """Draw rows of the ablation: one network with its spread over seeds, their average with its interval.
 
     The index names the rows.
@@ -64,11 +64,8 @@ def plot_ablation(table, *, targets=None, ax=None):
     one = {"fmt": "D", "color": SERIES[3], "capsize": 3, "markersize": 5, "markerfacecolor": "white"}
     label = "one network, ± standard deviation over seeds"
     ax.errorbar(100 * table["run_accuracy"], rows - 0.2, xerr=spread, **one, label=label)
-    for name, value in (targets or {}).items():
-        ax.axvline(value, color=MUTED, linestyle="--", linewidth=1)
-        ax.text(value, -0.75, f" {name}", color=MUTED, ha="left", va="center")
     ax.set_yticks(rows, table.index)
-    ax.set(xlabel="accuracy (%) on the official folds", ylim=(len(rows) - 0.4, -1.2))
+    ax.set(xlabel="accuracy (%) on the official folds", ylim=(len(rows) - 0.4, -0.6))
     ax.figure.legend(loc="outside lower right", ncols=2)  # wider than the axes, which must not shrink for it
     return ax
 

@@ -85,16 +85,16 @@ def plot_shares(shares, *, label, emphasised=(), ax=None):
     return ax
 
 
-def plot_first_words(counts, *, ax=None):
-    """Draw for each class (row of a table) how many clips get its most frequent guess (column), and which that is."""
+def plot_top_labels(counts, *, ax=None):
+    """Draw for each class (row of a table) how many clips get its most frequent label (column), and which that is."""
     ax = ax or plt.gca()
-    words, most = counts.idxmax(axis=1), counts.max(axis=1)
+    labels, most = counts.idxmax(axis=1), counts.max(axis=1)
     order = most.sort_values(kind="stable").index
     rows = np.arange(len(order))
-    ax.barh(rows, most[order], height=0.75, color=[PALE if words[name] == "Silence" else "#a6cbe3" for name in order])
+    ax.barh(rows, most[order], height=0.75, color=[PALE if labels[name] == "Silence" else "#a6cbe3" for name in order])
     for row, name in zip(rows, order, strict=True):
-        ax.text(0.4, row, words[name].split(", ")[0], va="center", fontsize=CLASS_POINTS)
+        ax.text(0.4, row, labels[name].split(", ")[0], va="center", fontsize=CLASS_POINTS)
     ax.set_yticks(rows, [class_label(name) for name in order], fontsize=CLASS_POINTS)
-    ax.set(xlabel="clips of 40 with this first guess", ylim=(-0.6, len(rows) - 0.4), xlim=(0, 40))
+    ax.set(xlabel="clips of 40 with this top-1 label", ylim=(-0.6, len(rows) - 0.4), xlim=(0, 40))
     ax.grid(axis="y", visible=False)
     return ax
