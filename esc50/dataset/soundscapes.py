@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from esc50.config import AudioSettings, StatisticsSettings
 
@@ -104,12 +105,12 @@ def active_spans(waveform, *, settings=SoundscapeSettings()):
 
     A part is active if its RMS in windows of 64 ms is at least -60 dBFS, as in `clip_statistics`.
     """
-    import librosa
-
     frame, hop = (round(s * RATE_HZ) for s in (LEVELS.window_seconds, LEVELS.hop_seconds))
-    top = -LEVELS.silence_decibel
+    windows = sliding_window_view(np.pad(waveform, frame // 2), frame)[::hop]  # (n_windows, frame)
+    is_active = np.sqrt(np.mean(windows**2, axis=1)) > _amplitude(LEVELS.silence_decibel)  # (n_windows,)
+    edges = np.flatnonzero(np.diff(is_active, prepend=False, append=False)) * hop  # first, last, first, last, ...
     spans = []
-    for first, last in librosa.effects.split(waveform, top_db=top, ref=1.0, frame_length=frame, hop_length=hop):
+    for first, last in np.minimum(edges, len(waveform)).reshape(-1, 2):
         start, end = float(first / RATE_HZ), float(last / RATE_HZ)
         if spans and start - spans[-1][1] <= settings.max_pause_seconds:
             start = spans.pop()[0]

@@ -116,17 +116,20 @@ def plot_attention(log_mel, weights, *, ax=None):
     return ax
 
 
-def plot_gallery(envelopes, log_mels, titles, *, colors=None):
-    """Draw clips, five a row: envelopes (n_clips, n_hops, 2) above, log-mels (n_clips, n_windows, 64) below."""
+def plot_gallery(envelopes, log_mels, titles, *, colors=None, axes=SMALL_MEL):
+    """Draw clips, five a row: envelopes (n_clips, n_hops, 2) above, log-mels (n_clips, n_windows, 64) below.
+
+    `axes` is that of `plot_log_mel`.
+    """
     columns = 5
     rows = -(-len(titles) // columns)
     shape = {"figsize": (9, 2.7 * rows), "height_ratios": [1, 1.6] * rows}
-    figure, axes = plt.subplots(2 * rows, columns, sharex=True, squeeze=False, **shape)
+    figure, panels = plt.subplots(2 * rows, columns, sharex=True, squeeze=False, **shape)
     for i, title in enumerate(titles):
         row, column = divmod(i, columns)
-        upper, lower = axes[2 * row, column], axes[2 * row + 1, column]
+        upper, lower = panels[2 * row, column], panels[2 * row + 1, column]
         plot_envelope(envelopes[i], color=colors and colors[i], ax=upper).set_title(title, fontsize=9)
-        plot_log_mel(log_mels[i], axes=SMALL_MEL, ax=lower)
+        plot_log_mel(log_mels[i], axes=axes, ax=lower)
         upper.set(xlabel="")
         lower.set(xlabel="time (s)" if row == rows - 1 else "")
         for ax in (upper, lower) if column else ():
