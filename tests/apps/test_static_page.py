@@ -553,8 +553,7 @@ class TestInTheBrowser:
         assert page.evaluate("window.stopped") == pytest.approx(end, abs=0.1)
         button.click()
         player.evaluate("(player, time) => (player.currentTime = time)", end + 1)
-        page.wait_for_timeout(700)
-        assert player.evaluate("player => player.currentTime") > end + 1.1
+        page.wait_for_function("time => document.getElementById('player').currentTime > time", arg=end + 1.1)
         assert not player.evaluate("player => player.paused")
         page.locator("#file").set_input_files(bad_files["notes.wav"])
         page.locator("#status.wrong").wait_for()
@@ -581,6 +580,9 @@ class TestInTheBrowser:
     def test_events_are_played_from_the_table_and_seen_in_forced_colours(self, page):
         event = example(page, "several sounds")["events"][-1]
         page.get_by_text("The events as a table").click()
+        page.set_viewport_size({"width": 360, "height": 900})
+        assert page.locator("#events").evaluate("box => box.scrollWidth <= box.clientWidth")
+        page.set_viewport_size({"width": 1280, "height": 900})
         button = page.locator("#events button").last
         assert button.inner_text() == clock(event["start_seconds"])
         button.click()
