@@ -19,7 +19,7 @@ from esc50.audio.sound import EXAMPLE_PREFIX, load_part
 from esc50.audio.synthesis import EXAMPLES
 from esc50.classifier.describe import class_label, class_named, without_place
 from esc50.classifier.own_classes import Example, fit_class, most_uncertain
-from esc50.classifier.teaching import Recording, check_name, embed_examples, learn_class
+from esc50.classifier.teaching import Recording, teach
 from esc50.config import AudioError, AudioSettings, Esc50Error, TeachingError, YamnetSettings
 from esc50.library.find import Hit
 from esc50.reporting.plots.style import as_html
@@ -83,7 +83,7 @@ class Labelling:
         if self.page and self.place == len(self.page):
             self.page, self.place = self._uncertain() if self._has_yes() else self._alike(self.query), 0
 
-    def teach(self, name, *, report=lambda words: None):
+    def teach(self, name):
         """Teach the class from all answers that can be; the lesson. The answers are done with then."""
         found = [
             Recording(hit.file, answer, start_seconds=hit.start_seconds, end_seconds=hit.end_seconds)
@@ -91,14 +91,7 @@ class Labelling:
             if answer is not None
         ]
         given = [replace(each, name=its_name) for its_name, each in self.given.items()]
-        name = check_name(name, self.classifier)
-        report("embedding the sounds")
-        examples, faults = embed_examples(self.classifier, name, [*given, *found])
-        report("learning")
-        try:
-            lesson = replace(learn_class(self.classifier, name, examples), left_out=tuple(faults))
-        except TeachingError as error:
-            raise TeachingError("; ".join([str(error), *faults])) from error
+        lesson = teach(self.classifier, name, [*given, *found], skip_unreadable=True)
         self.forget()
         self.classifier = lesson.classifier
         return lesson
@@ -181,7 +174,7 @@ def find_query(store, query):
 
 def summarise(lesson):
     """A lesson as lines for people: the main ones, those to be shown smaller, and a table of what changed."""
-    missed = [Path(name).name for name, is_recognised in lesson.recognised.items() if not is_recognised]
+    missed = [Path(name).name for name, is_recognised in lesson.recognised if is_recognised is False]
     minor = [f"Learnt without: {fault}." for fault in lesson.left_out]
     minor += [f"Held out, not recognised: {', '.join(missed)}."] if missed else []
     minor.append(f"It now answers with {len(lesson.classifier.class_names)} classes.")

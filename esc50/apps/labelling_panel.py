@@ -120,7 +120,8 @@ class LabellingPanel(ipywidgets.VBox):
         button.disabled = True
         try:
             with self._telling("Not taught"):
-                lesson = self.state.teach(self.name.value, report=self._report)
+                self._report("learning")
+                lesson = self.state.teach(self.name.value)
                 self.take_over(lesson.classifier)
                 self.save.disabled, self.name.value = False, ""
                 self._show()

@@ -43,6 +43,7 @@ def teach(name, files, others, classes, anew, forget):
     """  # noqa: D301  (click's \b keeps the lines of the examples)
     from esc50.classifier import teaching
     from esc50.classifier.formats import SOUND_ENDINGS
+    from esc50.classifier.own_classes import OwnClasses
     from esc50.classifier.predict import SoundClassifier
     from esc50.classifier.teaching import Recording
 
@@ -52,7 +53,7 @@ def teach(name, files, others, classes, anew, forget):
         raise click.UsageError(f"{name} is a recording: the name of the class comes first")
     before, lines, lost = _version(classes), (), ()
     if forget:
-        own = teaching.forget(classes, forget)
+        own = OwnClasses.load(classes).without(forget)
     elif anew:
         own, lost = teaching.learn_anew(SoundClassifier.load(), classes)
     else:

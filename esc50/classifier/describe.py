@@ -239,11 +239,12 @@ def class_label(name):
 
 def class_named(text, names):
     """Which of some classes a text names, in any case and with spaces or hyphens; None where it is none."""
-    return {_plain(name): name for name in names}.get(_plain(text))
+    return {plain_name(name): name for name in names}.get(plain_name(text))
 
 
-def _plain(text):
-    return re.sub(r"[\s_-]+", "_", text.strip().lower())
+def plain_name(text):
+    """A class name in the form by which two are the same: in lower case, with single underscores."""
+    return re.sub(r"[\s_-]+", "_", text.lower()).strip("_")
 
 
 def without_place(message, path):

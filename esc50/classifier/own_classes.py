@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from esc50 import __version__
+from esc50.classifier.describe import class_label, class_named
 from esc50.classifier.whitening import KnownClips
 from esc50.config import N_CLASSES, TeachingError, atomic_write
 
@@ -39,7 +40,8 @@ class Example:
     class_name: str
     is_positive: bool
     vector: np.ndarray = field(repr=False)  # (size,) of unit length, by the model's `Whitening`
-    file: str = ""  # the recording, or a name
+    file: str = ""  # path of the recording; empty where it is kept in no file
+    name: str = ""  # of the recording
     start_seconds: float | None = None  # of the part of it; None: from its start
     end_seconds: float | None = None  # None: to its end
 
@@ -58,6 +60,17 @@ class OwnClasses:
     def log_odds(self, vectors: np.ndarray) -> np.ndarray:
         """Log-odds (n, n_names) that short vectors (n, size) are of each class rather than of any of the model's."""
         return vectors @ self.kernels.T + self.biases
+
+    def without(self, name: str) -> "OwnClasses":
+        """Forget one class; the others are as they were."""
+        if (found := class_named(name, self.names)) is None:
+            raise TeachingError(f"no class “{name}” here, only {', '.join(map(class_label, self.names))}")
+        if len(self.names) == 1:
+            raise TeachingError(f"“{class_label(found)}” is the only class here: delete the file")
+        kept = np.array(self.names) != found  # (n_names,)
+        rows = {part: getattr(self, part)[kept] for part in ("kernels", "biases", "thresholds")}
+        examples = tuple(each for each in self.examples if each.class_name != found)
+        return replace(self, names=tuple(each for each in self.names if each != found), examples=examples, **rows)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write a file that `load` reads, whole or not at all: the checksum of a line of JSON, and that line."""
@@ -106,71 +119,75 @@ def _checksum(text):
 
 
 def learn(examples: Sequence[Example], known: KnownClips, *, settings: TeachingSettings = SETTINGS):
-    """Learn classes from examples, beside the known clips, a second for each: `OwnClasses`, and odds by their names."""
+    """Learn classes beside the known clips, a second for each: `OwnClasses`, and `held_out_log_odds` by their names."""
     names = tuple(dict.fromkeys(each.class_name for each in examples))
-    units = np.stack([fit_class(name, examples, known.vectors, settings=settings) for name in names])
-    odds = {
-        name: held_out_odds(name, examples, known, settings=settings, start=unit)
-        for name, unit in zip(names, units, strict=True)
+    weights = np.stack([fit_class(name, examples, known.vectors, settings=settings) for name in names])
+    log_odds = {
+        name: held_out_log_odds(name, examples, known, settings=settings, start=start)
+        for name, start in zip(names, weights, strict=True)
     }
-    thresholds = np.quantile([of_known for of_known, _ in odds.values()], 1 - settings.known_passing, axis=1)
-    own = OwnClasses(names, units[:, :-1], units[:, -1], thresholds, tuple(examples), known.whitening.fingerprint)
-    return own, odds
+    thresholds = np.quantile([of_known for of_known, _ in log_odds.values()], 1 - settings.known_passing, axis=1)
+    whole = tuple(examples), known.whitening.fingerprint
+    return OwnClasses(names, weights[:, :-1], weights[:, -1], thresholds, *whole), log_odds
 
 
-def held_out_odds(name, examples, known, *, settings=SETTINGS, start=None):
-    """Log-odds of one class by lessons without the fold of a clip: of the known clips, and of the class's examples."""
+def held_out_log_odds(name, examples, known, *, settings=SETTINGS, start=None):
+    """Cross-validated log-odds of one class: of the known clips, and of its examples, -inf where there is no other.
+
+    Examples from one recording are held out together.
+    """
     own = [each for each in examples if each.class_name == name and each.is_positive]
     others = [each for each in examples if each not in own]
     of_known, of_own = np.empty(len(known.vectors)), np.empty(len(own))
-    folds = np.unique(known.folds)
-    fold_of_own = folds[np.arange(len(own)) % len(folds)]
+    folds, recordings = np.unique(known.folds), [each.file or each.name or id(each) for each in own]
+    numbers = {recording: number for number, recording in enumerate(dict.fromkeys(recordings))}
+    fold_of_own = folds[[numbers[recording] % len(folds) for recording in recordings]]
     for fold in folds:
         rest = [each for each, its_fold in zip(own, fold_of_own, strict=True) if its_fold != fold]
-        lesson = [*(rest or own), *others], known.vectors[known.folds != fold]
-        unit = fit_class(name, *lesson, settings=settings, start=start)
-        of_known[known.folds == fold] = known.vectors[known.folds == fold] @ unit[:-1] + unit[-1]
+        training = [*(rest or own), *others], known.vectors[known.folds != fold]
+        weights = fit_class(name, *training, settings=settings, start=start)
+        of_known[known.folds == fold] = known.vectors[known.folds == fold] @ weights[:-1] + weights[-1]
         for i in np.flatnonzero(fold_of_own == fold):
-            of_own[i] = own[i].vector @ unit[:-1] + unit[-1] if rest else -np.inf
+            of_own[i] = own[i].vector @ weights[:-1] + weights[-1] if rest else -np.inf
     return of_known, of_own
 
 
 def fit_class(name, examples, known_vectors, *, settings=SETTINGS, start=None):
-    """Kernel and bias (size + 1,) of the regression that tells the class's examples from all else.
+    """Weights and bias (size + 1,) of the regression that tells the class's examples from all else.
 
     A class's examples count as much as `class_weight` of the known classes, and so do the sounds that are not of it.
     """
     vectors = np.concatenate([np.stack([each.vector for each in examples]), known_vectors])
     labels = np.full(len(vectors), -1.0)
     labels[: len(examples)] = [1 if each.class_name == name and each.is_positive else -1 for each in examples]
-    weights, of_class = np.ones(len(vectors)), settings.class_weight * max(1, len(known_vectors)) / N_CLASSES
+    importances, of_class = np.ones(len(vectors)), settings.class_weight * max(1, len(known_vectors)) / N_CLASSES
     for label in (1, -1):
         chosen = np.flatnonzero(labels[: len(examples)] == label)
-        weights[chosen] = of_class / max(1, len(chosen))
+        importances[chosen] = of_class / max(1, len(chosen))
     how = {"decay": settings.decay, "max_steps": settings.max_steps, "start": start}
-    return fit_logistic(vectors, labels, weights, **how)
+    return fit_logistic(vectors, labels, importances, **how)
 
 
-def fit_logistic(vectors, labels, weights, *, decay, max_steps=SETTINGS.max_steps, start=None):
+def fit_logistic(vectors, labels, importances, *, decay, max_steps=SETTINGS.max_steps, start=None):
     """Weighted logistic regression by Newton's method with halved steps; labels are 1 or -1, the bias is free."""
     inputs = np.column_stack([vectors, np.ones(len(vectors))]).astype(np.float64)  # (n, size + 1)
     rough = inputs.astype(np.float32)  # good enough for the curvature, and twice as quick
-    penalty, weights = decay * np.append(np.ones(vectors.shape[1]), 0), weights / weights.sum()
+    penalty, importances = decay * np.append(np.ones(vectors.shape[1]), 0), importances / importances.sum()
 
-    def loss(unit):
-        return weights @ np.logaddexp(0, -labels * (inputs @ unit)) + penalty @ unit**2 / 2
+    def loss(weights):
+        return importances @ np.logaddexp(0, -labels * (inputs @ weights)) + penalty @ weights**2 / 2
 
-    unit = np.zeros(inputs.shape[1]) if start is None else start
+    weights = np.zeros(inputs.shape[1]) if start is None else start
     for _ in range(max_steps):
-        wrong = 1 / (1 + np.exp(np.clip(labels * (inputs @ unit), -50, 50)))  # probability of the other label
-        slope = inputs.T @ (-labels * weights * wrong) + penalty * unit
-        curvature = (rough.T * (weights * wrong * (1 - wrong)).astype(np.float32)) @ rough + np.diag(penalty + 1e-9)
-        step = np.linalg.solve(curvature, slope)
-        size = next((s for s in 0.5 ** np.arange(20) if loss(unit - s * step) <= loss(unit)), 0.0)
-        unit = unit - size * step
+        wrong = 1 / (1 + np.exp(np.clip(labels * (inputs @ weights), -50, 50)))  # probability of the other label
+        slope = inputs.T @ (-labels * importances * wrong) + penalty * weights
+        curvature = (rough.T * (importances * wrong * (1 - wrong)).astype(np.float32)) @ rough
+        step = np.linalg.solve(curvature + np.diag(penalty + 1e-9), slope)
+        size = next((s for s in 0.5 ** np.arange(20) if loss(weights - s * step) <= loss(weights)), 0.0)
+        weights = weights - size * step
         if size == 0 or slope @ step < 1e-9:
             break
-    return unit
+    return weights
 
 
 def most_uncertain(log_odds, labelled, n):

@@ -1,7 +1,6 @@
 """Teach the classifier classes of your own from recordings, and measure what that costs the others."""
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from esc50.audio.sound import EXAMPLE_PREFIX, SoundSource, load_part
 from esc50.classifier import ood
-from esc50.classifier.describe import class_label
+from esc50.classifier.describe import class_label, class_named, plain_name
 from esc50.classifier.own_classes import SETTINGS, Example, OwnClasses, learn
 from esc50.classifier.pooling import TINY
 from esc50.classifier.predict import SoundClassifier
@@ -18,16 +17,16 @@ from esc50.config import AudioError, AudioSettings, TeachingError
 from esc50.yamnet.frames import active_frames
 
 SAME_SOUND = 0.9999  # cosine of two short vectors from which they are of one sound
-TAKEN_NAMES = {"none_of_these"}  # what the apps say themselves
+TAKEN_NAMES = ("none", "none_of_these")  # what the apps say themselves
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
     """A labelled recording, or part of one."""
 
-    source: SoundSource  # where it is no path, with a name
+    source: SoundSource
     is_positive: bool = True
-    name: str = ""  # that of the source by default
+    name: str = ""  # needed unless the source is a path; parts of one recording share it
     start_seconds: float | None = None
     end_seconds: float | None = None
     sample_rate_hz: float | None = None  # of an array
@@ -42,7 +41,7 @@ class Lesson:
 
     classifier: SoundClassifier  # knows the class; the model itself is as it was
     class_name: str  # as in `classifier.class_names`
-    recognised: dict  # each sound of the class, by its name: whether a lesson without it recognises it
+    recognised: tuple  # (name, whether recognised without its recording; None if there is no other) of its sounds
     before: np.ndarray = field(repr=False)  # labels without own classes
     after: np.ndarray = field(repr=False)  # labels with them
     targets: np.ndarray = field(repr=False)  # the clips' own labels
@@ -62,14 +61,19 @@ class Lesson:
     def sentences(self) -> tuple:
         """What was learnt, and what it costs, for people."""
         label, n = class_label(self.class_name), len(self.recognised)
+        tested = [is_recognised for _, is_recognised in self.recognised if is_recognised is not None]
         right = [100 * accuracy for accuracy in self.accuracies]
         n_taken = int((self.after == self.classifier.class_names.index(self.class_name)).sum())
         return (
-            f"It learnt the class “{label}” from {n} sound{'' if n == 1 else 's'} of it. Held out of the lesson in "
-            f"turn, {sum(self.recognised.values())} of the {n} scored higher than 99 % of the known sounds.",
-            f"The cost: of ESC-50's {len(self.targets):,} clips, {right[0]:.1f} % were classified correctly "
-            f"before and {right[1]:.1f} % now; {n_taken} {'is' if n_taken == 1 else 'are'} classified as “{label}”. "
-            "Each was judged by a head and a lesson that left its fold out.",
+            f"Learnt “{label}” from {n} sound{'' if n == 1 else 's'}. "
+            + (
+                f"Cross-validated by recording, {sum(tested)} of {n} scored above 99 % of the known sounds."
+                if tested
+                else "There is only one recording, so recognition was not tested."
+            ),
+            f"Cost: on ESC-50's {len(self.targets):,} clips, accuracy was {right[0]:.1f} % before and is "
+            f"{right[1]:.1f} % now; {n_taken} {'is' if n_taken == 1 else 'are'} classified as “{label}” "
+            "(cross-validated by fold).",
         )
 
     def costs(self) -> list:
@@ -84,7 +88,7 @@ class Lesson:
         return rows
 
 
-def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambda words: None) -> Lesson:
+def teach(classifier, class_name, recordings, *, settings=SETTINGS, skip_unreadable=False) -> Lesson:
     """Add a class to the classifier, and measure what that does to the others; a few seconds.
 
     Each own class is a logistic regression on the vectors that the head takes, shortened, beside all of ESC-50's clips;
@@ -101,8 +105,8 @@ def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambd
         same sound.
     settings : TeachingSettings
         How to learn.
-    report : callable, optional
-        Called with a few words at each step.
+    skip_unreadable : bool
+        Learn without recordings that are unreadable, silent, or labelled both ways, and list them in `left_out`.
 
     Returns
     -------
@@ -113,39 +117,20 @@ def teach(classifier, class_name, recordings, *, settings=SETTINGS, report=lambd
     ------
     TeachingError
         The model is not the default one; the name is empty or that of a class of the model; no sound is of the class;
-        or a recording is unreadable, silent, or labelled both ways.
+        or a recording is unreadable, silent, or labelled both ways, unless these are skipped.
     """
-    class_name = check_name(class_name, classifier)
-    report("embedding the sounds")
-    new, faults = embed_examples(classifier, class_name, recordings)
-    if faults:
+    class_name = _check_name(class_name, classifier)
+    new, faults = _embed_recordings(classifier, class_name, recordings)
+    if faults and not skip_unreadable:
         raise TeachingError("; ".join(faults))
-    report("learning")
-    return learn_class(classifier, class_name, new, settings=settings)
-
-
-def learn_class(classifier, class_name, new, *, settings=SETTINGS) -> Lesson:
-    """Learn a class from new examples, beside those of the classifier's own classes."""
     known = KnownClips.load()
     old = [each for each in (classifier.own.examples if classifier.own else ()) if not _is_among(each, new)]
     examples = [*old, *new]
     if not any(each.is_positive for each in examples if each.class_name == class_name):
-        raise TeachingError(f"no sound of “{class_label(class_name)}” was given: give one or more")
-    own, odds = learn(examples, known, settings=settings)
-    return _measure(classifier.with_classes(own), class_name, known, odds)
-
-
-def forget(path, class_name) -> OwnClasses:
-    """Return the classes of a file without one of them; the others are as they were."""
-    own, name = OwnClasses.load(path), "_".join(class_name.split())
-    if name not in own.names:
-        raise TeachingError(f"{path} has no class “{class_name}”, only {', '.join(map(class_label, own.names))}")
-    if len(own.names) == 1:
-        raise TeachingError(f"“{class_name}” is the only class in {path}: delete the file")
-    kept = np.array(own.names) != name  # (n_names,)
-    units = {part: getattr(own, part)[kept] for part in ("kernels", "biases", "thresholds")}
-    examples = tuple(each for each in own.examples if each.class_name != name)
-    return replace(own, names=tuple(each for each in own.names if each != name), examples=examples, **units)
+        nothing = f"no sound of “{class_label(class_name)}” was given: give one or more"
+        raise TeachingError("; ".join([nothing, *faults]))
+    own, log_odds = learn(examples, known, settings=settings)
+    return _measure(classifier.with_classes(own), class_name, known, log_odds, left_out=tuple(faults))
 
 
 def learn_anew(classifier, path):
@@ -153,11 +138,11 @@ def learn_anew(classifier, path):
     own, known, examples, lost, away = OwnClasses.load(path), KnownClips.load(), [], [], []
     for each in own.examples:
         if not Path(each.file).is_absolute() and not each.file.startswith(EXAMPLE_PREFIX):
-            lost.append(each.file)  # uploaded, or from a microphone
+            lost.append(each.name or each.file)  # uploaded, or from a microphone
             continue
         part = Recording(each.file, start_seconds=each.start_seconds, end_seconds=each.end_seconds)
         try:
-            examples.append(replace(each, vector=short_vector(classifier, part, known)))
+            examples.append(replace(each, vector=_short_vector(classifier, part, known)))
         except AudioError:
             away.append(each.file)
     if away:
@@ -174,20 +159,22 @@ def learn_anew(classifier, path):
     return learn(examples, known)[0], lost
 
 
-def embed_examples(classifier, class_name, recordings: Iterable[Recording]) -> tuple[list[Example], list[str]]:
-    """Make examples of recordings, of which the same sound counts once; and say what is wrong with the others."""
+def _embed_recordings(classifier, class_name, recordings):
+    """Embed recordings; return examples without duplicates, and error messages."""
     if isinstance(recordings, str | bytes | os.PathLike | Recording | np.ndarray):
         raise TeachingError("the recordings are no list: give one, such as ['bell1.wav', 'bell2.wav']")
     known, examples, faults = KnownClips.load(), [], []
     for given in recordings:
         each = given if isinstance(given, Recording) else Recording(given)
-        name = each.name or _name_source(each.source)
+        file = _find_file(each.source)
+        if not (name := each.name or file):
+            raise TeachingError("what is no file needs a name: give it as Recording(source, name=…)")
         try:
-            vector = short_vector(classifier, each, known)
+            vector = _short_vector(classifier, each, known)
         except AudioError as error:
             faults.append(str(error) if str(each.source) in str(error) else f"{name}: {error}")
             continue
-        example = Example(class_name, each.is_positive, vector, name, each.start_seconds, each.end_seconds)
+        example = Example(class_name, each.is_positive, vector, file, name, each.start_seconds, each.end_seconds)
         if not _is_among(example, examples):
             examples.append(example)
         elif not _is_among(example, [other for other in examples if other.is_positive == each.is_positive]):
@@ -195,40 +182,41 @@ def embed_examples(classifier, class_name, recordings: Iterable[Recording]) -> t
     return examples, faults
 
 
-def short_vector(classifier, recording: Recording, known) -> np.ndarray:
+def _short_vector(classifier, recording, known):
     """Short vector (size,) of a recording, or of a part of one."""
     part = recording.start_seconds or 0.0, recording.end_seconds
     waveform = load_part(recording.source, *part, sample_rate_hz=recording.sample_rate_hz)
     vectors = classifier.embed(waveform)  # (n_frames, size of the head's input)
     active = active_frames(vectors)  # (n_frames,)
-    if np.abs(waveform).max() <= AudioSettings.silence_peak or not active.any():
+    if np.abs(waveform).max() < AudioSettings.silence_peak or not active.any():
         raise AudioError("it is silent, so there is nothing to learn from: give another recording")
     taken, _ = ood.head_vectors(vectors[np.newaxis], active[np.newaxis], pooling=classifier.metadata["pooling"])
     return known.whitening(taken[0])[0]
 
 
-def check_name(class_name, classifier):
+def _check_name(class_name, classifier):
     """The name as a class has it; refused where it is empty or a class of the model, or the model cannot learn."""
     if classifier.base_head.input_size != len(KnownClips.load().whitening.mean):
         raise TeachingError("this model learns no classes: load the default one, `SoundClassifier.load()`")
     name, own = "_".join(class_name.split()), classifier.own.names if classifier.own else ()
-    if not name:
+    if not plain_name(name):
         raise TeachingError("the new class has no name: give it one, such as “doorbell”")
-    if name.lower() in TAKEN_NAMES | {other.lower() for other in classifier.class_names if other not in own}:
+    if class_named(name, [*TAKEN_NAMES, *classifier.with_classes(None).class_names]):
         raise TeachingError(f"“{class_name.strip()}” is a class of the model already: choose another name")
-    return next((other for other in own if other.lower() == name.lower()), name)
+    return class_named(name, own) or name
 
 
-def _measure(taught, class_name, known, odds):
-    of_known = np.column_stack([each for each, _ in odds.values()])  # (n_clips, n_names)
+def _measure(taught, class_name, known, log_odds, **more):
+    of_known = np.column_stack([each for each, _ in log_odds.values()])  # (n_clips, n_names)
     joined = np.concatenate([np.log(np.maximum(known.probabilities, TINY)), of_known], axis=1)
     threshold = taught.own.thresholds[taught.own.names.index(class_name)]
     own = [each for each in taught.own.examples if each.class_name == class_name and each.is_positive]
-    recognised = {
-        _name_place(each): bool(value >= threshold) for each, value in zip(own, odds[class_name][1], strict=True)
-    }
+    recognised = tuple(
+        (_name_place(each), None if np.isneginf(value) else bool(value >= threshold))
+        for each, value in zip(own, log_odds[class_name][1], strict=True)
+    )
     found = known.probabilities.argmax(axis=1), joined.argmax(axis=1)
-    return Lesson(taught, class_name, recognised, *found, known.targets)
+    return Lesson(taught, class_name, recognised, *found, known.targets, **more)
 
 
 def _is_among(example, others):
@@ -238,13 +226,14 @@ def _is_among(example, others):
     )
 
 
-def _name_source(source):
-    """Name of a source, which of a file leads there from anywhere."""
+def _find_file(source):
+    """Where a source is found from any folder; empty where it is no file."""
     if not isinstance(source, str | os.PathLike):
-        raise TeachingError("what is no file needs a name: give it as Recording(source, name=…)")
-    name = os.fspath(source)
-    return name if name.startswith(EXAMPLE_PREFIX) else str(Path(name).absolute())
+        return ""
+    path = os.fspath(source)
+    return path if path.startswith(EXAMPLE_PREFIX) else str(Path(path).absolute())
 
 
 def _name_place(example):
-    return example.file if example.start_seconds is None else f"{example.file} at {example.start_seconds:.1f} s"
+    name = example.name or example.file
+    return name if example.start_seconds is None else f"{name} at {example.start_seconds:.1f} s"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from esc50.classifier import formats
+from esc50.classifier.describe import plain_name
 from esc50.config import LabelsError
 
 NONE = "none"  # category of a sound of no class
@@ -122,9 +123,9 @@ def _rows_of_folder(folder):
 
 def _name_categories(rows, class_names, source):
     """Normalise each category to the model's spelling; raise an error for unknown ones."""
-    known, unknown = {_plain(name): name for name in (*class_names, NONE)}, {}
+    known, unknown = {plain_name(name): name for name in (*class_names, NONE)}, {}
     for place, row in rows:
-        found = known.get(_plain(row["category"]))
+        found = known.get(plain_name(row["category"]))
         if found is None:
             unknown.setdefault(row["category"].strip(), place)
         row["category"] = found
@@ -137,12 +138,8 @@ def _name_categories(rows, class_names, source):
         raise LabelsError(f"{source}, {place}: unknown class {name!r}{hint}{more}; {HELP}")
 
 
-def _plain(category):
-    return "_".join(category.lower().replace("-", " ").replace("_", " ").split())
-
-
 def _sort_words(category):
-    return " ".join(sorted(_plain(category).split("_")))
+    return " ".join(sorted(plain_name(category).split("_")))
 
 
 def _drop_repeated(rows, source):

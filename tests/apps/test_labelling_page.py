@@ -51,7 +51,7 @@ def taught(page, n=1):
         part.get_by_text(f"Labelled: {number} yes").wait_for()
     part.get_by_placeholder("doorbell").fill("slide whistle")
     part.get_by_role("button", name="Teach").click()
-    part.get_by_text("It learnt the class “slide whistle”").wait_for()
+    part.get_by_text("Learnt “slide whistle”").wait_for()
     return part
 
 
@@ -83,7 +83,7 @@ def test_a_class_is_found_labelled_by_key_taught_and_answered_with(browser, app,
     part.locator(".card:nth-child(1).current").wait_for()  # of the next page
     part.get_by_placeholder("doorbell").fill("slide whistle")
     part.get_by_role("button", name="Teach").click()
-    part.get_by_text(f"It learnt the class “slide whistle” from {PAGE} sounds").wait_for()
+    part.get_by_text(f"Learnt “slide whistle” from {PAGE} sounds").wait_for()
     with page.expect_download() as download:
         part.get_by_role("button", name="Save the class").click()
     assert download.value.suggested_filename == "slide_whistle.esc50"

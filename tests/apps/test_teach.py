@@ -68,7 +68,8 @@ def test_a_file_of_classes_is_made_anew_from_any_folder_and_loses_none(whistles,
 def test_made_anew_without_an_upload_the_file_as_it_was_is_kept(whistles):
     assert run("teach", "whistle", *whistles[:2]).exit_code == 0
     own = OwnClasses.load("my-sounds.esc50")
-    before = replace(own, examples=(*own.examples, replace(own.examples[0], file="recording"))).save("my-sounds.esc50")
+    upload = replace(own.examples[0], file="", name="recording")
+    before = replace(own, examples=(*own.examples, upload)).save("my-sounds.esc50")
     before = before.read_bytes()
     anew = run("teach", "--anew")
     assert anew.exit_code == 0
@@ -97,10 +98,10 @@ def test_a_file_that_another_command_changes_meanwhile_is_left_so(whistles, monk
 
 def test_a_class_can_be_taken_out_again(whistles):
     assert run("teach", "whistle", *whistles[:2]).exit_code == run("teach", "hiss", "example:rain").exit_code == 0
-    assert "has no class “bell”, only whistle, hiss" in run("teach", "--forget", "bell").output
-    assert run("teach", "--forget", "hiss").exit_code == 0
+    assert "no class “bell” here, only whistle, hiss" in run("teach", "--forget", "bell").output
+    assert run("teach", "--forget", "Hiss").exit_code == 0
     assert OwnClasses.load("my-sounds.esc50").names == ("whistle",)
-    assert "is the only class in my-sounds.esc50: delete the file" in run("teach", "--forget", "whistle").output
+    assert "“whistle” is the only class here: delete the file" in run("teach", "--forget", "whistle").output
 
 
 def test_what_is_said_last_of_a_sound_counts(whistles):

@@ -284,7 +284,7 @@ def test_a_lesson_from_uploads_is_answered_with_saved_and_forgotten(classifier, 
         assert "No microphone" in panel.status.value
     panel.name.value, panel.path.value = "whistle", str(tmp_path / "mine.esc50")
     panel.learn.click()
-    assert "It learnt the class “whistle” from 3 sounds" in panel.status.value and not panel.state.given
+    assert "Learnt “whistle” from 3 sounds" in panel.status.value and not panel.state.given
     upload(shell, "glide.wav", file_bytes(synthesis.chirp(start_hz=500, end_hz=1_500)))
     assert shell.prediction.class_names == (*classifier.class_names, "whistle")
     assert shell.prediction.top(1)[0][0] == "whistle"
