@@ -86,6 +86,7 @@ def trained_head(size):
 def trust():
     """For the metadata of a head made for tests: probabilities as they are, every sound known but silence."""
     rule = {"score": "class_neighbours", "neighbours": 5, "threshold": -1.0, "kept": 1.0, "meaning": "All are known."}
+    rule["by_share"] = {"share": [0.5, 1.0], "scores": {"class_neighbours": [-1.0, -1.0]}, "accepted": [1.0, 1.0]}
     return {"temperature": 1.0, "rejection": rule}
 
 

@@ -24,8 +24,8 @@ LOADERS = "esc50.heads"  # entry point group of loaders for other formats, by fi
 
 KEYS = ("class_names", "pooling", "layers", "versions", "yamnet_fingerprint")
 TRUST_KEYS = ("temperature", "rejection")
-TRUST = (*TRUST_KEYS, "conformal")  # "conformal" is optional: added in 0.3
-REJECTION_KEYS = ("score", "neighbours", "threshold", "kept", "meaning")
+TRUST = (*TRUST_KEYS, "conformal")  # "conformal" is optional
+REJECTION_KEYS = ("score", "neighbours", "threshold", "kept", "meaning", "by_share")
 LAYERS_RULE = f"they must be distinct numbers from 1 to {SCORES} that end in {LAST}"
 
 

@@ -204,13 +204,11 @@ def keep_share(rule, keep):
     Raises
     ------
     ResultsError
-        If the rule has no thresholds for other shares, or the share is out of their range.
+        If the share is out of the range of those measured.
     """
     if keep == rule["kept"]:
         return rule
-    if not (table := rule.get("by_share")):
-        fault = f"this model can only keep {rule['kept']:g} of the known sounds"
-        raise ResultsError(f"{fault}: run `esc50 trust` to measure other shares, then `esc50 export`")
+    table = rule["by_share"]
     shares = table["share"]
     if not shares[0] <= keep <= shares[-1]:
         raise ResultsError(f"{keep:g} of the known sounds cannot be kept: choose from {shares[0]:g} to {shares[-1]:g}")

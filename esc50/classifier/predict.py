@@ -123,8 +123,6 @@ class Prediction:
         """Why the sound was rejected: the score in which it is most unusual; empty if it is known or silent."""
         if self.is_known or self.sound.is_silent:
             return ""
-        if "by_share" not in self.evidence.rule:  # models older than 0.3
-            return self.evidence.rule["meaning"]
         facts = {"n_clips": len(self.classifier.reference.targets), "n_classes": len(self.class_names)}
         facts |= {"best": describe.with_article(self.top(1)[0][0])}
         facts |= {"nearest": describe.with_article(self.nearest[0].category)}
@@ -172,7 +170,9 @@ class Prediction:
         return _highest(self.audioset_scores, self.classifier.yamnet.class_names, k)
 
     def prediction_set(self, coverage: float = DEFAULT_COVERAGE) -> tuple[str, ...]:
-        """Return a conformal prediction set, valid if the sound is one of the classes.
+        """Return a conformal prediction set, valid if the sound is one of the model's own classes.
+
+        With user-defined classes its coverage was not measured.
 
         Parameters
         ----------
@@ -204,14 +204,14 @@ class Prediction:
         Returns
         -------
         str
-            Empty if the sound was rejected, or the model has no prediction sets.
+            Empty if the sound was rejected, or the model has no prediction sets or user-defined classes.
 
         Raises
         ------
         ResultsError
             If the coverage is higher than measured.
         """
-        is_measured = "conformal" in self.classifier.metadata
+        is_measured = "conformal" in self.classifier.metadata and not self.classifier.own
         return describe.say_set(self.prediction_set(coverage), coverage) if self.is_known and is_measured else ""
 
 

@@ -12,7 +12,7 @@ from esc50.config import PACKAGED_MODELS, ResultsError
 from esc50.yamnet.export import head_model
 from esc50.yamnet.runtime import load_runtime
 
-RULE = {"score": "energy", "neighbours": 5, "threshold": 0.5, "kept": 0.9, "meaning": ""}
+RULE = {"score": "energy", "neighbours": 5, "threshold": 0.5, "kept": 0.9, "meaning": "", "by_share": {}}
 WRONG = {  # message -> changes to the metadata
     "lacks pooling; mend it": {"pooling": None},
     "has the unknown pooling 'median'; mend it": {"pooling": "median"},
@@ -22,7 +22,9 @@ WRONG = {  # message -> changes to the metadata
     "has the layers [12, 13]: they must be distinct": {"layers": [12, 13]},
     "has the unknown rejection score 'nose'; run `esc50 trust`": {"rejection": RULE | {"score": "nose"}},
     "has the threshold 'x', which is not a number; run": {"rejection": RULE | {"threshold": "x"}},
-    "has a rejection rule without neighbours, threshold, kept, meaning; run": {"rejection": {"score": "energy"}},
+    "has a rejection rule without neighbours, threshold, kept, meaning, by_share; run": {
+        "rejection": {"score": "energy"}
+    },
     "has a rejection rule without any of its keys; run": {"rejection": []},
 }
 

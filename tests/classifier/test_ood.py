@@ -92,12 +92,6 @@ def test_a_share_that_was_not_measured_is_refused(keep):
         ood.keep_share(RULE | {"by_share": TABLE}, keep)
 
 
-def test_an_old_rule_without_other_shares_is_unchanged():
-    assert ood.keep_share(RULE, 0.95) is RULE
-    with pytest.raises(ResultsError, match=r"can only keep 0\.95 of the known sounds: run `esc50 trust`"):
-        ood.keep_share(RULE, 0.9)
-
-
 def test_the_score_in_which_a_sound_is_most_unlike_the_known(evidence, audioset_evidence):
     first = replace(evidence, similarity=evidence.similarity[:1], rule=RULE | {"by_share": TABLE})
     assert ood.most_unlike(first) == ("neighbours", pytest.approx(0.7))  # 0.8

@@ -8,6 +8,7 @@ import pytest
 
 from esc50.audio import synthesis
 from esc50.classifier.audioset import AUDIOSET, audioset_matrix
+from esc50.classifier.model_io import REJECTION_KEYS
 from esc50.classifier.predict import SoundClassifier
 from esc50.classifier.timeline import detect_events
 from esc50.config import LAYERS_AND_SCORES
@@ -20,7 +21,7 @@ from esc50.yamnet.runtime import load_runtime
 RATE = 16_000
 TRUST = {
     "temperature": 1.0,
-    "rejection": {"score": "max_probability", "neighbours": 5, "threshold": 0.0, "kept": 0.95, "meaning": "Any."},
+    "rejection": dict.fromkeys(REJECTION_KEYS) | {"score": "max_probability", "neighbours": 5, "threshold": 0.0},
 }
 
 
