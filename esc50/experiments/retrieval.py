@@ -73,8 +73,13 @@ def load_sounds(labels=None):
             log_mels.append(log_mel(waveform))
         numbers = {name: label for label, name in enumerate(class_names())}
         targets += [numbers.get(name, -1) for name in found.table["category"]]
-        recordings += [f"{row.source} {row.recording}" for row in found.table.itertuples()]
+        recordings += list(map(_name_recording, found.table.to_dict("records")))
     return Sounds(frames, log_mels, np.array(targets), np.array(recordings))
+
+
+def _name_recording(row):
+    """Name the recording of a labelled file; one that names none is a recording by itself."""
+    return f"{row.get('source', '')} {row.get('recording') or row['filename']}"
 
 
 def measure(labels=None):
@@ -106,7 +111,7 @@ def summarise(queries):
 
 
 def run_retrieval(labels=None):
-    """Measure, write ``retrieval.csv`` and the projection that comes with the package; gives the table."""
+    """Measure, and write ``retrieval.csv``; gives the table."""
     table = summarise(measure(labels))
     write_csv(table, output_path(RESULTS_DIR) / FILE, float_format="%.4f")
     return table
