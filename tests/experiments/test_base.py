@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from esc50 import dataset, experiments
-from esc50.config import PROJECT_DIR, FeatureError
+from esc50.config import PROJECT_DIR, FeatureError, ResultsError
 from esc50.dataset import feature_files
 from esc50.dataset.splits import Split
 from esc50.experiments import base, plain, results, run_cache
@@ -226,6 +226,9 @@ def test_without_retraining_the_committed_results_are_read():
     found = experiments.results_of("head_frames")
     assert set(found.out_of_fold) == set(plain.FRAME_POOLINGS)
     assert found.cross_validation["model"].nunique() == len(plain.FRAME_POOLINGS)
+    for part in ({"folds": (1,)}, {"seeds": (0,)}, {"settings": HeadSettings(epochs=1)}):
+        with pytest.raises(ResultsError, match="add retrain=True"):
+            experiments.results_of("head_frames", **part)
 
 
 def test_missing_features_are_an_error_that_names_the_command(monkeypatch, tmp_path):

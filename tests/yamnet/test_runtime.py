@@ -1,12 +1,16 @@
 """`esc50.yamnet.runtime`: the exported YAMNet, and agreement with the Keras copy and the hub module."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from esc50.audio import load_sound, synthesis
 from esc50.classifier.pooling import temper
-from esc50.config import LAYERS_AND_SCORES, AudioError, LayerSettings, ResultsError
+from esc50.config import LAYERS_AND_SCORES, AudioError, Esc50Error, LayerSettings, ResultsError
 from esc50.dataset import clip_path
 from esc50.yamnet import export, frames
 from esc50.yamnet.architecture import columns_of, layer_sizes
@@ -101,6 +105,25 @@ def test_columns_of_some_layers():
 def test_invalid_waveforms_are_refused(wrong):
     with pytest.raises(AudioError):
         load_runtime().embed(wrong)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process cannot fork here")
+def test_a_forked_process_has_threads_of_its_own():
+    script = (
+        "import multiprocessing, numpy as np; from esc50.yamnet.runtime import load_runtime as load\n"
+        "def embed(waveform): return load().embed(waveform).shape\n"
+        "sound = np.zeros(16_000, np.float32); embed(sound)\n"
+        "print(multiprocessing.get_context('fork').Pool(1).map_async(embed, [sound]).get(20))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "[(2, 5984)]\n", done.stderr
+
+
+@pytest.mark.parametrize("threads", ["two", "0", "-1"])
+def test_a_wrong_number_of_threads_is_an_error_that_names_the_variable(monkeypatch, threads):
+    monkeypatch.setenv("ESC50_THREADS", threads)
+    with pytest.raises(Esc50Error, match=f"ESC50_THREADS is '{threads}': set it to a whole number from 1 on"):
+        load_runtime().embed(frames.silence())
 
 
 def test_a_file_that_is_not_in_the_package_is_named():
