@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from esc50.audio.sound import EXAMPLE_PREFIX, load_part
 from esc50.audio.synthesis import EXAMPLES
 from esc50.classifier.describe import class_label, class_named, without_place
+from esc50.classifier.formats import html_table
 from esc50.classifier.own_classes import Example, fit_class, most_uncertain
 from esc50.classifier.teaching import Recording, teach
 from esc50.config import AudioError, AudioSettings, Esc50Error, TeachingError, YamnetSettings
@@ -53,6 +54,7 @@ class Labelling:
         self.page, self.place = [], 0  # hits that are asked about, and the one which the next answer is for
         self.answers = {}  # hit -> True: it is of the class; False: it is not; None: unsure, nothing is learnt from it
         self.given = {}  # name -> recording of the user's own
+        self.files = set()  # of the store, that a fault may name
 
     def open(self, store):
         """Go on with another store; the answers stay."""
@@ -63,6 +65,7 @@ class Labelling:
         if self.store is None:
             raise TeachingError("no store is open: make one with `esc50 index FOLDER --store STORE`, and give its path")
         query = (query.strip() or None) if self.opens_paths else find_query(self.store, query)
+        self.files.add(query)
         self.page, self.place, self.query = self._alike(query), 0, query  # only once it is known to work
 
     def add(self, name, source):
@@ -78,7 +81,9 @@ class Labelling:
             self.place = max(0, self.place - 1)
             return
         if self.place < len(self.page):
-            self.answers[self.page[self.place]] = ANSWERS[word]
+            hit = self.page[self.place]
+            self.answers[hit] = ANSWERS[word]
+            self.files.add(hit.file)
             self.place += 1
         if self.page and self.place == len(self.page):
             self.page, self.place = self._uncertain() if self._has_yes() else self._alike(self.query), 0
@@ -179,10 +184,8 @@ def summarise(lesson):
     minor += [f"Held out, not recognised: {', '.join(missed)}."] if missed else []
     minor.append(f"It now answers with {len(lesson.classifier.class_names)} classes.")
     heads = ("class", "clips", "right before", "right after", f"taken for {class_label(lesson.class_name)}")
-    rows = [heads, *((class_label(name), *counts) for name, *counts in lesson.costs())]
-    cells = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows)
-    table = f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>" if len(rows) > 1 else ""
-    return lesson.sentences, minor, table
+    rows = [[html.escape(class_label(name)), *counts] for name, *counts in lesson.costs()]
+    return lesson.sentences, minor, html_table(map(html.escape, heads), rows) if rows else ""
 
 
 def _shorten(hit):

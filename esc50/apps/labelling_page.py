@@ -1,11 +1,12 @@
 """The app's part "My recordings": pages of a store, labelled by key, and a class taught with the answers."""
 
 import re
-from functools import partial
+from functools import partial, reduce
 
 import gradio as gr
 
 from esc50.apps.labelling import KEYS, Labelling, summarise
+from esc50.apps.panel import SPOKEN, panel
 from esc50.classifier.describe import without_place
 from esc50.classifier.own_classes import SUFFIX
 from esc50.config import Esc50Error
@@ -13,19 +14,14 @@ from esc50.config import Esc50Error
 START = "Give a class, an example such as example:siren, or a recording of the store, and see what is most like it."
 YOURS = "A class that you teach is yours alone, until you reload or close the page: save it to keep it."
 FORGOTTEN = "Forgotten: the answers are those of before."
-ON_KEYS = """() => document.addEventListener("keydown", (event) => {
-  const part = document.getElementById("own");
-  const isTyping = event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
-  if (!isTyping && part?.contains(event.target)) document.getElementById(`own-${event.key}`)?.click();
-})"""
 
 
-def lay_out_labelling(page, store, panel, **limit):
+def lay_out_labelling(page, store, **limit):
     """Lay the part out below a page; once a class is taught, the page answers with it to this visitor."""
     private, wide = {"api_visibility": "private", **limit}, {"scale": 4, "min_width": 140}
     with gr.Accordion("My recordings", open=False, elem_id="own"):
         state = gr.State(lambda: Labelling(page.classifier, store, opens_paths=False))
-        status = gr.HTML(panel("start", START), elem_classes="bare")
+        status = gr.HTML(panel("start", START), elem_classes="bare", js_on_load=SPOKEN)
         with gr.Row(elem_classes="line"):
             query = gr.Textbox(label="Look for a class, or what sounds like a recording", placeholder="dog", **wide)
             find = gr.Button("Find", scale=0, min_width=100)
@@ -35,6 +31,7 @@ def lay_out_labelling(page, store, panel, **limit):
                 word: gr.Button(f"{word.title()} ({key})", min_width=100, elem_id=f"own-{key}")
                 for key, word in KEYS.items()
             }
+        gr.Markdown("## Teach a class", elem_classes="heading")
         with gr.Row(elem_classes="line"):
             name = gr.Textbox(label="Name of the class", placeholder="doorbell", **wide)
             learn = gr.Button("Teach", variant="primary", scale=0, min_width=100)
@@ -62,9 +59,7 @@ def lay_out_labelling(page, store, panel, **limit):
             return {state: labelling, status: panel("wrong", _say(error, labelling))}
         file = page.uploads.new_folder() / (re.sub(r"[^-\w]", "_", lesson.class_name) + SUFFIX)
         main, minor, _ = summarise(lesson)
-        told = show(
-            labelling, panel("known", main[0], warnings=[*main[1:], *(_say(line, labelling) for line in minor)])
-        )
+        told = show(labelling, panel("known", *main, minor=[_say(line, labelling) for line in minor]))
         download = gr.update(value=lesson.own.save(file), visible=True)
         return told | {save: download} | take_over(lesson.classifier, is_taught=True)
 
@@ -78,12 +73,12 @@ def lay_out_labelling(page, store, panel, **limit):
         taught = classifier if is_taught else None
         return {page.taught: taught, forget: gr.update(visible=is_taught)} | page.list_classes(classifier)
 
-    gr.on([find.click, query.submit], partial(respond, Labelling.ask), [state, query], shown, **private)
+    asks = partial(respond, Labelling.ask)
+    gr.on([find.click, query.submit], asks, [state, query], shown, trigger_mode="always_last", **private)
     for word, button in buttons.items():
         button.click(partial(respond, partial(_answer, word)), [state], shown, **private)
     learn.click(teach, [state, name], changed, **private)
     forget.click(drop, [state], changed, **private)
-    return ON_KEYS
 
 
 def _answer(word, labelling):
@@ -92,7 +87,4 @@ def _answer(word, labelling):
 
 def _say(fault, labelling):
     """A fault, without places on the server."""
-    message = str(fault)
-    for file in sorted(set(labelling.store.rows()["file"]), key=len, reverse=True):
-        message = without_place(message, file)
-    return message
+    return reduce(without_place, sorted(labelling.files, key=len, reverse=True), str(fault))

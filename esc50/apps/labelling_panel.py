@@ -8,7 +8,8 @@ import ipywidgets
 import traitlets
 
 from esc50.apps.labelling import KEYS, START, Labelling, open_store, summarise
-from esc50.apps.recorder import Recorder
+from esc50.apps.panel import panel
+from esc50.apps.recorder import Recorder, Status, Uploader, explain_loss
 from esc50.config import AudioError, Esc50Error
 
 TEACHING = "Give the class a name, and some recordings of it; or label what is found in a store."
@@ -24,15 +25,13 @@ class Keys(anywidget.AnyWidget):
 class LabellingPanel(ipywidgets.VBox):
     """A thin shell over `Labelling`.
 
-    `take_over` is called with the classifier that has learnt, and with the first one when all is forgotten; `panel`
-    makes HTML of lines, as the widget shows them.
+    `take_over` is called with the classifier that has learnt, and with the first one when all is forgotten.
     """
 
-    def __init__(self, classifier, take_over, *, panel, upload_button, explain_loss):
+    def __init__(self, classifier, take_over):
         self.state, self.untaught, self.take_over = Labelling(classifier), classifier, take_over
-        self._panel, self._explain_loss = panel, explain_loss
         self.name = ipywidgets.Text(placeholder="name of the class, such as doorbell", layout=_width("18em"))
-        self.upload = upload_button("Add recordings", multiple=True)
+        self.upload = Uploader(description="Add recordings", multiple=True)
         self.recorder = Recorder(max_seconds=10)
         self.store = ipywidgets.Text(placeholder="path of a store", continuous_update=False, layout=_width("18em"))
         self.query = ipywidgets.Text(
@@ -41,10 +40,10 @@ class LabellingPanel(ipywidgets.VBox):
         self.strip = ipywidgets.HTML()
         self.buttons = {word: ipywidgets.Button(description=f"{word.title()} ({key})") for key, word in KEYS.items()}
         self.learn = ipywidgets.Button(description="Teach", button_style="primary")
-        self.forget = ipywidgets.Button(description="Forget all")
+        self.forget = ipywidgets.Button(description="Forget")
         self.path = ipywidgets.Text(placeholder="my-sounds.esc50", layout=_width("18em"))
-        self.save = ipywidgets.Button(description="Save", disabled=True)
-        self.status = ipywidgets.HTML(panel("start", TEACHING))
+        self.save = ipywidgets.Button(description="Save the class", disabled=True)
+        self.status = Status(value=panel("start", TEACHING))
         super().__init__(self._lay_out())
         self.add_class("esc50-labelling")
         self._connect()
@@ -81,19 +80,16 @@ class LabellingPanel(ipywidgets.VBox):
 
     def _on_upload(self, change):
         if files := change["new"]:
-            faults = [
-                fault
-                for each in files
-                if (fault := self._explain_loss(each) or self._add(each["name"], each["content"]))
-            ]
-            self.status.value = self._panel("wrong" if faults else "start", *faults, self.state.progress)
+            faults = [explain_loss(each) or self._add(each["name"], each["content"]) for each in files]
+            faults = [fault for fault in faults if fault]
+            self.status.value = panel("wrong" if faults else "start", *faults, self.state.progress)
             self.upload.value = ()
 
     def _on_recording(self, change):
         if change["new"]:
             is_fault = change["name"] == "fault"
             fault = change["new"] if is_fault else self._add("recording", change["new"])
-            self.status.value = self._panel("wrong" if fault else "start", fault or self.state.progress)
+            self.status.value = panel("wrong" if fault else "start", fault or self.state.progress)
             self.recorder.fault = ""  # so that the same fault is told again
 
     def _add(self, name, content):
@@ -108,7 +104,7 @@ class LabellingPanel(ipywidgets.VBox):
         with self._telling("Not opened"):
             self.state.open(open_store(change["new"].strip(), self.untaught))
             self._show()
-            self.status.value = self._panel("start", START)
+            self.status.value = panel("start", START)
 
     def _on_query(self, change):
         with self._telling("Not found"):
@@ -126,7 +122,7 @@ class LabellingPanel(ipywidgets.VBox):
                 self.save.disabled, self.name.value = False, ""
                 self._show()
                 main, minor, table = summarise(lesson)
-                self.status.value = self._panel("known", *main, minor=minor, table=table)
+                self.status.value = panel("known", *main, minor=minor, table=table)
         finally:
             button.disabled = False
 
@@ -135,27 +131,27 @@ class LabellingPanel(ipywidgets.VBox):
         self.state.classifier, self.save.disabled, self.name.value = self.untaught, True, ""
         self.take_over(self.untaught)
         self._show()
-        self.status.value = self._panel("start", f"All forgotten. {TEACHING}")
+        self.status.value = panel("start", f"All forgotten. {TEACHING}")
 
     def _on_save(self, button):
         with self._telling("Not saved"):
             path = self.state.classifier.own.save(self.path.value.strip() or self.path.placeholder)
-            self.status.value = self._panel("known", f"Saved: esc50 predict --classes {path} knows it too.")
+            self.status.value = panel("known", f"Saved: esc50 predict --classes {path} knows it too.")
 
     def _report(self, step):
-        self.status.value = self._panel("busy", f"{step.capitalize()} …", minor=["This takes a few seconds."])
+        self.status.value = panel("busy", f"{step.capitalize()} …", minor=["This takes a few seconds."])
 
     def _show(self):
         self.strip.value = self.state.strip()
         self.answering.layout.display = None if self.state.page else "none"
-        self.status.value = self._panel("start", self.state.progress)
+        self.status.value = panel("start", self.state.progress)
 
     @contextmanager
     def _telling(self, what):
         try:
             yield
         except Esc50Error as error:
-            self.status.value = self._panel("wrong", f"{what}: {error}.", minor=[self.state.progress])
+            self.status.value = panel("wrong", f"{what}: {error}.", minor=[self.state.progress])
 
 
 def _width(width):

@@ -16,15 +16,14 @@ from matplotlib.figure import Figure
 
 from esc50.apps.commands import AppSettings
 from esc50.apps.guard import GONE, GuardedBlocks, GuardSettings, Uploads, server_options
+from esc50.apps.panel import SPOKEN, panel, tell, tell_timeline
 from esc50.audio import synthesis
 from esc50.classifier import formats
 from esc50.classifier.describe import (
     class_label,
-    describe_sound,
     group_by_theme,
     say_patches,
     say_percent,
-    say_second,
     top_heading,
     without_place,
 )
@@ -53,23 +52,9 @@ COLORS = {  # of Gradio's theme those that have too little contrast
     "button_secondary_background_fill_hover_dark": "*primary_700",
 }
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # nothing from the web
-TAKE_ANY_FILE = """() => {  // Gradio's front end refuses all that is not called audio
-  const asAudio = (files) => {
-    const held = new DataTransfer();
-    for (const file of files) held.items.add(new File([file], file.name, { type: "audio/*" }));
-    return held;
-  };
-  const inSound = (event) => event.target.closest?.("#sound");
-  const isInput = (event) => inSound(event) && event.target.matches("input[type=file]");
-  const on = (name, take) => document.addEventListener(name, take, true);
-  on("click", (event) => isInput(event) && event.target.removeAttribute("accept"));
-  on("change", (event) => isInput(event) && (event.target.files = asAudio(event.target.files).files));
-  on("drop", (event) => {
-    if (inSound(event) && event.dataTransfer)
-      Object.defineProperty(event, "dataTransfer", { value: asAudio(event.dataTransfer.files) });
-  });
-}"""
-CSS = [Path(__file__).with_name(name) for name in ("web.css", "labelling.css")]
+CSS = [Path(__file__).with_name(name) for name in ("panel.css", "web.css", "labelling.css")]
+SCRIPTS = "".join(Path(__file__).with_name(name).read_text("utf-8") for name in ("play.js", "web.js"))
+PLAYABLE = {".wav", ".mp3", ".m4a", ".mp4", ".ogg", ".opus", ".flac", ".webm"}  # by every browser
 DPI = 160
 TIMELINE_INCHES = {"wide": WIDTH_INCHES, "narrow": 4.0}  # for screens, and for phones
 SPECTROGRAM = "Waveform and log-mel spectrogram"
@@ -96,7 +81,8 @@ def launch(
         app.launch(
             server_name=f"[{host}]" if ":" in host else host, server_port=port, share=share,
             prevent_thread_lock=True, quiet=True, inbrowser=False, max_file_size=limits.max_file_bytes,
-            theme=gr.themes.Soft(**FONTS).set(**COLORS), css_paths=CSS, footer_links=[], run_history=False,
+            theme=gr.themes.Soft(**FONTS).set(**COLORS), css_paths=CSS,
+            head=f"<script type='module'>{SCRIPTS}</script>", footer_links=[], run_history=False,
             enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False, num_workers=0,
             app_kwargs=server_options(app.uploads),
         )  # fmt: skip
@@ -123,14 +109,14 @@ def build_app(classifier, *, settings=SETTINGS, limits=None, store=None):
         how = {"cancels": why, "show_progress_on": page.verdict, "trigger_mode": "always_last", **private, **limit}
         changes = [page.sound.change, page.keep.change, page.taught.change]
         gr.on(changes, page.respond, [page.sound, page.keep, page.taught], page.outputs, **how)  # a late reason is off
-        many, how = [page.answers, page.answers_file], {"show_progress_on": page.answers, **private, **limit}
+        many = [page.answers, page.answers_file]
+        how = {"show_progress_on": page.answers, "trigger_mode": "always_last", **private, **limit}
         page.sounds.upload(page.respond_to_many, [page.sounds, page.keep, page.taught], many, **how)
-        app.load(js=TAKE_ANY_FILE)
 
         if store is not None:
             from esc50.apps.labelling_page import lay_out_labelling
 
-            app.load(js=lay_out_labelling(page, store, _panel, **limit))
+            lay_out_labelling(page, store, **limit)
 
         def predict(sound: gr.FileData) -> dict:
             return page.answer_script(page.record, sound)
@@ -164,7 +150,7 @@ class Page:
                 self._offer_examples()
                 self.keep = _keep_slider(self.classifier.metadata["rejection"])
             with gr.Column(scale=3, min_width=300, elem_id="answer"):
-                self.verdict = gr.HTML(_panel("start", WELCOME), elem_classes="bare")
+                self.verdict = gr.HTML(panel("start", WELCOME), elem_classes="bare", js_on_load=SPOKEN)
                 self._lay_out_timeline()
                 with gr.Row(visible=False) as self.save:
                     self.downloads = [gr.DownloadButton(label, size="sm", min_width=100) for label in LABELS]
@@ -201,13 +187,14 @@ class Page:
     def respond(self, path, keep=None, taught=None):
         """What each part shows for a file, or where there is none. `keep` of the known sounds are kept."""
         if not path:
-            return self._without_answer(_panel("start", WELCOME))
+            return self._without_answer(panel("start", WELCOME))
         try:
             prediction, timeline = self.answer(partial(self.predict, keep=keep, taught=taught), path)
         except Esc50Error as error:
-            return self._without_answer(_panel("wrong", str(error)))
-        shown = self._show_timeline(timeline) | self._show_answer(prediction, timeline, Path(path).name)
-        return shown | self._show_player(path) | self._save(prediction, timeline, Path(path).name)
+            return self._without_answer(panel("wrong", str(error)))
+        played, name = self._find_played(path, prediction), Path(path).name
+        shown = self._show_timeline(timeline, is_playable=played is not None) | self._show_player(played)
+        return shown | self._show_answer(prediction, timeline, name) | self._save(prediction, timeline, name)
 
     def respond_to_many(self, paths, keep=None, taught=None):
         """A table of answers, line by line, and once it is complete the file to download."""
@@ -243,7 +230,7 @@ class Page:
         try:
             return self.answer(partial(self._draw_why, taught or self.classifier), path)
         except AudioError as error:
-            return _panel("wrong", str(error))
+            return panel("wrong", str(error))
 
     def record(self, path):
         """The answer to a script, in plain types."""
@@ -286,7 +273,7 @@ class Page:
             self.top = gr.HTML(elem_id="probabilities", elem_classes="bare")
             _heading(SPECTROGRAM)
             self.picture = gr.HTML(elem_id="picture", elem_classes="bare")
-            self.ask_why = gr.Button("Show what in the sound spoke for it", size="sm")
+            self.ask_why = gr.Button("What spoke for it?", size="sm")
             self.why = gr.HTML(visible=False, elem_id="why", elem_classes="bare")
             _heading("Most similar training clips")
             self.nearest = gr.HTML(elem_classes="bare")
@@ -311,11 +298,11 @@ class Page:
 
     def _show_answer(self, prediction, timeline, name):
         if prediction is None:
-            return {self.verdict: _tell(timeline, name), self.details: gr.update(visible=False)}
-        answer, has_sound = _answer(prediction, name), not prediction.sound.is_silent
+            return {self.verdict: tell_timeline(timeline, name), self.details: gr.update(visible=False)}
+        answer, has_sound = tell(prediction, name), not prediction.sound.is_silent
         heading = top_heading(len(prediction.class_names), is_known=prediction.is_known)
         return {
-            self.verdict: _tell(timeline, name) if timeline else answer,
+            self.verdict: tell_timeline(timeline, name) if timeline else answer,
             self.details: gr.update(visible=True),
             self.second: gr.update(value=answer, visible=timeline is not None and has_sound),
             self.heading: gr.update(value=f"## {heading}", visible=has_sound),
@@ -326,16 +313,28 @@ class Page:
             self.nearest: _list_neighbours(prediction.nearest),
         }
 
-    def _show_timeline(self, timeline):
+    def _show_timeline(self, timeline, *, is_playable):
         if timeline is None or timeline.facts.is_silent:
             return {self.timeline: gr.update(visible=False)}
         return {
             self.timeline: gr.update(visible=True),
             self.events: "".join(_draw_timeline(timeline, kind, width) for kind, width in TIMELINE_INCHES.items()),
-            self.table: _list_events(timeline.events),
+            self.table: _list_events(timeline.events, playable=is_playable),
         }
 
+    def _find_played(self, path, prediction):
+        """The file itself, or one that browsers can play; None of a long one."""
+        if Path(path).suffix.lower() in PLAYABLE:
+            return path
+        if prediction is None:
+            return None
+        place, sound = self.uploads.new_folder() / "sound.wav", prediction.sound
+        soundfile.write(place, sound.waveform, sound.sample_rate_hz, subtype="PCM_16")
+        return str(place)
+
     def _show_player(self, path):
+        if path is None:
+            return {self.player: gr.update(visible=False)}
         source = html.escape(f"gradio_api/file={quote(path)}")
         about = 'class="esc50" controls preload="metadata" aria-label="the sound"'
         return {self.player: gr.update(value=f'<audio {about} src="{source}"></audio>', visible=True)}
@@ -358,9 +357,9 @@ class Page:
         buttons = [gr.update(value=file, visible=file is not None) for file in files]
         return {self.save: gr.update(visible=True), **dict(zip(self.downloads, buttons, strict=True))}
 
-    def _without_answer(self, panel):
+    def _without_answer(self, said):
         hidden = dict.fromkeys((self.details, self.timeline, self.save, self.player), gr.update(visible=False))
-        return {self.verdict: panel} | hidden
+        return {self.verdict: said} | hidden
 
 
 def write_examples(folder):
@@ -432,38 +431,21 @@ def _draw_timeline(timeline, kind, width_inches):
     return f'<div class="{kind}">{plots.as_html(figure, timeline.verdict, dpi=DPI)}</div>'
 
 
-def _answer(prediction, name):
-    why = [prediction.why, prediction.classifier.metadata["rejection"]["meaning"]] if prediction.why else []
-    about = {"choice": prediction.say_set(), "why": dict.fromkeys(why)}  # each once
-    kind = "known" if prediction.is_known else "unknown"
-    if prediction.timeline:  # which was told first, with facts and warnings
-        return _panel(f"{kind} second", say_second(prediction.as_one_sound), **about)
-    facts = f"{name} · {describe_sound(prediction.sound)}"
-    return _panel(kind, prediction.verdict, facts=facts, warnings=prediction.warnings, **about)
-
-
-def _tell(timeline, name):
-    about = {"facts": f"{name} · {describe_sound(timeline.facts)}", "warnings": timeline.warnings}
-    return _panel("known" if timeline.is_known else "unknown", timeline.verdict, **about)
-
-
 def _list_top(classes):
     """The most probable classes, one a row; the bar is as long as they are probable."""
     rows = (TOP.format(class_label(name), 100 * share, say_percent(share)) for name, share in classes)
     return f'<ol class="top">{"".join(rows)}</ol>'
 
 
-def _list_events(events):
-    """A table of events, each to be played, and what their confidence means."""
-    return formats.html_table(events, playable=True) + f'<p class="note">{CONFIDENCE}</p>' if events else ""
+def _list_events(events, *, playable=True):
+    """A table of events, and what their confidence means."""
+    return formats.events_table(events, playable=playable) + f'<p class="note">{CONFIDENCE}</p>' if events else ""
 
 
 def _list_answers(records):
     """A table of sounds and what is said of each."""
-    rows = ((record["file"], record.get("verdict") or record["error"]) for record in records)
-    cells = (f"<tr><td>{html.escape(name)}</td><td>{html.escape(said)}</td></tr>" for name, said in rows)
-    head = "<tr><th>sound</th><th>answer</th></tr>"
-    return f'<div class="events answers"><table>{head}{"".join(cells)}</table></div>' if records else ""
+    rows = [map(html.escape, (record["file"], record.get("verdict") or record["error"])) for record in records]
+    return f'<div class="events answers">{formats.html_table(("sound", "answer"), rows)}</div>' if rows else ""
 
 
 def _list_neighbours(clips):
@@ -473,17 +455,3 @@ def _list_neighbours(clips):
         for n in clips
     ]
     return f'<ol class="nearest">{"".join(rows)}</ol>' if rows else "<p>Nothing is near to silence.</p>"
-
-
-def _panel(kind, sentence, *, choice="", facts="", why=(), warnings=()):
-    lines = [f'<p class="sentence">{html.escape(sentence)}</p>']
-    lines += [f"<p>{html.escape(choice)}</p>"] if choice else []
-    lines += [f"<details><summary>Why none of these?</summary>{''.join(map(_quiet, why))}</details>"] if why else []
-    lines += [_quiet(facts)] if facts else []
-    items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
-    lines += [f"<ul>{items}</ul>"] if items else []
-    return f'<div class="esc50-panel {kind}" role="status">{"".join(lines)}</div>'
-
-
-def _quiet(text):
-    return f'<p class="facts">{html.escape(text)}</p>'

@@ -11,17 +11,17 @@ import soundfile
 from matplotlib.figure import Figure
 
 from esc50.apps.labelling_panel import LabellingPanel
-from esc50.apps.recorder import Recorder, Uploader
+from esc50.apps.panel import panel, tell, tell_timeline
+from esc50.apps.recorder import Recorder, Status, Uploader, explain_loss
 from esc50.audio.sound import EXAMPLE_PREFIX
 from esc50.audio.synthesis import EXAMPLES
-from esc50.classifier.describe import class_label, describe_sound, say_patches, say_second
+from esc50.classifier.describe import class_label, say_patches
 from esc50.classifier.explanation import explain
-from esc50.classifier.formats import html_table
+from esc50.classifier.formats import events_table
 from esc50.classifier.timeline import detect_events
 from esc50.config import AudioError, TooLongError
 from esc50.reporting import plots
 
-ACCEPT = "audio/*,video/*,.wav,.flac,.ogg,.oga,.mp3,.aiff,.aif,.au,.m4a,.webm,.mp4,.mkv,.mov,.avi"
 CHOOSE = "choose an example …"
 START = "Choose an example, upload a file, record a sound, or give the path of a file."
 CLASSIFYING = "Classifying …"
@@ -47,14 +47,14 @@ class PredictionWidget(ipywidgets.VBox):
     choice, upload, recorder, path
         Give a sound: an example, a file, the browser's microphone, or a file where the notebook runs; it is
         classified at once.
-    hint, status : ipywidgets.HTML
+    hint, status
         Which head answers; the verdict, or what is wrong with the sound.
     timeline, events : ipywidgets.HTML
         Of more than ten seconds, which sounds occur when, as a picture and as a table whose events can be played.
     player, picture, why, reasons
         The sound as mono at 16 kHz, its picture, the button that asks why and the picture that answers.
     teacher : LabellingPanel
-        "Teach it a new class", folded in at first.
+        "Teach a class", folded in at first.
     prediction : esc50.classifier.predict.Prediction or None
         What is shown.
     """
@@ -63,20 +63,19 @@ class PredictionWidget(ipywidgets.VBox):
         self.classifier, self.prediction = classifier, None
         options = [(CHOOSE, ""), *examples.items()]
         self.choice = ipywidgets.Dropdown(description="Example", options=options, layout=_width("26em"))
-        self.upload = _upload_button("Upload", multiple=False)
+        self.upload = Uploader()
         self.recorder = Recorder()
         about = {"description": "or a path", "placeholder": "of a file where this notebook runs"}
         self.path = ipywidgets.Text(**about, continuous_update=False, layout=_width("auto"))
-        self.status = ipywidgets.HTML()
+        self.status = Status()
         self.player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
         self.timeline, self.picture, self.reasons, self.events = (ipywidgets.HTML() for _ in range(4))
         self.why = ipywidgets.Button(description="What spoke for it?", tooltip="Which patches of the sound")
-        how = {"panel": _panel, "upload_button": _upload_button, "explain_loss": _explain_loss}
-        self.teacher = LabellingPanel(classifier, self._take_over, **how)
+        self.teacher = LabellingPanel(classifier, self._take_over)
         self.hint = ipywidgets.HTML(_hint(classifier))
         super().__init__(self._lay_out(), layout=ipywidgets.Layout(max_width="1080px"))
         self.add_class("esc50-widget")
-        self._clear(_panel("start", START))
+        self._clear(panel("start", START))
         self.choice.observe(self._on_choice, "value")
         self.upload.observe(self._on_upload, "value")
         self.recorder.observe(self._on_recording, ["recording", "fault"])
@@ -86,7 +85,7 @@ class PredictionWidget(ipywidgets.VBox):
     def _lay_out(self):
         inputs = _row(self.choice, self.upload, self.recorder)
         answer = _row(self.player, self.why, align_items="center")
-        folded = ipywidgets.Accordion([self.teacher], titles=["Teach it a new class"], selected_index=None)
+        folded = ipywidgets.Accordion([self.teacher], titles=["Teach a class"], selected_index=None)
         told = [self.status, self.timeline, self.events, answer, self.picture, self.reasons]
         return [inputs, self.path, self.hint, *told, folded]
 
@@ -96,7 +95,7 @@ class PredictionWidget(ipywidgets.VBox):
 
     def _on_upload(self, change):
         for file in change["new"]:
-            self._take(file["content"], file["name"], fault=_explain_loss(file))
+            self._take(file["content"], file["name"], fault=explain_loss(file))
             self.upload.value = ()  # so that the same file can be uploaded again
 
     def _on_recording(self, change):
@@ -127,16 +126,16 @@ class PredictionWidget(ipywidgets.VBox):
     def _take(self, source, name, *, fault):
         self.choice.value = ""  # so that any example can be chosen again
         if fault:
-            self._clear(_panel("wrong", fault))
+            self._clear(panel("wrong", fault))
         else:
             self._show(source, name)
 
     def _show(self, source, name):
-        self._clear(_panel("busy", CLASSIFYING))
+        self._clear(panel("busy", CLASSIFYING))
         try:
             self._predict(source, name)
         except AudioError as error:
-            self._clear(_panel("wrong", str(error).replace("the given recording", name)))
+            self._clear(panel("wrong", str(error).replace("the given recording", name)))
 
     def _predict(self, source, name):
         try:
@@ -144,7 +143,7 @@ class PredictionWidget(ipywidgets.VBox):
         except TooLongError:
             timeline = detect_events(self.classifier, source)
             self._show_timeline(timeline, playable=False)
-            self.status.value = _tell(timeline, name)
+            self.status.value = tell_timeline(timeline, name)
             return
         if self.prediction.timeline:
             self._show_timeline(self.prediction.timeline, playable=True)
@@ -161,21 +160,21 @@ class PredictionWidget(ipywidgets.VBox):
             return
         wide, narrow = (plots.plot_timeline(timeline, width_inches=width) for width in (TIMELINE_INCHES, NARROW_INCHES))
         _show_figure(self.timeline, wide, f"Timeline. {timeline.verdict}", narrow=narrow)
-        self.events.value, self.events.layout.display = html_table(timeline.events, playable=playable), None
+        self.events.value, self.events.layout.display = events_table(timeline.events, playable=playable), None
 
-    def _clear(self, panel):
+    def _clear(self, said):
         self.prediction, self.player.value = None, b""
         for part in (self.timeline, self.picture, self.reasons):
             part.value = ""
         for part in (self.player, self.timeline, self.events, self.picture, self.reasons, self.why):
             part.layout.display = "none"
-        self.status.value = panel
+        self.status.value = said
 
     def _take_over(self, classifier):
         self.classifier = classifier
         self.hint.value = _hint(classifier)
         self.choice.value = ""
-        self._clear(_panel("start", START))
+        self._clear(panel("start", START))
 
 
 def prediction_widget(classifier, *, examples=None, root=None):
@@ -232,10 +231,6 @@ def _hint(classifier):
     return f'<small class="esc50-hint">{html.escape(classifier.description)}</small>'
 
 
-def _upload_button(label, *, multiple):
-    return Uploader(description=label, accept=ACCEPT, multiple=multiple)
-
-
 @contextmanager
 def _busy(button):
     words, button.description, button.disabled = button.description, "…", True
@@ -245,42 +240,12 @@ def _busy(button):
         button.description, button.disabled = words, False
 
 
-def _explain_loss(file):
-    if len(file["content"]) == file["size"]:
-        return ""
-    return (
-        f"{file['name']} ({file['size'] / 1e6:.1f} MB) did not arrive whole: it is too large, or the connection broke "
-        "off. Copy it to where the notebook runs and give its path instead."
-    )
-
-
 def _answer(prediction, name):
-    theme = f" · {prediction.theme.lower()}" if prediction.theme and prediction.is_known else ""
     nearest = ", ".join(f"{n.filename} ({class_label(n.category)})" for n in prediction.nearest)
-    more = [chosen] if (chosen := prediction.say_set()) else []
-    minor = [f"{name} · {describe_sound(prediction.sound)}{theme}"]
-    minor += [f"Most similar training clips: {nearest}"] if nearest else []
-    if prediction.timeline:
-        second = [] if prediction.sound.is_silent else [say_second(prediction.as_one_sound), *more]
-        return _tell(prediction.timeline, name, *second, why=prediction.why, minor=minor[1:])
-    kind = "known" if prediction.is_known else "unknown"
-    return _panel(kind, prediction.verdict, *more, why=prediction.why, minor=minor, warnings=prediction.warnings)
-
-
-def _tell(timeline, name, *more, why="", minor=()):
-    about = {"why": why, "minor": [f"{name} · {describe_sound(timeline.facts)}", *minor], "warnings": timeline.warnings}
-    return _panel("known" if timeline.is_known else "unknown", timeline.verdict, *more, **about)
-
-
-def _panel(kind, main, *more, why="", minor=(), warnings=(), table=""):
-    above = [("main", main), *(("", line) for line in more), *(("warning", line) for line in warnings)]
-    below = [("minor", line) for line in minor]
-    folded = f"<details><summary>Why none of these?</summary>{_paragraphs([('', why)])}</details>" if why else ""
-    return f'<div class="esc50-panel {kind}">{_paragraphs(above)}{folded}{table}{_paragraphs(below)}</div>'
-
-
-def _paragraphs(lines):
-    return "".join(f'<p class="{kind}">{html.escape(text)}</p>' for kind, text in lines)
+    timeline = tell_timeline(prediction.timeline, name) if prediction.timeline else ""
+    if timeline and prediction.sound.is_silent:
+        return timeline
+    return timeline + tell(prediction, name, *([f"Most similar training clips: {nearest}"] if nearest else []))
 
 
 def _wav(sound):

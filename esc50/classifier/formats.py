@@ -22,14 +22,6 @@ SOUND_ENDINGS = (  # over such a file nothing is written, even where it cannot b
     *(".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".pcm", ".raw", ".rf64", ".snd", ".voc", ".w64"),
     *(".wav", ".wave", ".webm", ".wma"),
 )
-PLAY = (  # on a button of a table: plays the event with the player that stands on the same page or in the same widget
-    "const player = this.closest('.esc50-widget, .gradio-container').querySelector('audio.esc50, .esc50-widget audio');"
-    " player.currentTime = this.dataset.start; player.play();"
-    " player.onseeking = () => {"  # by hand: what follows plays on
-    " if (Math.abs(player.currentTime - this.dataset.start) > 0.05) player.ontimeupdate = null; };"
-    " player.ontimeupdate = () => { if (player.currentTime >= this.dataset.end) {"
-    " player.pause(); player.ontimeupdate = null; } };"
-)
 NAME_OUTPUT = "name another file for what is written, as in `--output answers.csv *.wav`"
 
 
@@ -173,18 +165,25 @@ def event_line(event):
     return f"  {clock(span[0]):>10} – {clock(span[1]):<10}  {name:<17}{100 * event['confidence']:4.0f} %{doubt}"
 
 
-def html_table(events, *, playable=False):
-    """Events of a timeline as an HTML table, for pages; `playable` where a player of the sound stands beside it."""
-    rows = ["<th>from</th><th>to</th><th>sound</th><th>confidence</th>"]
+def events_table(events, *, playable=False):
+    """Events of a timeline as HTML; `playable` where the page has a player of the sound and apps/play.js."""
+    rows = []
     for event in events:
         name = html.escape(class_label(event_label(event.class_name, is_known=event.is_known)))
         start, end = clock(event.start_seconds), clock(event.end_seconds)
         span = f'data-start="{event.start_seconds:.3f}" data-end="{event.end_seconds:.3f}"'
         label = f'aria-label="Play {name}, {start} to {end}"'
-        play = f'<button type="button" class="play" {span} {label} onclick="{PLAY}">{start}</button>'
-        cells = (play if playable else start, end, name, f"{100 * event.confidence:.0f} %")
-        rows.append(f"<td>{'</td><td>'.join(cells)}</td>")
-    return f'<div class="events" tabindex="0"><table><tr>{"</tr><tr>".join(rows)}</tr></table></div>'
+        play = f'<button type="button" class="play" {span} {label} onclick="esc50Play(this)">{start}</button>'
+        rows.append((play if playable else start, end, name, f"{100 * event.confidence:.0f} %"))
+    table = html_table(("from", "to", "sound", "confidence"), rows)
+    return f'<div class="events" role="region" aria-label="Events" tabindex="0">{table}</div>'
+
+
+def html_table(heads, rows):
+    """An HTML table of cells that are HTML."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def clock(seconds):

@@ -8,7 +8,9 @@ from axe_playwright_python.sync_playwright import Axe
 from gradio_client import Client, handle_file
 
 from esc50.apps import web
-from esc50.apps.labelling import PAGE
+from esc50.apps.labelling import PAGE, Labelling
+from esc50.apps.labelling_page import _say
+from esc50.config import AudioError
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -113,6 +115,19 @@ def test_a_recording_that_cannot_be_read_is_told_without_its_place(page, app, tm
     said = part.locator(".esc50-panel.wrong")
     said.wait_for()
     assert "<whistles>.wav" in said.inner_text() and str(tmp_path) not in said.inner_text()
+
+
+def test_a_fault_names_no_place_of_the_store(classifier, tmp_path, monkeypatch):
+    def find(query, top):
+        raise AudioError(f"{query} is damaged")
+
+    store = FakeStore(tmp_path)
+    state = Labelling(classifier, store, opens_paths=False)
+    monkeypatch.setattr(store, "find", find, raising=False)
+    with pytest.raises(AudioError, match=str(tmp_path)) as fault:
+        state.ask("<hums>.wav")
+    monkeypatch.setattr(store, "rows", None, raising=False)  # of which there may be millions
+    assert _say(fault.value, state) == "<hums>.wav is damaged"
 
 
 def test_a_class_is_the_visitors_own_and_can_be_forgotten(page, app, browser, tmp_path):

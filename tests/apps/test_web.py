@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
+from urllib.parse import quote, unquote
 
 import gradio as gr
 import httpx
@@ -301,6 +302,26 @@ def test_where_there_are_no_events_there_is_no_table(classifier, sounds):
     assert web._list_events(()) == ""
 
 
+def test_what_browsers_cannot_play_is_played_as_wav_and_a_long_one_is_not(classifier, sounds, tmp_path):
+    page, sound = page_of(classifier), soundfile.read(sounds["long.wav"])
+    for name, samples in (("long.aiff", sound[0]), ("eleven minutes.au", np.tile(sound[0], 45))):
+        soundfile.write(tmp_path / name, samples, sound[1])
+    short, long = (page.respond(stored(page, tmp_path / name)) for name in ("long.aiff", "eleven minutes.au"))
+    played = unquote(re.search(r'src="gradio_api/file=(.+?)"', short[page.player]["value"])[1])
+    assert played.startswith(str(page.uploads.folder)) and soundfile.info(played).format == "WAV"
+    np.testing.assert_allclose(soundfile.read(played)[0], sound[0], atol=1e-4)
+    assert "<button" in short[page.table]
+    assert not long[page.player]["visible"]
+    assert "<td>siren</td>" in long[page.table] and "<button" not in long[page.table]
+    shown = page.respond(stored(page, sounds["long.wav"]))
+    assert quote(str(sounds["long.wav"])) in shown[page.player]["value"]
+
+
+def test_sounds_that_come_while_others_are_answered_are_not_dropped(served):
+    modes = [each["trigger_mode"] for each in served.config["dependencies"] if "upload" in str(each["targets"])]
+    assert modes == ["always_last"]
+
+
 def test_the_page_lists_the_classes_by_theme(served):
     text = str(served.config)
     assert "The 50 classes" in text and "**Animals:** dog, rooster, pig, " in text and "door wood knock" in text
@@ -337,7 +358,7 @@ def test_many_sounds_get_a_line_each_and_the_same_as_a_table_to_download(classif
     assert shown.count("<tr>") == 6 and "This sounds like rain" in shown and "notes.wav is not sound" in shown
     rows = list(csv.DictReader(Path(button["value"]).read_text(encoding="utf-8").splitlines()))
     told = dict.fromkeys(f"<tr><td>{row['file']}</td><td>{html.escape(row['answer'])}</td></tr>" for row in rows)
-    assert shown.endswith("".join([*told, "</table></div>"]))
+    assert shown.endswith("".join([*told, "</tbody></table></div>"]))
     assert [row["class_name"] for row in rows] == ["rain", "", "siren", "rain", "", ""]
     assert rows[-1]["answer"] == "Nothing to hear: the recording is silent."
     assert [*page.respond_to_many(None)][-1][0] == ""
@@ -446,6 +467,7 @@ def test_the_answer_follows_the_slider_by_key_and_by_number(phone):
     phone.locator(".esc50-panel.unknown").wait_for()
     phone.get_by_role("spinbutton", name=web.KEEP).fill("7")
     phone.locator(".esc50-panel.known").wait_for()
+    assert phone.locator("[aria-live=polite] .esc50-panel.known").is_visible()  # it is read out
     assert not phone.get_by_test_id("toast-body").count()
 
 

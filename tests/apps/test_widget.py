@@ -135,7 +135,7 @@ def test_what_else_it_could_be_is_said_and_why_it_is_none_of_the_classes_is_fold
     assert "<details>" not in empty_widget.status.value
     upload(empty_widget, "tone.wav", file_bytes(synthesis.sine(2_000)))
     why = html.escape(empty_widget.prediction.why)
-    assert f'<details><summary>Why none of these?</summary><p class="">{why}</p></details>' in empty_widget.status.value
+    assert f'<details><summary>Why none of these?</summary><p class="minor">{why}</p>' in empty_widget.status.value
     assert "YAMNet&#x27;s best match is sine wave (1.0" in empty_widget.status.value
 
 
@@ -442,3 +442,18 @@ def test_a_recorder_that_is_removed_while_it_asks_records_nothing(show):
     page.evaluate("leave(), allow()")
     page.wait_for_function("stopped == 1")
     assert page.evaluate("said") == []
+
+
+def test_an_event_ends_at_its_end_and_what_is_played_later_does_not(show):
+    page = show(Recorder(), max_seconds=60)
+    page.evaluate("""() => {
+      const pause = () => (player.pauses++, player.onpause());
+      window.player = { pauses: 0, pause, play: () => Promise.reject(new Error()) };
+      esc50Play({ closest: () => ({ querySelector: () => player }), dataset: { start: "1", end: "2" } });
+    }""")
+    assert page.evaluate("player.currentTime") == "1"
+    page.evaluate("player.currentTime = 2")
+    page.wait_for_function("player.pauses == 1")
+    page.evaluate("player.currentTime = 3")
+    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    assert page.evaluate("player.pauses") == 1

@@ -132,10 +132,12 @@ def test_of_a_long_sound_the_events_come_first_and_the_answer_to_the_whole_secon
 
 def test_events_as_html_are_escaped_and_doubts_are_told():
     events = [Event(0.72, 3661.5, "door_wood_knock", 0.512, is_known=False), Event(1, 2, "<b>", 0.9)]
-    text = formats.html_table(events)
+    text = formats.events_table(events)
+    assert text.count('<th scope="col">') == 4 and 'role="region" aria-label="Events" tabindex="0"' in text
     assert "<td>0:00.7</td><td>1:01:01.5</td><td>none of these (door wood knock?)</td><td>51 %</td>" in text
     assert "<td>&lt;b&gt;</td>" in text and "<button" not in text
-    assert 'data-end="2.000" aria-label="Play &lt;b&gt;, 0:01.0 to 0:02.0"' in formats.html_table(events, playable=True)
+    text = formats.events_table(events, playable=True)
+    assert 'data-end="2.000" aria-label="Play &lt;b&gt;, 0:01.0 to 0:02.0"' in text
 
 
 def test_the_table_of_a_page_says_of_each_file_what_the_page_says():
