@@ -23,7 +23,7 @@ from esc50.dataset.feature_files import load_features
 from esc50.experiments.results import write_csv
 from esc50.experiments.retrieval import window_means
 from esc50.library.find import N_CANDIDATES, search, sign_codes
-from esc50.library.vectors import WindowSettings, project, unit
+from esc50.library.vectors import WindowSettings, normalise, project
 
 FILE = RESULTS_DIR / "stores.csv"
 N_VECTORS, N_QUERIES, N_FOUND, N_PARTS = 1_000_000, 100, 10, 20
@@ -41,7 +41,7 @@ def make_vectors(n, *, seed=0):
         part = every[start : start + PART]
         first, second = real[rng.integers(len(real), size=(2, len(part)))]
         share = rng.uniform(size=(len(part), 1)).astype(np.float32)
-        part[:] = unit(share * first + (1 - share) * second)
+        part[:] = normalise(share * first + (1 - share) * second)
     return every[:n], every[n:].astype(np.float32)
 
 

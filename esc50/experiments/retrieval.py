@@ -23,7 +23,7 @@ from esc50.library.vectors import (
     cut_windows,
     fit_projection,
     load_projection,
-    unit,
+    normalise,
 )
 from esc50.yamnet.architecture import LAST, columns_of
 from esc50.yamnet.frames import active_frames
@@ -92,7 +92,7 @@ def measure(labels=None):
     candidates = list(_candidates(sounds))
     for group in tqdm(range(N_GROUPS), desc="groups of classes"):
         for name, owners, vectors_without in candidates:
-            rows += _measure_one(name, owners, unit(vectors_without(group)), group, sounds)
+            rows += _measure_one(name, owners, normalise(vectors_without(group)), group, sounds)
     return pd.DataFrame(rows)
 
 
@@ -208,7 +208,7 @@ def _measure_one(name, owners, vectors, group, sounds):
     first = np.flatnonzero(np.diff(owners, prepend=-1))  # window of each sound
     for query in np.flatnonzero(sounds.targets[:N_CLIPS] % N_GROUPS == group):
         target = sounds.targets[query]
-        likeness = np.maximum.reduceat(vectors @ unit(vectors[owners == query].mean(axis=0)), first)  # (n_sounds,)
+        likeness = np.maximum.reduceat(vectors @ normalise(vectors[owners == query].mean(axis=0)), first)  # (n_sounds,)
         compared = sounds.recordings != sounds.recordings[query]
         precision, share = rank_metrics(likeness[compared], sounds.targets[compared] == target)
         row = {"vectors": name, "target": target, "used_for": "choice" if group % 2 == 0 else "report"}

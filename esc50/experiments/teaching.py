@@ -147,30 +147,30 @@ def _lesson(part, known, fold, group, target):
 
 def _learn_class(lesson, target):
     for sampling in (MARGIN, RANDOM):
-        rng, unit = np.random.default_rng([SEED, int(target)]), None
+        rng, weights = np.random.default_rng([SEED, int(target)]), None
         labelled = [rng.choice(lesson.pool[lesson.is_new[lesson.pool]])]
         for n in LABELS:
             while len(labelled) < n:
-                labelled += _choose(lesson, labelled, sampling, min(PAGE, n - len(labelled)), rng, unit)
-                unit = _fit(lesson, labelled, lesson.known.vectors, unit) if sampling == MARGIN else unit
-            unit = _fit(lesson, labelled, lesson.known.vectors, unit)
+                labelled += _choose(lesson, labelled, sampling, min(PAGE, n - len(labelled)), rng, weights)
+                weights = _fit(lesson, labelled, lesson.known.vectors, weights) if sampling == MARGIN else weights
+            weights = _fit(lesson, labelled, lesson.known.vectors, weights)
             row = {"sampling": sampling, "labels": n, "positives": int(lesson.is_new[labelled].sum())}
-            yield row | _score(lesson, unit, target)
+            yield row | _score(lesson, weights, target)
             if n == FORM_LABELS and sampling == MARGIN:
                 for (form, n_bytes), vectors in _forms(lesson.known).items():
-                    score = _score(lesson, _fit(lesson, labelled, vectors, unit), target)
+                    score = _score(lesson, _fit(lesson, labelled, vectors, weights), target)
                     yield row | {"form": form, "bytes": n_bytes} | score
 
 
-def _choose(lesson, labelled, sampling, n, rng, unit):
+def _choose(lesson, labelled, sampling, n, rng, weights):
     """Rows to label next: at random, or first those most alike the query, then those at the margin."""
     rest = np.setdiff1d(lesson.pool, labelled)
     if sampling == RANDOM:
         return list(rng.choice(rest, n, replace=False))
     if len(labelled) == 1:
         return list(rest[np.argsort(-lesson.vectors[rest] @ lesson.vectors[labelled[0]])[:n]])
-    odds = lesson.vectors[rest] @ unit[:-1] + unit[-1]
-    return list(rest[most_uncertain(odds, np.zeros(len(rest), bool), n)])
+    log_odds = lesson.vectors[rest] @ weights[:-1] + weights[-1]
+    return list(rest[most_uncertain(log_odds, np.zeros(len(rest), bool), n)])
 
 
 def _fit(lesson, labelled, known_vectors, start=None):
@@ -178,14 +178,14 @@ def _fit(lesson, labelled, known_vectors, start=None):
     return fit_class("new", examples, known_vectors, start=start)
 
 
-def _score(lesson, unit, target):
+def _score(lesson, weights, target):
     from sklearn.metrics import average_precision_score
 
-    odds, is_new = lesson.vectors[lesson.test] @ unit[:-1] + unit[-1], lesson.targets == target
-    best, is_taken = lesson.log_probabilities.argmax(axis=1), odds > lesson.log_probabilities.max(axis=1)
+    log_odds, is_new = lesson.vectors[lesson.test] @ weights[:-1] + weights[-1], lesson.targets == target
+    best, is_taken = lesson.log_probabilities.argmax(axis=1), log_odds > lesson.log_probabilities.max(axis=1)
     others, right = np.isin(lesson.targets, lesson.known.targets), best == lesson.targets
     return {
-        "average_precision": average_precision_score(is_new, odds),
+        "average_precision": average_precision_score(is_new, log_odds),
         "recall": is_taken[is_new].mean(),
         "accuracy_before": right[others].mean(),
         "accuracy_after": (right & ~is_taken)[others].mean(),

@@ -1,4 +1,4 @@
-"""Find the places in a store that are most like an example."""
+"""Parts of a search by example: what to look for, the most similar vectors, and places made of their windows."""
 
 import difflib
 import os
@@ -10,13 +10,10 @@ import numpy as np
 from esc50.audio.sound import load_part, open_sound
 from esc50.classifier.describe import class_named
 from esc50.config import AudioError, AudioSettings, StoreError
-from esc50.library.vectors import embed_windows, unit
+from esc50.library.vectors import embed_windows, normalise
 
-N_CANDIDATES = 2_000  # at least: chosen by signs alone, then compared in full
-WINDOWS_PER_HIT = 50  # and of many hits so many for each
 NEGATIVE_WEIGHT = 0.5  # of counter-examples against examples
 JOINED_SHARE = 0.5  # of a hit's similarity that its other windows must reach: else it grows into what is beside it
-CLASS_ALONE = "which is looked for alone: leave out --also, --unlike, --from and --to, or give a recording"
 
 
 @dataclass(frozen=True)
@@ -39,31 +36,12 @@ class Hit:
     similarity: float
 
 
-def find(store, query, *, start, end, positives, negatives, top):
-    """Hits in a store: see `esc50.library.store.Store.find`."""
-    places, vectors, probabilities = store._loaded
-    if not len(places):
-        raise StoreError(f"{store.path} holds no sound: fill it with `esc50 index FOLDER --store {store.path}`")
-    n = max(N_CANDIDATES, WINDOWS_PER_HIT * top)
-    if name := _find_class(store, query):
-        if len(positives) or len(negatives) or start is not None or end is not None:
-            raise StoreError(f"{query} is a class, {CLASS_ALONE}")
-        values = probabilities[:, store.settings["class_names"].index(name)].astype(np.float32)
-        rows = np.argsort(-values, kind="stable")[:n]
-        return merge_windows(places.take(rows), values[rows], top=top)
-    examples = [] if query is None else [_vector_of(store, query, start, end)]
-    examples += [_vector_of(store, each) for each in positives]
-    vector = combine(examples, [_vector_of(store, each) for each in negatives])
-    rows, values = search(vectors, store._codes, vector, n=n)
-    return merge_windows(places.take(rows), values, top=top)
-
-
 def combine(positives, negatives=()):
     """One vector for examples and counter-examples, by Rocchio's formula (1971)."""
     if not positives:
         raise StoreError("nothing to look for: give a recording, a class or positives")
-    whole = unit(np.mean(positives, axis=0))
-    return unit(whole - NEGATIVE_WEIGHT * unit(np.mean(negatives, axis=0))) if len(negatives) else whole
+    whole = normalise(np.mean(positives, axis=0))
+    return normalise(whole - NEGATIVE_WEIGHT * normalise(np.mean(negatives, axis=0))) if len(negatives) else whole
 
 
 def search(vectors, codes, vector, *, n):
@@ -87,12 +65,12 @@ def sign_codes(vectors):
 
 
 def merge_windows(places, values, *, top):
-    """Hits of windows in falling order of their values.
+    """Hits of windows, (n,) with file, start and end, in falling order of their values (n,).
 
     Overlapping windows of one recording are one hit, without those that are much less similar than its best.
     """
     hits_of, n = {}, 0
-    for (file, start, end), value in zip(zip(*places.to_pydict().values(), strict=True), values.tolist(), strict=True):
+    for (file, start, end), value in zip(places.tolist(), values.tolist(), strict=True):
         known = hits_of.setdefault(file, [])
         touching = [hit for hit in known if start <= hit.end_seconds and end >= hit.start_seconds]
         if not touching and n == top:
@@ -107,9 +85,8 @@ def merge_windows(places, values, *, top):
     return sorted((hit for hits in hits_of.values() for hit in hits), key=lambda hit: -hit.similarity)
 
 
-def _find_class(store, query):
+def find_class(query, names):
     """The class that a query names, with spaces and in any case; None where it is a recording."""
-    names = store.settings["class_names"]
     if isinstance(query, str) and (name := class_named(query, names)):
         return name  # a file named so is ./dog
     if not _is_word(query):
@@ -125,17 +102,17 @@ def _is_word(query):
     return not os.path.isfile(query)  # noqa: PTH113 - where a name is too long, Path raises
 
 
-def _vector_of(store, example, start=None, end=None):
+def embed_example(classifier, example, start=None, end=None):
     """The mean of an example's windows, as a vector of unit length."""
     if isinstance(example, np.ndarray):
-        return unit(example)
+        return normalise(example)
     if isinstance(example, Hit):
         example, start, end = example.file, example.start_seconds, example.end_seconds
     if _is_word(example):
         raise StoreError(f"{example} is no recording: further examples and counter-examples must be recordings")
     part = load_part(example, start or 0.0, end)
     with open_sound(part, sample_rate_hz=AudioSettings.sample_rate_hz) as stream:
-        found = [windows.vectors for windows in embed_windows(store.classifier, stream)]
+        found = [windows.vectors for windows in embed_windows(classifier, stream)]
     if not found:
         raise AudioError(f"nothing can be heard in {example}: choose another, or another part of it")
-    return unit(np.concatenate(found).mean(axis=0))
+    return normalise(np.concatenate(found).mean(axis=0))

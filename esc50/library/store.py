@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from uuid import uuid4
 
 import numpy as np
@@ -19,8 +19,7 @@ from pyarrow import fs
 from esc50.classifier.model_io import load_model
 from esc50.classifier.predict import SoundClassifier
 from esc50.config import StoreError
-from esc50.library import find
-from esc50.library.find import Hit
+from esc50.library.find import Hit, combine, embed_example, find_class, merge_windows, search, sign_codes
 from esc50.library.vectors import WindowSettings, load_projection
 
 WORDS = ["file", "state", "reason", "sha256", "audioset_top.list.element"]  # columns that say the same again and again
@@ -34,8 +33,10 @@ HALF_WRITTEN = tuple(f".{name}-" for name in (PARTS, SEALED, SETTINGS_FILE))
 LEFTOVER_SECONDS = 86_400.0  # after which whoever was writing must have been killed
 BLOCK_ROWS = 50_000  # of vectors are unpacked at once
 SEAL_PARTS, SEAL_ROWS = 500, 50_000  # parts of single recordings that are joined at once, or their rows
+N_CANDIDATES, WINDOWS_PER_HIT = 2_000, 50  # compared in full at least, and for each hit that is asked for
+CLASS_ALONE = "which is looked for alone: leave out --also, --unlike, --from and --to, or give a recording"
 DONE, UNREADABLE, DELETED = "done", "unreadable", "deleted"  # states of recordings
-PLACE = ["file", "start_seconds", "end_seconds"]
+PLACE = {"file": object, "start_seconds": float, "end_seconds": float}  # columns that tell where a window is
 STATE = ["file", "state", "reason", "modified", "n_bytes"]  # columns that tell whether a recording is to be read
 
 
@@ -139,7 +140,7 @@ class Store:
         Returns
         -------
         list of Hit
-            The most alike first. Overlapping windows of a recording are one place, but for those half as alike or less.
+            The most alike first. Overlapping windows of a recording that are at least half as similar are merged.
 
         Raises
         ------
@@ -148,11 +149,24 @@ class Store:
         AudioError
             An example cannot be read.
         """
-        return find.find(self, query, start=start, end=end, positives=positives, negatives=negatives, top=top)
+        places, vectors, probabilities = self._loaded
+        if not len(places):
+            raise StoreError(f"{self.path} holds no sound: fill it with `esc50 index FOLDER --store {self.path}`")
+        n = max(N_CANDIDATES, WINDOWS_PER_HIT * top)
+        if name := find_class(query, self.settings["class_names"]):
+            if len(positives) or len(negatives) or start is not None or end is not None:
+                raise StoreError(f"{query} is a class, {CLASS_ALONE}")
+            values = probabilities[:, self.settings["class_names"].index(name)].astype(np.float32)
+            rows = np.argsort(-values, kind="stable")[:n]
+            return merge_windows(places[rows], values[rows], top=top)
+        embed = partial(embed_example, self.classifier)
+        examples = [*([] if query is None else [embed(query, start, end)]), *map(embed, positives)]
+        rows, values = search(vectors, self._codes, combine(examples, [*map(embed, negatives)]), n=n)
+        return merge_windows(places[rows], values, top=top)
 
     def rows(self) -> np.ndarray:
         """All windows, a structured array of ``file``, ``start`` and ``end`` (in seconds), shape (n,)."""
-        return self._rows
+        return self._loaded[0]
 
     def vectors(self, numbers=slice(None)) -> np.ndarray:
         """Vectors of all windows in the order of `rows`, or of some, (n, size), float32, of unit length."""
@@ -221,20 +235,14 @@ class Store:
         """Places, vectors and probabilities of all windows, read at one time so that they belong together."""
         table = self._read_all([*PLACE, "vector", "probabilities"])
         table = table.filter(pc.is_valid(table["start_seconds"]))
-        places = table.select(PLACE).combine_chunks()
+        places = np.empty(len(table), [(name.removesuffix("_seconds"), kind) for name, kind in PLACE.items()])
+        for name, column in zip(places.dtype.names, PLACE, strict=True):
+            places[name] = table[column].to_numpy()
         return places, _as_matrix(table["vector"]), _as_matrix(table["probabilities"])
 
     @cached_property
-    def _rows(self):
-        places = self._loaded[0]
-        found = np.empty(len(places), [("file", object), ("start", np.float64), ("end", np.float64)])
-        for name, column in zip(found.dtype.names, PLACE, strict=True):
-            found[name] = places[column].to_numpy()
-        return found
-
-    @cached_property
     def _codes(self):
-        return find.sign_codes(self._loaded[1])
+        return sign_codes(self._loaded[1])
 
     def _as_table(self, columns):
         missing = [None] * len(columns["file"])

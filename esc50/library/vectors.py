@@ -85,7 +85,7 @@ def embed_windows(
 def cut_windows(blocks, *, settings=WindowSettings()):
     """Cut blocks of frames (n, size) into windows: yields the first one's frame and the windows (n, n_frames, size).
 
-    Where the frames do not come out even, the last window ends where the recording does and overlaps more: one that is
+    If the hop does not divide the length, the last window ends where the recording does and overlaps more: one that is
     shorter would be like the ends of other recordings. Only a short recording has a shorter one.
     """
     size, hop, first, begin, waiting = settings.n_frames, settings.hop_frames, 0, 0, None  # begin: of the next window
@@ -122,10 +122,10 @@ def _join_windows(parts, hop):
 def project(layers: np.ndarray) -> np.ndarray:
     """Reduce the means of all layers of YAMNet (n, 5984) to what tells sounds apart: (n, size), of unit length."""
     mean, matrix = load_projection()
-    return unit((np.log1p(layers) - mean) @ matrix)
+    return normalise((np.log1p(layers) - mean) @ matrix)
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
+def normalise(vectors: np.ndarray) -> np.ndarray:
     """Vectors (..., size) at length 1."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 

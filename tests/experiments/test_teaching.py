@@ -38,8 +38,8 @@ def test_the_first_page_is_alike_the_later_ones_are_uncertain_and_none_is_asked_
     rng, query = np.random.default_rng(0), lesson.pool[0]
     labelled = [query]
     for _ in range(4):
-        unit = teaching._fit(lesson, labelled, lesson.known.vectors)
-        page = teaching._choose(lesson, labelled, MARGIN, 5, rng, unit)
+        weights = teaching._fit(lesson, labelled, lesson.known.vectors)
+        page = teaching._choose(lesson, labelled, MARGIN, 5, rng, weights)
         assert not {*page} & {*labelled} and {*page} <= {*lesson.pool}
         labelled += page
     alike = lesson.vectors[lesson.pool[1:]] @ lesson.vectors[query]

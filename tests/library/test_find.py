@@ -16,7 +16,7 @@ from esc50.config import AudioError, StoreError
 from esc50.library.find import combine, merge_windows, search, sign_codes
 from esc50.library.index import index
 from esc50.library.store import Hit, Store
-from esc50.library.vectors import unit
+from esc50.library.vectors import normalise
 
 RATE = 16_000
 
@@ -115,8 +115,8 @@ def test_an_empty_store(tmp_path, classifier):
 
 def test_codes_choose_what_exact_comparison_finds():
     rng = np.random.default_rng(0)
-    vectors = unit(rng.standard_normal((20_000, 256))).astype(np.float16)
-    query = unit(vectors[7].astype(np.float32) + 0.05 * rng.standard_normal(256, dtype=np.float32))
+    vectors = normalise(rng.standard_normal((20_000, 256))).astype(np.float16)
+    query = normalise(vectors[7].astype(np.float32) + 0.05 * rng.standard_normal(256, dtype=np.float32))
     exact = np.argsort(-(vectors.astype(np.float32) @ query))[:10]
     rows, values = search(vectors, sign_codes(vectors), query, n=2_000)
     assert len({*exact} & {*rows[:10]}) >= 9
@@ -124,7 +124,7 @@ def test_codes_choose_what_exact_comparison_finds():
 
 
 def test_counter_examples_push_away():
-    assert combine([np.array([1.0, 0])], [np.array([0, 1.0])]) == pytest.approx(unit(np.array([1, -0.5])))
+    assert combine([np.array([1.0, 0])], [np.array([0, 1.0])]) == pytest.approx(normalise(np.array([1, -0.5])))
 
 
 def test_overlapping_windows_are_one_place(tmp_path, cluster, classifier):
@@ -132,7 +132,7 @@ def test_overlapping_windows_are_one_place(tmp_path, cluster, classifier):
     index([tmp_path], tmp_path / "store", scheduler=cluster)
     store = Store.open(tmp_path / "store", classifier=classifier)
     n = len(store.rows())
-    places, values = store._loaded[0].take([0, n - 1, 1]), np.array([0.9, 0.8, 0.7])
+    places, values = store.rows()[[0, n - 1, 1]], np.array([0.9, 0.8, 0.7])
     assert merge_windows(places, values, top=9) == [
         Hit(str(tmp_path / "long.wav"), 0.0, store.rows()["end"][1], 0.9),
         Hit(str(tmp_path / "long.wav"), store.rows()["start"][-1], 20.0, 0.8),
