@@ -31,6 +31,18 @@ def skip_or_fail(reason):
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
+def refuse_to_list(monkeypatch, folder):
+    """Let a folder be one that may not be listed; root may list every one."""
+    scandir = os.scandir
+
+    def refuse(top="."):
+        if str(top) == str(folder):
+            raise PermissionError(13, "Permission denied", str(top))
+        return scandir(top)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
 def at_a_terminal(script, *, folder=".", columns=80, stop_at=None):
     """What a script of the shell shows on a terminal; Ctrl-C is pressed as soon as `stop_at` is shown."""
     import fcntl

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from esc50.classifier.formats import SOUND_ENDINGS, check_output
+from esc50.classifier.formats import KEPT_ENDINGS, check_output
 from esc50.config import OutputError, atomic_write, find_stream
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links, modes and pipes as Unix has them")
@@ -169,7 +169,7 @@ def test_a_link_to_itself_cannot_be_written(tmp_path):
     assert (tmp_path / "loop").is_symlink()
 
 
-@pytest.mark.parametrize("ending", SOUND_ENDINGS)
+@pytest.mark.parametrize("ending", KEPT_ENDINGS)
 def test_a_file_with_a_sound_suffix_is_not_overwritten(tmp_path, ending):
     for path in (tmp_path / f"damaged{ending}", tmp_path / f"UPPER{ending.upper()}"):
         check_output(path)  # a new file

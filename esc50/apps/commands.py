@@ -268,14 +268,16 @@ def _embeddings(files):
 
 
 def _walk(names):
-    """The same names, but of a folder the sounds in it; a folder without sounds stays, and is reported as no sound."""
+    """The same names, but of a folder the sounds in it; one without sounds, or that cannot be listed, is reported."""
     for name in names:
         if not os.path.isdir(name):  # noqa: PTH112 - where a name is too long, Path raises
             yield name
             continue
-        from esc50.library.files import walk_sounds
+        from esc50.audio.files import walk_sounds
 
-        yield from sorted(map(str, walk_sounds(name))) or [name]
+        unlisted = []
+        found = [*walk_sounds(name, on_error=unlisted.append)]
+        yield from sorted(map(str, [*found, *(error.filename for error in unlisted)])) or [name]
 
 
 def _source(name):

@@ -41,15 +41,15 @@ def teach(name, files, others, classes, anew, forget):
       esc50 predict --classes my-sounds.esc50 evening.wav
       esc50 teach --forget doorbell
     """  # noqa: D301  (click's \b keeps the lines of the examples)
+    from esc50.audio.files import is_sound_name
     from esc50.classifier import teaching
-    from esc50.classifier.formats import SOUND_ENDINGS
     from esc50.classifier.own_classes import OwnClasses
     from esc50.classifier.predict import SoundClassifier
     from esc50.classifier.teaching import Recording
 
     if [bool(name), anew, bool(forget)].count(True) != 1 or (name and not files):
         raise click.UsageError("give the name of a class and recordings of it; or --anew, or --forget NAME")
-    if name and (Path(name).is_file() or name.lower().endswith(SOUND_ENDINGS)):
+    if name and (Path(name).is_file() or is_sound_name(name)):
         raise click.UsageError(f"{name} is a recording: the name of the class comes first")
     before, lines, lost = _version(classes), (), ()
     if forget:

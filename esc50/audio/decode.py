@@ -70,7 +70,9 @@ def _check_file(path):
     name = _printable(path)
     try:
         is_other = path.exists() and not path.is_file()
-        if not is_other:
+        if path.is_dir():
+            os.scandir(path).close()  # fails where it cannot be listed
+        elif not is_other:
             path.open("rb").close()
     except FileNotFoundError as error:
         raise AudioError(f"no such file: {name}; check its name and folder (now in {Path.cwd()})") from error

@@ -7,6 +7,8 @@ import json
 import textwrap
 from pathlib import Path
 
+from esc50.audio.decode import HEADERLESS
+from esc50.audio.files import SOUND_ENDINGS
 from esc50.audio.sound import open_sound
 from esc50.classifier.describe import class_label, event_label, say_percent, say_second, top_heading
 from esc50.classifier.prediction_sets import DEFAULT_COVERAGE
@@ -17,11 +19,7 @@ EVENT_COLUMNS = ("file", "start_seconds", "end_seconds", "class_name", "confiden
 ANSWER_COLUMNS = ("file", "answer", "class_name", "probability", *EVENT_COLUMNS[1:3], "confidence", "is_known")
 BAR_CELLS = 20
 PLAIN = {ord("█"): "#", ord("–"): "-"}  # for outputs whose encoding lacks them
-SOUND_ENDINGS = (  # over such a file nothing is written, even where it cannot be read as sound
-    *(".3gp", ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".avi", ".caf", ".flac", ".gsm", ".m4a", ".m4b", ".mka"),
-    *(".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".pcm", ".raw", ".rf64", ".snd", ".voc", ".w64"),
-    *(".wav", ".wave", ".webm", ".wma"),
-)
+KEPT_ENDINGS = (*SOUND_ENDINGS, *HEADERLESS)  # nothing is written over such a file, even if it cannot be read as sound
 NAME_OUTPUT = "name another file for what is written, as in `--output answers.csv *.wav`"
 
 
@@ -103,7 +101,7 @@ def check_output(path):
 
 def is_recording(path):
     """Whether a file is a sound, by its name or by its content."""
-    if path.suffix.lower() in SOUND_ENDINGS:
+    if path.suffix.lower() in KEPT_ENDINGS:
         return True
     try:
         with open_sound(path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from esc50.classifier import formats
+from esc50.audio.files import is_sound_name, walk_files
 from esc50.classifier.describe import plain_name
 from esc50.config import LabelsError
 
@@ -111,14 +111,15 @@ def _column_name(name):
 
 
 def _rows_of_folder(folder):
-    """Return the recordings in class folders, at any depth, and a note about other files."""
-    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
-    shown = [path for path in files if not any(part.startswith(".") for part in path.parts)]
-    taken = [path for path in shown if len(path.parts) > 1 and path.suffix.lower() in formats.SOUND_ENDINGS]
+    """Return the recordings in class folders, at any depth, and notes about other files and folders."""
+    unlisted = []
+    files = [path.relative_to(folder) for path in sorted(walk_files(folder, on_error=unlisted.append))]
+    taken = [path for path in files if len(path.parts) > 1 and is_sound_name(path)]
     rows = [(f"folder {path.parts[0]}", {"filename": path.as_posix(), "category": path.parts[0]}) for path in taken]
-    n_others = len(shown) - len(taken)
+    n_others = len(files) - len(taken)
     what = "1 file is" if n_others == 1 else f"{n_others} files are"
-    return rows, [f"{what} not a sound in a class folder: skipped"] if n_others else []
+    notes = [f"{what} not a sound in a class folder: skipped"] if n_others else []
+    return rows, [*notes, *(f"{error.filename} cannot be listed ({error.strerror}): skipped" for error in unlisted)]
 
 
 def _name_categories(rows, class_names, source):

@@ -16,10 +16,9 @@ from threading import RLock
 import numpy as np
 from tqdm.auto import tqdm
 
+from esc50.audio.files import is_sound_name, walk_sounds
 from esc50.audio.sound import open_sound
-from esc50.classifier.formats import SOUND_ENDINGS
 from esc50.config import AudioError, StoreError
-from esc50.library.files import walk_sounds
 from esc50.library.store import DELETED, DONE, SEAL_PARTS, UNREADABLE, Store, absolute
 from esc50.library.vectors import Windows, embed_windows
 from esc50.yamnet.runtime import THREADS_VARIABLE, n_threads
@@ -152,7 +151,7 @@ def find_recordings(folders, known=(), unreadable=None) -> dict[str, tuple[datet
         was_here = any(Path(file).is_relative_to(absolute(folder)) for file in known)
         if not folder.exists() and not was_here:
             raise StoreError(f"no such folder: {folder}; check its name (now in {Path.cwd()})")
-        is_sound, is_known = folder.suffix.lower() in SOUND_ENDINGS and folder.is_file(), is_known or was_here
+        is_sound, is_known = is_sound_name(folder) and folder.is_file(), is_known or was_here
         paths = [folder] if is_sound else walk_sounds(folder, on_error=partial(_note_folder, unreadable))
         found |= {absolute(path): _time_and_size(path) for path in paths}
     if not (found or unreadable or is_known):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from helpers import at_a_terminal
+from helpers import at_a_terminal, refuse_to_list
 
 import esc50
 from esc50.apps import commands
@@ -83,6 +83,16 @@ def test_a_folder_stands_for_the_sounds_in_it(files, tmp_path):
     assert refused.exit_code == 1 and "empty is a folder: give a sound file" in refused.stderr
     both = run("predict", "example:siren", tmp_path / "empty")  # the rest is answered
     assert both.exit_code == 1 and "siren" in both.stdout and "is a folder" in both.stderr
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_folder_that_cannot_be_listed_is_an_error(files, tmp_path, monkeypatch):
+    (tmp_path / "sounds" / "inner").mkdir(parents=True)
+    Path(files[0]).rename(tmp_path / "sounds" / "siren.wav")
+    refuse_to_list(monkeypatch, tmp_path / "sounds" / "inner")
+    done = run("predict", tmp_path / "sounds")
+    assert done.exit_code == 1 and "siren" in done.stdout
+    assert done.stderr == f"Error: no permission to read {tmp_path / 'sounds' / 'inner'}: change its permissions\n"
 
 
 def test_a_shell_completes_commands_and_files():

@@ -1,6 +1,7 @@
 """Labels in various formats, and one-line errors for invalid ones."""
 
 import pytest
+from helpers import refuse_to_list
 
 from esc50.config import LabelsError
 from esc50.experiments.labels import read_labels
@@ -124,6 +125,13 @@ def test_a_folder_with_a_folder_for_each_class(classes):
     }
     assert all(path.exists() for path in found.paths)
     assert found.notes == ("2 files are not a sound in a class folder: skipped",)
+
+
+def test_a_folder_that_cannot_be_listed_is_noted(classes, monkeypatch):
+    refuse_to_list(monkeypatch, classes / "dog")
+    found = read_labels(classes, NAMES)
+    assert "dog" not in {*found.table["category"]}
+    assert found.notes[-1] == f"{classes / 'dog'} cannot be listed (Permission denied): skipped"
 
 
 def test_a_folder_of_no_class_is_named(classes):

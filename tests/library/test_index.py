@@ -18,6 +18,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 from distributed import Client, LocalCluster, WorkerPlugin
+from helpers import refuse_to_list
 
 from esc50.apps.cli import cli
 from esc50.audio import synthesis
@@ -123,14 +124,7 @@ def test_a_folder_that_cannot_be_listed_is_told_and_nothing_in_it_is_gone(folder
     (inner := folder / "inner").mkdir()
     (folder / "rain.wav").rename(inner / "rain.wav")
     index([folder], path, scheduler=cluster)
-    scandir = os.scandir
-
-    def refuse(top):
-        if str(top) == str(inner):
-            raise PermissionError(13, "Permission denied", str(top))
-        return scandir(top)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    refuse_to_list(monkeypatch, inner)
     report = index([folder], path, scheduler=cluster)
     assert (report.n_deleted, report.n_unchanged) == (0, 3)
     assert report.unreadable == {
