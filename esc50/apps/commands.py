@@ -167,7 +167,7 @@ def embed(ctx, files, output):
     with open_output(output, files, mode="wb") as file, closing(_embeddings(files)) as answers:
         for name, rows in answers:
             if isinstance(rows, AudioError):
-                _report(rows, failed)
+                report_error(rows, failed)
             else:
                 starts = np.arange(len(rows)) * YamnetSettings.patch_hop_seconds
                 parts.append((rows, np.full(len(rows), name), starts))
@@ -299,17 +299,18 @@ def _report_errors(records, failed, notice):
     for record in records:
         notice.cancel()
         if "error" in record:
-            _report(record["error"], failed)
+            report_error(record["error"], failed)
         yield record
 
 
-def _report(error, failed):
+def report_error(error, failed):
+    """Write an error on stderr and add it to those that failed."""
     with suppress(OSError):  # where stderr cannot be written, the rest is answered all the same
-        _say(f"Error: {error}")
+        say(f"Error: {error}")
     failed.append(error)
 
 
-def _say(line):
+def say(line):
     """Write a line on stderr, above the bar if there is one."""
     from tqdm import tqdm
 
@@ -325,7 +326,7 @@ def _notice(text):
         import tqdm  # noqa: F401  (takes a while, in which the timer may be cancelled)
 
         if not timer.finished.is_set():
-            _say(text)
+            say(text)
 
     timer = Timer(NOTICE_SECONDS, announce)
     timer.daemon = True

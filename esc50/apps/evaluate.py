@@ -85,7 +85,7 @@ def evaluate(ctx, labels, form, output, picture, predictions, probabilities, pro
             ctx.obj.cancel()
         found = evaluation.evaluate(labels, progress=progress, **options)
         for row in found.report["unreadable"]:
-            commands._report(row["error"], failed)
+            commands.report_error(row["error"], failed)
         screen.write(_as_json(found.report, screen.encoding) if form == "json" else format_report(found.report))
         for kind, file in files.items():
             _write(kind, found, file, probabilities, outputs[kind])

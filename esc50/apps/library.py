@@ -40,10 +40,10 @@ def index(ctx, folders, store, scheduler, processes):
     try:
         report = index_folders(folders, store, scheduler=scheduler, processes=processes, progress=is_watched)
     except Stopped:
-        commands._say("Run the same command again to go on.")
+        commands.say("Run the same command again to go on.")
         raise
     for reason in report.unreadable.values():
-        commands._report(reason, failed)
+        commands.report_error(reason, failed)
     click.echo(
         f"{_count(report.n_done, 'recording')} indexed ({report.seconds / 3600:.2f} hours, "
         f"{_count(report.n_windows, 'window')}), {report.n_unchanged:,} unchanged, {report.n_deleted:,} gone, "

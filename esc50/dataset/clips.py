@@ -122,7 +122,7 @@ def verify_dataset(root, *, decode=True, progress=True):
         If a check fails; the message lists the first few files.
     """
     with _advice(START_ANEW):
-        _verify(Path(root), decode, progress)
+        verify_root(Path(root), decode, progress)
 
 
 @contextmanager
@@ -147,7 +147,8 @@ def _read_list(path):
     return clips
 
 
-def _root_in(folder):
+def root_in(folder):
+    """Return the folder in or below `folder` that holds audio/, or None."""
     candidates = (folder, folder / FOLDER_NAME, *sorted(folder.glob(f"{FOLDER_NAME}-*")))
     return next((root for root in candidates if (root / "audio").is_dir()), None)
 
@@ -156,7 +157,7 @@ def _named_root(path):
     given = os.environ.get(DATASET_VARIABLE) or None if path is None else path
     if given is None:
         return None
-    root = _root_in(Path(given).expanduser())
+    root = root_in(Path(given).expanduser())
     if root is None:
         origin = DATASET_VARIABLE if path is None else "the path given"
         raise DatasetError(f"no ESC-50 audio in {given} ({origin}): give a folder that contains audio/")
@@ -164,10 +165,11 @@ def _named_root(path):
 
 
 def _default_root():
-    return next((root for root in map(_root_in, SEARCH_FOLDERS) if root is not None), None)
+    return next((root for root in map(root_in, SEARCH_FOLDERS) if root is not None), None)
 
 
-def _verify(root, decode, progress):
+def verify_root(root, decode, progress):
+    """Raise a `DatasetError` unless a folder holds every clip, undamaged if `decode`."""
     from tqdm import tqdm
 
     files = _clip_files(root, _read_list(root / "meta" / "esc50.csv"))

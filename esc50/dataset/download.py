@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from esc50.config import RAW_DIR, DatasetError
-from esc50.dataset.clips import DATASET_VARIABLE, FOLDER_NAME, _root_in, _verify, load_clips, verify_dataset
+from esc50.dataset.clips import DATASET_VARIABLE, FOLDER_NAME, load_clips, root_in, verify_dataset, verify_root
 
 # The author's repository at its newest commit of November 2025. GitHub does not guarantee that archives stay identical
 # byte by byte, so `verify_dataset` checks the content; the SHA-256 is for `fetch_dataset(known_hash=...)`.
@@ -53,7 +53,7 @@ def fetch_dataset(
         If the download fails, the archive is damaged or is not ESC-50, or the target folder contains something else.
     """
     destination = Path(destination).expanduser()
-    there = _root_in(destination)
+    there = root_in(destination)
     if there is not None:
         verify_dataset(there, progress=progress)
         return there
@@ -102,7 +102,7 @@ def _install(archive, root, url, progress):
     folder = archive.parent / "unpacked"
     try:
         _unpack(archive, folder, progress)
-        _verify(folder, True, progress)
+        verify_root(folder, True, progress)
         folder.replace(root)
     except OSError as error:  # a fault of the disk, not of the archive
         raise DatasetError(

@@ -47,7 +47,7 @@ def measure(*, model=DEFAULT_MODEL, folds=FOLDS, progress=True):
     """Return the rows of `protocol` with a column per detector, from 25 heads of a model's recipe or surrogate."""
     from tqdm.auto import tqdm
 
-    clips, tables = trust_report._read_clips(RECIPES[model]), []
+    clips, tables = trust_report.read_clips(RECIPES[model]), []
     heads = [(fold, *group) for fold in folds for group in enumerate(held_out_groups(), start=1)]
     for fold, group, held_out in tqdm(heads, desc="heads", unit="head", disable=not progress):
         (split,) = official_splits(load_clips(), folds=[fold])
@@ -184,7 +184,7 @@ def _score_head(recipe, clips, split, held_out):
     train = split.train[np.isin(clips.about["target"].iloc[split.train], known)]
     sounds = clips[train], clips[split.test]
     logits = trust_report.fit_logits(recipe, train, sounds, recipe.settings, trust_report.SEED)
-    table, _ = trust_report._judge(sounds[0], held_out, recipe.pooling, NEIGHBOURS, sounds[1], logits[1])
+    table, _ = trust_report.judge_sounds(sounds[0], held_out, recipe.pooling, NEIGHBOURS, sounds[1], logits[1])
     parts = [_make_part(*each, known) for each in zip(sounds, logits, strict=True)]
     return table.assign(**{name: each.score(*parts) for name, each in DETECTORS.items() if each.score})
 

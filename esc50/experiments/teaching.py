@@ -51,7 +51,7 @@ class Lesson:
 def read_clips(model=DEFAULT_MODEL):
     """What the head takes of each clip (n_clips, size), and `KnownClips` of them all."""
     recipe, clips = RECIPES[model], load_clips()
-    [taken] = trust_report._read_clips(recipe).vectors.swapaxes(0, 1)  # (n_clips, size): one vector a clip
+    [taken] = trust_report.read_clips(recipe).vectors.swapaxes(0, 1)  # (n_clips, size): one vector a clip
     whitening, found = Whitening.fit(taken), probabilities(load_out_of_fold(recipe.experiment))
     return taken, KnownClips(whitening, whitening(taken), clips["target"].to_numpy(), clips["fold"].to_numpy(), found)
 
@@ -69,7 +69,7 @@ def measure(*, folds=tuple(fold for fold in FOLDS if fold not in TRIED_FOLDS), p
     """
     from tqdm.auto import tqdm
 
-    clips, key = read_clips(), _settings() | {"features": trust_report._digests(RECIPES[DEFAULT_MODEL])}
+    clips, key = read_clips(), _settings() | {"features": trust_report.digest_features(RECIPES[DEFAULT_MODEL])}
     parts = [(numbers, fold, group) for fold in folds for group in held_out_groups() for numbers in NUMBERS]
     rows = []
     for numbers, fold, group in tqdm(parts, desc="teaching", unit="group", disable=not progress):

@@ -94,7 +94,7 @@ def measure(*, model=DEFAULT_MODEL, settings=None, folds=FOLDS, progress=True):
     if rule["score"] == "combined":
         rule |= fit_combination(sounds)
     if rule["score"] in NEED_TYPICAL:
-        rule |= {"typical_scores": typical_scores(_read_clips(recipe).scores)}
+        rule |= {"typical_scores": typical_scores(read_clips(recipe).scores)}
     likelihoods = {"before": known, "after": tempered[clips]}
     known_clips = targets, known, recordings(sounds[clips].rename(columns={"name": "filename"}))
     report = {
@@ -115,7 +115,7 @@ def measure(*, model=DEFAULT_MODEL, settings=None, folds=FOLDS, progress=True):
             "folds": list(folds),
             "seeds": [SEED],
             "splits": "official folds",
-            "feature_sha256": _digests(recipe),
+            "feature_sha256": digest_features(recipe),
             "provenance": run_cache.distinct(origins),
         },
     }
@@ -286,7 +286,8 @@ def _read(name):
     return arrays, arrays["embeddings" if "embeddings" in arrays else "activations"]
 
 
-def _read_clips(recipe):
+def read_clips(recipe):
+    """Return all clips of ESC-50 as a recipe reads them."""
     arrays, vectors = _read(recipe.clip_features)
     return _make_sounds(vectors, recipe, name=arrays["filename"], kind=KNOWN, target=arrays["target"], silent=False)
 
@@ -304,9 +305,9 @@ def _score_all(model, settings, folds, progress):
     from tqdm.auto import tqdm
 
     recipe = RECIPES[model]
-    clips, others = _read_clips(recipe), _read_ood_sounds(recipe)
+    clips, others = read_clips(recipe), _read_ood_sounds(recipe)
     groups = [np.array([], int), *held_out_groups()]
-    made_from = {"trust": model, "sounds": _digests(recipe), "seed": SEED}
+    made_from = {"trust": model, "sounds": digest_features(recipe), "seed": SEED}
     made_from |= find_experiments()[recipe.experiment].record(settings)
     todo = [(fold, number) for fold in folds for number in range(len(groups))]
     tables, found, origins = [], [], []
@@ -317,7 +318,7 @@ def _score_all(model, settings, folds, progress):
         key = made_from | {"rows": run_cache.rows_key(Split("", train, split.test)), "with_ood_sounds": number == 0}
         logits, origin = run_cache.cached(key, partial(fit_logits, recipe, train, tested, settings, SEED))
         origins.append(origin)
-        judge = partial(_judge, clips[train], groups[number], recipe.pooling, ood.NEIGHBOURS)
+        judge = partial(judge_sounds, clips[train], groups[number], recipe.pooling, ood.NEIGHBOURS)
         for table, probabilities in map(judge, tested, logits):
             tables.append(table.assign(held_out_group=number, fold=fold))
             found.append(probabilities)
@@ -337,7 +338,7 @@ def fit_logits(recipe, rows, tested, settings, seed):
     return [part.reshape(*sounds.vectors.shape[:2], -1) for part, sounds in zip(parts, tested, strict=True)]
 
 
-def _judge(reference, held_out, pooling_name, k, sounds, logits):
+def judge_sounds(reference, held_out, pooling_name, k, sounds, logits):
     """Return the rows and probabilities (n_sounds, 50) of sounds, without the held-out classes."""
     known = np.setdiff1d(np.arange(N_CLASSES), held_out)  # (n_known,)
     frames = softmax(logits[..., known])  # (n_sounds, n_vectors, n_known)
@@ -411,6 +412,7 @@ def _beside(path, ending):
     return path.with_name(f"{path.stem}_{ending}")
 
 
-def _digests(recipe):
+def digest_features(recipe):
+    """Return the first digits of the digest of each feature file of a recipe."""
     names = {*find_experiments()[recipe.experiment].features, recipe.clip_features, recipe.ood_features}
     return {name: digest(name)[:12] for name in sorted(names)}

@@ -196,7 +196,7 @@ def test_where_there_are_yamnets_scores_they_are_combined(monkeypatch, rng):
         kind = known.map({True: trust_report.KNOWN, False: trust_report.HELD_OUT})
         return table.assign(kind=kind, silent=False, **values)
 
-    monkeypatch.setattr(trust_report, "_read_clips", lambda recipe: None)
+    monkeypatch.setattr(trust_report, "read_clips", lambda recipe: None)
     monkeypatch.setattr(openset, "_score_head", score_head)
     found = openset.summarise(openset.measure(folds=(1, 2, 3), progress=False), n_resamples=2)
     auroc = found[found["over"] == "head"].groupby(["detector", "fold"])["auroc"].mean()

@@ -189,14 +189,14 @@ def test_finished_heads_are_kept_until_something_that_decides_them_changes(oracl
 def test_trust_scores_equal_those_of_the_runtime(model, small_head):
     """The softmax of the logits of a test is what `pool_clips` gives, for clips and other sounds."""
     recipe, head = RECIPES[model], to_head(small_head)
-    clips, others = trust_report._read_clips(recipe), trust_report._read_ood_sounds(recipe)
+    clips, others = trust_report.read_clips(recipe), trust_report._read_ood_sounds(recipe)
     arrays, vectors = trust_report._read(recipe.ood_features)
     frames_of_first = vectors[np.newaxis, : arrays["n_frames"][0]]
     some = np.arange(0, 2000, 200)
     for sounds, frames in ((clips[some], trust_report._read("yamnet")[1][some]), (others[0], frames_of_first)):
         shape = sounds.vectors.shape
         logits = head.logits(sounds.vectors.reshape(-1, shape[2])).reshape(*shape[:2], 50)
-        judged = trust_report._judge(clips[np.arange(300)], np.array([], int), POOLINGS[model], 5, sounds, logits)
+        judged = trust_report.judge_sounds(clips[np.arange(300)], np.array([], int), POOLINGS[model], 5, sounds, logits)
         table, probabilities = judged
         frames = frames.astype(np.float32)
         expected = pool_clips(head, frames, active_frames(frames), pooling=POOLINGS[model])
@@ -224,7 +224,7 @@ def test_a_head_is_trained_on_the_given_rows_and_tested_on_the_others(model, mon
 
     monkeypatch.setattr(Recipe, "fit", fit)
     recipe = RECIPES[model]
-    tested = [trust_report._read_clips(recipe)[np.array([1, 2, 3])], trust_report._read_ood_sounds(recipe)[0]]
+    tested = [trust_report.read_clips(recipe)[np.array([1, 2, 3])], trust_report._read_ood_sounds(recipe)[0]]
     rows = np.arange(0, 2000, 10)
     found = trust_report.fit_logits(recipe, rows, tested, recipe.settings, 3)
     assert asked == [(rows.tolist(), recipe.settings, 3)]
@@ -239,7 +239,7 @@ def test_where_classes_are_held_out_the_surrogate_answers(monkeypatch, clips):
         return lambda vectors: np.zeros((len(vectors), 50))
 
     recipe = replace(RECIPES["plain"], surrogate_fit=surrogate_fit)
-    tested = [trust_report._read_clips(recipe)[np.array([1])]]
+    tested = [trust_report.read_clips(recipe)[np.array([1])]]
     rows = np.flatnonzero(clips["target"].to_numpy() < 40)
     assert not trust_report.fit_logits(recipe, rows, tested, "any", 0)[0].any()
 
