@@ -102,9 +102,14 @@ def first_explained_frame(frame_relevance, *, max_frames):
     return max(0, min(centred, len(frame_relevance) - max_frames))
 
 
+def htk_mel(hz):
+    """Mel scale of HTK, which YAMNet uses: 2595 log10(1 + f / 700)."""
+    return 2595 * np.log10(1 + np.asarray(hz) / 700)
+
+
 def mel_edges(settings=SETTINGS):
     """Return the borders of the bands in Hz, (mel_bands + 1,), evenly spaced on the mel scale (HTK, as in YAMNet)."""
-    low, high = (2595 * np.log10(1 + hz / 700) for hz in (BackboneSettings.mel_min_hz, BackboneSettings.mel_max_hz))
+    low, high = htk_mel([BackboneSettings.mel_min_hz, BackboneSettings.mel_max_hz])
     return 700 * (10 ** (np.linspace(low, high, settings.mel_bands + 1) / 2595) - 1)
 
 

@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from esc50.classifier.audioset import AUDIOSET
 from esc50.classifier.pooling import MAXIMUM_OF_VECTORS, frame_mask, maximum_of_vectors
 from esc50.config import ResultsError, YamnetSettings
 from esc50.yamnet.frames import active_frames
 from esc50.yamnet.runtime import read_packaged
 
 REFERENCE_FILE = "reference.npz"
-SCORE_OFFSET = 0.001  # added to AudioSet scores before the logarithm
-UNMAPPED = 0.1  # score of a class that has no counterpart in AudioSet
 TYPICAL = 4.0  # multiple of a score's mean over ESC-50 that is no evidence against a known class
 CUT = 4.0  # standard deviations
 SAME_HEAD = "a head"  # who was tested on held-out classes, where no surrogate was
@@ -97,14 +96,16 @@ def class_neighbours(evidence, *, k=NEIGHBOURS):
 
 
 def class_score(evidence, *, k=NEIGHBOURS):
-    """Return log10 of YAMNet's summed scores for the predicted class; `UNMAPPED` stands in where there is none."""
-    sums = evidence.audioset @ evidence.matrix + UNMAPPED * ~evidence.matrix.any(axis=0)  # (n_sounds, n_classes)
-    return np.log10(sums[np.arange(len(sums)), evidence.predicted] + SCORE_OFFSET)
+    """Return log10 of YAMNet's summed scores for the predicted class; `AUDIOSET.unmapped` if it has none."""
+    sums = evidence.audioset @ evidence.matrix + AUDIOSET.unmapped * ~evidence.matrix.any(
+        axis=0
+    )  # (n_sounds, n_classes)
+    return np.log10(sums[np.arange(len(sums)), evidence.predicted] + AUDIOSET.offset)
 
 
 def other_score(evidence, *, k=NEIGHBOURS):
     """Return minus log10 of YAMNet's highest score above typical among AudioSet classes without a counterpart."""
-    return -np.log10(np.maximum(above_typical(evidence), 0).max(axis=1) + SCORE_OFFSET)
+    return -np.log10(np.maximum(above_typical(evidence), 0).max(axis=1) + AUDIOSET.offset)
 
 
 def above_typical(evidence):

@@ -1,5 +1,7 @@
 """YAMNet's layers as a table. Source: tensorflow/models, research/audioset/yamnet/yamnet.py."""
 
+from esc50.config import LAYERS_AND_SCORES, POOLED_LAYERS, YamnetSettings
+
 # (kind, stride, filters) of layers 1 to 14; "separable" is depthwise 3x3 then 1x1, each with batch normalisation.
 LAYERS = (
     ("conv", 2, 32),
@@ -18,9 +20,9 @@ LAYERS = (
     ("separable", 1, 1024),
 )
 LAST = len(LAYERS)  # its mean activations are YAMNet's embedding
-SCORES = LAST + 1  # the output layer: AudioSet scores
-MAXIMA, BANDS = SCORES + 1, SCORES + 2  # of all layers: maxima over the patch; means over two frequency bands
-N_AUDIOSET_CLASSES = 521
+SCORES = LAYERS_AND_SCORES[0]  # the output layer: AudioSet scores
+MAXIMA, BANDS = POOLED_LAYERS  # of all layers: maxima over the patch; means over two frequency bands
+N_AUDIOSET_CLASSES = YamnetSettings.n_audioset_classes
 BATCH_NORM_EPSILON = 1e-4
 
 

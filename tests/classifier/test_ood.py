@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from esc50.classifier import ood
+from esc50.classifier.audioset import AUDIOSET
 from esc50.classifier.ood import Evidence, ReferenceClips
 from esc50.config import ResultsError
 from esc50.yamnet.frames import GOLDEN_FILE, active_frames, golden_embeddings
@@ -53,7 +54,7 @@ def test_audioset_scores_equal_values_computed_by_hand(audioset_evidence):
     np.testing.assert_allclose(ood.class_score(audioset_evidence), np.log10([0.501, 0.5]))
     np.testing.assert_allclose(ood.other_score(audioset_evidence), -np.log10([0.501, 0.001]), rtol=1e-6)
     third = replace(audioset_evidence, probabilities=np.array([[0.0, 0.0, 1.0]] * 2))
-    np.testing.assert_allclose(ood.class_score(third), np.log10(ood.UNMAPPED + ood.SCORE_OFFSET))
+    np.testing.assert_allclose(ood.class_score(third), np.log10(AUDIOSET.unmapped + AUDIOSET.offset))
 
 
 def test_the_combined_score_weighs_each_and_their_products(audioset_evidence):

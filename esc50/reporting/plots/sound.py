@@ -7,14 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import PowerNorm
 
-from esc50.config import LogMelSettings, StatisticsSettings, YamnetSettings
+from esc50.classifier.explanation import htk_mel
+from esc50.config import BackboneSettings, LogMelSettings, StatisticsSettings
 
-SETTINGS = YamnetSettings()
-
-
-def htk_mel(hz):
-    """Mel scale of HTK, which YAMNet uses: 2595 log10(1 + f / 700)."""
-    return 2595 * np.log10(1 + np.asarray(hz) / 700)
+SETTINGS = BackboneSettings()
 
 
 def slaney_mel(hz):
@@ -38,7 +34,9 @@ STUDY_MEL = MelAxes(
     _log_mel.hop_seconds, (_log_mel.mel_min_hz, _log_mel.mel_max_hz), (125, 500, 2000, 8000), slaney_mel
 )
 SMALL_MEL = replace(STUDY_MEL, tick_hz=(500, 2000, 8000))  # where there is no room for more
-YAMNET_MEL = MelAxes(SETTINGS.stft_hop_seconds, (125, 7500), (125, 500, 1000, 2000, 4000, 7500), htk_mel)
+YAMNET_MEL = MelAxes(
+    SETTINGS.stft_hop_seconds, (SETTINGS.mel_min_hz, SETTINGS.mel_max_hz), (125, 500, 1000, 2000, 4000, 7500), htk_mel
+)
 
 
 def plot_waveform(samples, *, sample_rate_hz=16_000, color=None, ax=None):
