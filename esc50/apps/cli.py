@@ -68,8 +68,9 @@ def features(names):
     Those of the layers, "layers", "layers_often", "layers_slow", "layers_fast", "levelled", "degraded" and
     "degraded_anew", 0.2 to 0.6 GB each, are computed only when named. So are "ood_sounds", "ood_sounds_layers" and
     "ood_sounds_levelled", of the sounds that are not in ESC-50: they need espeak-ng and the sound theme of
-    freedesktop.org, and no recordings. "view", "view_slow", "view_fast", "view_looped", "view_quiet" and "view_loud"
-    hold one vector a clip, of maxima and bands.
+    freedesktop.org, and no recordings. "view" and those that begin so hold one vector a clip, of maxima and bands:
+    "view_slow", "view_fast", "view_looped", "view_quiet", "view_loud", "view_degraded" and "view_degraded_anew", the
+    last two also with "_slow" or "_fast" at the end.
     """
     from esc50.dataset import feature_files
 
