@@ -10,6 +10,7 @@ import io
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 import soundfile
@@ -55,6 +56,7 @@ class Labelling:
         self.answers = {}  # hit -> True: it is of the class; False: it is not; None: unsure, nothing is learnt from it
         self.given = {}  # name -> recording of the user's own
         self.files = set()  # of the store, that a fault may name
+        self.lock = RLock()  # keys may be pressed before the page has changed
 
     def open(self, store):
         """Go on with another store; the answers stay."""
@@ -66,40 +68,43 @@ class Labelling:
             raise TeachingError("no store is open: make one with `esc50 index FOLDER --store STORE`, and give its path")
         query = (query.strip() or None) if self.opens_paths else find_query(self.store, query)
         self.files.add(query)
-        self.page, self.place, self.query = self._alike(query), 0, query  # only once it is known to work
+        with self.lock:
+            self.page, self.place, self.query = self._alike(query), 0, query  # only once it is known to work
 
     def add(self, name, source):
         """Take a sound of the user's own as one of the class, if it can be read; the same content counts once."""
         load_part(source)
         if source not in (each.source for each in self.given.values()):
             number = sum(each == name or each.startswith(f"{name} (") for each in self.given)
-            self.given[f"{name} ({number + 1})" if number else name] = Recording(source, name=name)
+            name = f"{name} ({number + 1})" if number else name
+            self.given[name] = Recording(source, name=name)
 
     def answer(self, word):
         """Answer the card in focus with a word of `ANSWERS`, or go "back"; after the last one comes the next page."""
-        if word == "back":
-            self.place = max(0, self.place - 1)
-            return
-        if self.place < len(self.page):
-            hit = self.page[self.place]
-            self.answers[hit] = ANSWERS[word]
-            self.files.add(hit.file)
-            self.place += 1
-        if self.page and self.place == len(self.page):
-            self.page, self.place = self._uncertain() if self._has_yes() else self._alike(self.query), 0
+        with self.lock:
+            if word == "back":
+                self.place = max(0, self.place - 1)
+            elif self.place < len(self.page):
+                hit = self.page[self.place]
+                self.answers[hit] = ANSWERS[word]
+                self.files.add(hit.file)
+                self.place += 1
+            if self.page and self.place == len(self.page):
+                has_yes = any(answer and len(rows) for rows, answer in self._find_rows())
+                self.page, self.place = self._uncertain() if has_yes else self._alike(self.query), 0
 
     def teach(self, name):
         """Teach the class from all answers that can be; the lesson. The answers are done with then."""
-        found = [
-            Recording(hit.file, answer, start_seconds=hit.start_seconds, end_seconds=hit.end_seconds)
-            for hit, answer in self.answers.items()
-            if answer is not None
-        ]
-        given = [replace(each, name=its_name) for its_name, each in self.given.items()]
-        lesson = teach(self.classifier, name, [*given, *found], skip_unreadable=True)
-        self.forget()
-        self.classifier = lesson.classifier
-        return lesson
+        with self.lock:
+            found = [
+                Recording(hit.file, answer, start_seconds=hit.start_seconds, end_seconds=hit.end_seconds)
+                for hit, answer in self.answers.items()
+                if answer is not None
+            ]
+            lesson = teach(self.classifier, name, [*self.given.values(), *found], skip_unreadable=True)
+            self.forget()
+            self.classifier = lesson.classifier
+            return lesson
 
     def forget(self):
         """Drop the answers and the sounds given."""
@@ -119,40 +124,45 @@ class Labelling:
 
     def _alike(self, query):
         """The best hits that have no answer yet."""
-        hits = map(_shorten, self.store.find(query, top=PAGE + len(self.answers)))
-        return [hit for hit in hits if not any(_overlap(hit, other) for other in self.answers)][:PAGE]
+        return _select(map(_shorten, self.store.find(query, top=PAGE + len(self.answers))), self.answers)
 
     def odds(self):
         """Log-odds of the class, as far as it is learnt, for every window of the store; and which have an answer."""
-        rows = self.store.rows()
-        labels = [(_rows_of(rows, hit), answer) for hit, answer in self.answers.items()]
+        labels, labelled = list(self._find_rows()), np.zeros(len(self.store.rows()), bool)
         examples = [
             Example("", answer, vector)
             for numbers, answer in labels
             if answer is not None
             for vector in self.store.vectors(numbers)
         ]
-        labelled = np.zeros(len(rows), bool)
         labelled[np.concatenate([numbers for numbers, _ in labels])] = True
         rest = np.flatnonzero(~labelled)
         drawn = np.random.default_rng(SEED).choice(rest, min(BACKGROUND, len(rest)), replace=False)
-        unit = fit_class("", examples, self.store.vectors(drawn))
-        return self.store.project(unit[:-1]) + unit[-1], labelled
+        weights = fit_class("", examples, self.store.vectors(drawn))
+        return self.store.project(weights[:-1]) + weights[-1], labelled
 
-    def _has_yes(self):
-        """Whether something in this store is of the class."""
+    def _find_rows(self):
+        """Yield the numbers of the windows whose middle lies within a hit that has an answer, and the answer."""
         rows = self.store.rows()
-        return any(answer and len(_rows_of(rows, hit)) for hit, answer in self.answers.items())
+        middle = (rows["start"] + rows["end"]) / 2
+        for hit, answer in self.answers.items():
+            is_within = (hit.start_seconds <= middle) & (middle <= hit.end_seconds) & (rows["file"] == hit.file)
+            yield np.flatnonzero(is_within), answer
 
     def _uncertain(self):
         """Windows without an answer of which the class is least sure."""
-        odds, labelled = self.odds()
-        return _spread(self.store.rows(), most_uncertain(odds, labelled, PAGE * 10), odds)
+        log_odds, labelled = self.odds()
+        chosen = most_uncertain(log_odds, labelled, PAGE * 10)
+        rows, values = self.store.rows()[chosen].tolist(), 1 / (1 + np.exp(-log_odds[chosen]))
+        return _select(Hit(*row, float(value)) for row, value in zip(rows, values, strict=True))
 
     def _card(self, hit, *, is_current):
         place = f"{Path(hit.file).name}, {hit.start_seconds:.1f} to {hit.end_seconds:.1f} s"
         answer = next((word for word, value in ANSWERS.items() if self.answers.get(hit, "") is value), "")
-        media = _media(hit, place)
+        try:
+            media = _media(hit, place)
+        except AudioError as error:
+            media = f"<p>{html.escape(without_place(str(error), hit.file))}</p>"
         kind = f"card {answer}{' current' if is_current else ''}"
         current = ' aria-current="true"' if is_current else ""
         return (
@@ -167,7 +177,7 @@ def find_query(store, query):
         raise TeachingError("the store holds no sound yet")
     if name := class_named(query, store.settings["class_names"]):
         return name
-    if query in files or query in (f"{EXAMPLE_PREFIX}{name}" for name in EXAMPLES):
+    if query in {*files, *(f"{EXAMPLE_PREFIX}{name}" for name in EXAMPLES)}:
         return query
     found = [file for file in files if query and Path(file).name == query]
     if len(found) > 1:
@@ -190,10 +200,8 @@ def summarise(lesson):
 
 def _shorten(hit):
     """The middle of a long hit."""
-    if (too_long := hit.end_seconds - hit.start_seconds - LONGEST_SECONDS) <= 0:
-        return hit
-    middle = hit.start_seconds + too_long / 2, hit.end_seconds - too_long / 2
-    return replace(hit, start_seconds=middle[0], end_seconds=middle[1])
+    cut = max(0.0, hit.end_seconds - hit.start_seconds - LONGEST_SECONDS) / 2
+    return replace(hit, start_seconds=hit.start_seconds + cut, end_seconds=hit.end_seconds - cut)
 
 
 def _overlap(first, second):
@@ -201,30 +209,19 @@ def _overlap(first, second):
     return first.file == second.file and not apart
 
 
-def _rows_of(rows, hit):
-    """Numbers of the windows of which the middle lies within a hit."""
-    middle = (rows["start"] + rows["end"]) / 2
-    return np.flatnonzero((hit.start_seconds <= middle) & (middle <= hit.end_seconds) & (rows["file"] == hit.file))
-
-
-def _spread(rows, candidates, odds):
-    """Hits of the first candidates that do not overlap each other."""
-    hits = []
-    for i in candidates:
-        hit = Hit(*rows[i].tolist(), float(1 / (1 + np.exp(-odds[i]))))
-        if len(hits) < PAGE and not any(_overlap(hit, other) for other in hits):
-            hits.append(hit)
-    return hits
+def _select(hits, answered=()):
+    """A page of the first hits that overlap none with an answer and not each other."""
+    page = []
+    for hit in hits:
+        if len(page) < PAGE and not any(_overlap(hit, other) for other in (*answered, *page)):
+            page.append(hit)
+    return page
 
 
 @lru_cache(maxsize=64)
 def _media(hit, place):
-    """Picture and player of a hit, or why there are none."""
-    try:
-        waveform = load_part(hit.file, hit.start_seconds, hit.end_seconds)
-    except AudioError as error:
-        return f"<p>{html.escape(without_place(str(error), hit.file))}</p>"
-    buffer = io.BytesIO()
+    """Picture and player of a hit."""
+    waveform, buffer = load_part(hit.file, hit.start_seconds, hit.end_seconds), io.BytesIO()
     soundfile.write(buffer, waveform, AudioSettings.sample_rate_hz, format="WAV", subtype="PCM_16")
     source = f"data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     player = f'<audio controls preload="none" aria-label="{html.escape(place)}" src="{source}"></audio>'

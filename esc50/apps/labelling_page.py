@@ -2,6 +2,7 @@
 
 import re
 from functools import partial, reduce
+from operator import methodcaller
 
 import gradio as gr
 
@@ -76,13 +77,9 @@ def lay_out_labelling(page, store, **limit):
     asks = partial(respond, Labelling.ask)
     gr.on([find.click, query.submit], asks, [state, query], shown, trigger_mode="always_last", **private)
     for word, button in buttons.items():
-        button.click(partial(respond, partial(_answer, word)), [state], shown, **private)
+        button.click(partial(respond, methodcaller("answer", word)), [state], shown, **private)
     learn.click(teach, [state, name], changed, **private)
     forget.click(drop, [state], changed, **private)
-
-
-def _answer(word, labelling):
-    labelling.answer(word)
 
 
 def _say(fault, labelling):

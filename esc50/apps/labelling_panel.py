@@ -1,5 +1,6 @@
 """The widget's panel that teaches a class: sounds of one's own, and pages of a store to be labelled by key."""
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,35 +31,24 @@ class LabellingPanel(ipywidgets.VBox):
 
     def __init__(self, classifier, take_over):
         self.state, self.untaught, self.take_over = Labelling(classifier), classifier, take_over
-        self.name = ipywidgets.Text(placeholder="name of the class, such as doorbell", layout=_width("18em"))
+        self.name = _text("name of the class, such as doorbell")
         self.upload = Uploader(description="Add recordings", multiple=True)
         self.recorder = Recorder(max_seconds=10)
-        self.store = ipywidgets.Text(placeholder="path of a store", continuous_update=False, layout=_width("18em"))
-        self.query = ipywidgets.Text(
-            placeholder="a recording or a class to look for", continuous_update=False, layout=_width("18em")
-        )
+        self.store = _text("path of a store", continuous_update=False)
+        self.query = _text("a recording or a class to look for", continuous_update=False)
         self.strip = ipywidgets.HTML()
         self.buttons = {word: ipywidgets.Button(description=f"{word.title()} ({key})") for key, word in KEYS.items()}
         self.learn = ipywidgets.Button(description="Teach", button_style="primary")
         self.forget = ipywidgets.Button(description="Forget")
-        self.path = ipywidgets.Text(placeholder="my-sounds.esc50", layout=_width("18em"))
+        self.path = _text("my-sounds.esc50")
         self.save = ipywidgets.Button(description="Save the class", disabled=True)
         self.status = Status(value=panel("start", TEACHING))
-        super().__init__(self._lay_out())
-        self.add_class("esc50-labelling")
-        self._connect()
-
-    def _lay_out(self):
         self.answering = _row(*self.buttons.values(), Keys(), display="none")
         own, found = _row(self.name, self.upload, self.recorder), _row(self.store, self.query)
-        return [
-            own,
-            found,
-            self.strip,
-            self.answering,
-            _row(self.learn, self.forget, self.path, self.save),
-            self.status,
-        ]
+        last = _row(self.learn, self.forget, self.path, self.save)
+        super().__init__([own, found, self.strip, self.answering, last, self.status])
+        self.add_class("esc50-labelling")
+        self._connect()
 
     def _connect(self):
         self.upload.observe(self._on_upload, "value")
@@ -102,9 +92,11 @@ class LabellingPanel(ipywidgets.VBox):
 
     def _on_store(self, change):
         with self._telling("Not opened"):
-            self.state.open(open_store(change["new"].strip(), self.untaught))
-            self._show()
-            self.status.value = panel("start", START)
+            if text := change["new"].strip():
+                place = os.path.expanduser(text)  # noqa: PTH111 - it may be an address
+                self.state.open(open_store(place, self.untaught))
+                self._show()
+                self.status.value = panel("start", START)
 
     def _on_query(self, change):
         with self._telling("Not found"):
@@ -116,7 +108,7 @@ class LabellingPanel(ipywidgets.VBox):
         button.disabled = True
         try:
             with self._telling("Not taught"):
-                self._report("learning")
+                self.status.value = panel("busy", "Learning …", minor=["This takes a few seconds."])
                 lesson = self.state.teach(self.name.value)
                 self.take_over(lesson.classifier)
                 self.save.disabled, self.name.value = False, ""
@@ -138,9 +130,6 @@ class LabellingPanel(ipywidgets.VBox):
             path = self.state.classifier.own.save(self.path.value.strip() or self.path.placeholder)
             self.status.value = panel("known", f"Saved: esc50 predict --classes {path} knows it too.")
 
-    def _report(self, step):
-        self.status.value = panel("busy", f"{step.capitalize()} …", minor=["This takes a few seconds."])
-
     def _show(self):
         self.strip.value = self.state.strip()
         self.answering.layout.display = None if self.state.page else "none"
@@ -154,8 +143,8 @@ class LabellingPanel(ipywidgets.VBox):
             self.status.value = panel("wrong", f"{what}: {error}.", minor=[self.state.progress])
 
 
-def _width(width):
-    return ipywidgets.Layout(width=width)
+def _text(placeholder, **options):
+    return ipywidgets.Text(placeholder=placeholder, layout=ipywidgets.Layout(width="18em"), **options)
 
 
 def _row(*parts, **layout):

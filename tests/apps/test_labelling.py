@@ -1,5 +1,7 @@
 import io
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,21 @@ def test_a_recording_that_is_gone_is_said_on_its_card(labelling):
     labelling.page[0] = Hit("/some/where/gone.wav", 0.0, 2.0, 0.5)
     strip = labelling.strip()
     assert "gone.wav" in strip and "/some" not in strip and strip.count("<img") == PAGE - 1
+
+
+def test_a_recording_that_is_back_is_shown(labelling, store, tmp_path):
+    labelling.page = [Hit(str(tmp_path / "back.wav"), 0.0, 2.0, 0.5)]
+    assert "<img" not in labelling.strip()
+    (tmp_path / "back.wav").write_bytes(Path(store.files[0]).read_bytes())
+    assert "<img" in labelling.strip()
+
+
+def test_answers_at_the_same_time_are_one_after_the_other(labelling, monkeypatch):
+    alike = labelling._alike
+    monkeypatch.setattr(labelling, "_alike", lambda query: time.sleep(0.1) or alike(query))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(labelling.answer, ["unsure"] * (PAGE + 2)))
+    assert len(labelling.answers) == PAGE + 2 and labelling.place == 2
 
 
 def test_a_long_hit_is_shown_by_its_middle(labelling, monkeypatch):
@@ -223,6 +240,14 @@ def test_the_panel_clears_the_page_of_the_store_before(panel, store, monkeypatch
     panel.store.value = "second"
     assert not panel.state.page and "<img" not in panel.strip.value
     assert 'start"><p class="main">Give a' in panel.status.value
+
+
+def test_the_panel_finds_a_store_from_home_and_leaves_it_open_where_the_place_is_cleared(panel, store, monkeypatch):
+    opened = []
+    monkeypatch.setattr("esc50.apps.labelling_panel.open_store", lambda path, _: opened.append(path) or store)
+    panel.store.value = "~/store"
+    panel.store.value = " "
+    assert opened == [str(Path("~/store").expanduser())] and panel.state.store is store
 
 
 def test_without_the_packages_a_store_says_what_it_needs(classifier, monkeypatch):
