@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -22,6 +21,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.load import ask_together
+from benchmarks.usage import usage_of
 from esc50.audio import synthesis
 from esc50.config import BUILD_DIR, PROJECT_DIR, RESULTS_DIR
 from esc50.experiments.results import write_json
@@ -133,21 +133,10 @@ def _alternate(commands, repeats):
     runs = {name: [] for name in commands}
     for number in range(repeats + (repeats > 1)):
         for name, command in commands.items():
-            usage = _usage_of(command)
+            usage = usage_of(command, cwd=_home(command[0]))
             if number or repeats == 1:
                 runs[name].append(usage)
     return {name: {key: round(median(run[key] for run in of), 3) for key in of[0]} for name, of in runs.items()}
-
-
-def _usage_of(command):
-    """Wall and CPU seconds and peak megabytes of a whole process."""
-    start = time.perf_counter()
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, cwd=_home(command[0]))
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise click.ClickException(f"{command} ended with {status}")
-    seconds, cpu = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
-    return {"seconds": seconds, "cpu_seconds": cpu, "mb": usage.ru_maxrss * 1024 / 1e6}
 
 
 def _probe(python, *arguments):

@@ -8,16 +8,15 @@ says how much else ran.
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import click
 import pandas as pd
 import soundfile
 
+from benchmarks.usage import usage_of
 from esc50 import dataset
 from esc50.audio import synthesis
 from esc50.config import PROJECT_DIR, RESULTS_DIR, AudioSettings
@@ -52,7 +51,7 @@ def main(n_clips):
         clips = [copy_clips(folder / f"{n} clips", n) for n in (FEW_CLIPS, n_clips)]
         long = [long_recording(folder / f"{hours} h", hours) for hours in (FEW_HOURS, HOURS)]
         clip_hours = [n * AudioSettings.clip_seconds / 3600 for n in (FEW_CLIPS, n_clips)]
-        usage_of([*INDEX, "2", clips[0]], scratch=folder)  # Python compiles what it imports: not again from here on
+        usage_of_python([*INDEX, "2", clips[0]], scratch=folder)  # from here on, what Python imports is compiled
         rows = [
             measure("clips, plain loop", clips, clip_hours, ["-c", PLAIN], folder),
             measure("clips, 1 process", clips, clip_hours, [*INDEX, "1"], folder),
@@ -67,7 +66,7 @@ def main(n_clips):
 
 def measure(name, folders, hours, command, scratch):
     """A line of the table: of the larger of two folders, and what the two say of the start."""
-    few, many = (usage_of([*command, folder], scratch=scratch) for folder in folders)
+    few, many = (usage_of_python([*command, folder], scratch=scratch) for folder in folders)
     per_hour = {key: (many[key] - few[key]) / (hours[1] - hours[0]) for key in ("seconds", "cpu_seconds")}
     return {
         "what": name,
@@ -80,19 +79,11 @@ def measure(name, folders, hours, command, scratch):
     }
 
 
-def usage_of(arguments, *, scratch):
-    """Wall and CPU seconds, and peak megabytes, of a Python process and its children."""
+def usage_of_python(arguments, *, scratch):
+    """Usage of a Python process and its children, with a new store."""
     shutil.rmtree(scratch / "store", ignore_errors=True)
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(scratch / "compiled")}
-    start, command = time.perf_counter(), [sys.executable, *map(str, arguments)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, cwd=scratch, env=os.environ | ONE_THREAD | PROJECT | compiled
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise click.ClickException(f"{command} ended with {status}")
-    seconds = {"seconds": time.perf_counter() - start, "cpu_seconds": usage.ru_utime + usage.ru_stime}
-    return seconds | {"mb": usage.ru_maxrss * 1024 / 1e6}
+    return usage_of([sys.executable, *arguments], cwd=scratch, env=os.environ | ONE_THREAD | PROJECT | compiled)
 
 
 def megabytes(folder):

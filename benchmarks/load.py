@@ -31,7 +31,7 @@ def ask_together(url, paths, *, n_clients=20, n_rounds=3):
 
     def ask(number):
         session = uuid.uuid4().hex
-        barrier.wait()
+        barrier.wait(60)
         return [_ask_once(url, paths[turn % len(paths)], session) for turn in range(number, number + n_rounds)]
 
     with ThreadPoolExecutor(n_clients) as pool:

@@ -225,16 +225,14 @@ def measure(store, vectors, queries, exact):
     """What a store costs and gives."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (build, build_cpu), (opening, _) = (
-            timed(f, *a) for f, a in ((store.build, (folder, vectors)), (store.open, (folder,)))
-        )
+        build, build_cpu, _ = timed(store.build, folder, vectors)
+        opening, *_ = timed(store.open, folder)
         disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         store.query(queries[0])
         times, recalls = [], []
         for query, nearest in zip(queries, exact, strict=True):
-            start = time.perf_counter(), time.process_time()
-            found = store.query(query)
-            times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+            *spent, found = timed(store.query, query)
+            times.append(spent)
             recalls.append(len({*found.tolist()} & {*nearest.tolist()}) / N_FOUND)
     wall, cpu = 1000 * np.array(times).T
     killed = write_and_kill(type(store))
@@ -298,10 +296,10 @@ def as_table(vectors, first):
 
 
 def timed(function, *arguments):
-    """Seconds that passed, and those of the processor."""
+    """Seconds that passed, those of the processor, and the result."""
     start = time.perf_counter(), time.process_time()
-    function(*arguments)
-    return time.perf_counter() - start[0], time.process_time() - start[1]
+    result = function(*arguments)
+    return time.perf_counter() - start[0], time.process_time() - start[1], result
 
 
 if __name__ == "__main__":

@@ -10,6 +10,13 @@ import pytest
 from esc50.audio import synthesis
 from esc50.config import PROJECT_DIR
 
+NO_NETWORK = """
+import socket
+def refuse(*_):
+    raise OSError("this test allows no network")
+socket.socket.connect = socket.getaddrinfo = refuse
+"""  # as sitecustomize.py of an environment
+
 
 def free_port():
     with socket.socket() as probe:
@@ -24,6 +31,10 @@ def whistle(seed):
     start, end = (low, high) if seed % 2 else (high, low)
     glide = synthesis.chirp(start_hz=start, end_hz=end, seconds=seconds, amplitude=0.4)
     return glide + rng.normal(0, 0.003, len(glide)).astype(np.float32)
+
+
+def rms(waveform):
+    return np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
 
 
 def skip_or_fail(reason):

@@ -182,7 +182,7 @@ def unix_socket(path):
         made.bind(path.name)  # the path of a socket may have about 100 characters
 
 
-FORMATS = {  # ending: what soundfile.write is told
+FORMATS = {  # ending: what soundfile.write is given
     "wav": {},
     "flac": {"form": "FLAC"},
     "ogg": {"form": "OGG", "subtype": "VORBIS"},
@@ -250,7 +250,7 @@ MUXED = {
     "bare, 32 kbit.mp3": partial(bare_mp3, bit_rate=32_000),
     "bare, 320 kbit.mp3": partial(bare_mp3, rate=48_000, bit_rate=320_000),
 }
-CUT_ANYWHERE = ("wav", "flac", "mp3", "aiff", "au", "caf", "w64", "rf64")  # something is heard of any half
+CUT_ANYWHERE = ("wav", "flac", "mp3", "aiff", "au", "caf", "w64", "rf64")  # any half has some sound
 HEADERLESS = ("raw", "pcm", "al", "ul", "ub", "sb", "uw", "sw", "s16", "f32", "sln", "gsm", "vox", "g722")
 TAGS = {"title": "Audio: 48000 Hz, 4 channels", "artist": "Duration: N/A", "comment": "No such file or directory"}
 ID3_V1 = b"TAG" + bytes(range(65, 90)) * 5

@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 import soundfile
+from helpers import NO_NETWORK
 
 from esc50.audio import synthesis
 from esc50.config import PROJECT_DIR
@@ -27,12 +28,6 @@ HIDDEN = {
     "PYTHONPATH",
     "ESC50_DATA",
 }  # variables that the runtime does without
-NO_NETWORK = """
-import socket
-def refuse(*_):
-    raise OSError("this test allows no network")
-socket.socket.connect = socket.getaddrinfo = refuse
-"""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,7 @@ def wheel(tmp_path_factory):
         else:
             shutil.copy(source, copy / name)
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy]
-    subprocess.run(build, check=True, capture_output=True)
+    run_to_the_end(build)
     [path] = out.glob("*.whl")
     return path
 
@@ -64,10 +59,15 @@ def environment(wheel, tmp_path_factory):
         commands = [[sys.executable, "-m", "venv", folder], [python, "-m", "pip", "install"]]
     commands[1] += ["--quiet", "--constraint", constraints, wheel]
     for command in commands:
-        subprocess.run(command, check=True, capture_output=True)
+        run_to_the_end(command)
     [packages] = [path for path in folder.rglob("site-packages") if (path / "esc50").is_dir()]
     (packages / "sitecustomize.py").write_text(NO_NETWORK)
     return folder
+
+
+def run_to_the_end(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def pins():

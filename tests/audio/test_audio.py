@@ -372,11 +372,6 @@ def test_an_invalid_path_is_refused(path):
         load_sound(path)
 
 
-def test_a_folder_is_refused_as_sound(tmp_path):
-    with pytest.raises(AudioError, match="is a folder"):
-        load_sound(tmp_path)
-
-
 def test_a_file_without_permission(tmp_path, monkeypatch):
     path = written(tmp_path / "secret.wav", tone(RATE), RATE)
 
@@ -483,6 +478,8 @@ def test_empty_bytes_and_a_file_opened_as_text():
 def test_a_sample_rate_beside_a_file_is_refused(wav_bytes):
     with pytest.raises(AudioError, match="states its own: leave it out"):
         load_sound(wav_bytes, sample_rate_hz=44_100)
+    with pytest.raises(AudioError, match="leave it out"):
+        load_sound("example:siren", sample_rate_hz=RATE)
 
 
 def test_errors_are_esc50_errors_and_value_errors():

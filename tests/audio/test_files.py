@@ -44,20 +44,20 @@ def stereo(rate, seconds=SECONDS):
 
 @pytest.mark.parametrize("name", MUXED)
 def test_every_format_is_read_completely_without_warnings(name):
-    heard = load(MUXED[name]())
-    assert odd_sounds.SECONDS - 0.05 < heard.duration_seconds < odd_sounds.SECONDS + PADDING
-    assert len(heard.waveform) == pytest.approx(16_000 * heard.duration_seconds, abs=1)
-    assert notes(heard) == []
-    assert np.std(heard.waveform) > 0.05
+    decoded = load(MUXED[name]())
+    assert odd_sounds.SECONDS - 0.05 < decoded.duration_seconds < odd_sounds.SECONDS + PADDING
+    assert len(decoded.waveform) == pytest.approx(16_000 * decoded.duration_seconds, abs=1)
+    assert notes(decoded) == []
+    assert np.std(decoded.waveform) > 0.05
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 3, 4, 6, 8])
 @pytest.mark.parametrize("form", ["wav", "flac", "caf"])
 def test_every_number_of_channels_keeps_its_values(form, n_channels):
     samples = np.random.default_rng(0).integers(-30_000, 30_000, (20_000, n_channels)).astype(np.int16)
-    heard = load(encoded(form.upper(), "PCM_16", samples=samples))
-    assert heard.source_channels == n_channels
-    np.testing.assert_array_equal(heard.waveform, load_sound(samples, sample_rate_hz=16_000).waveform)
+    decoded = load(encoded(form.upper(), "PCM_16", samples=samples))
+    assert decoded.source_channels == n_channels
+    np.testing.assert_array_equal(decoded.waveform, load_sound(samples, sample_rate_hz=16_000).waveform)
 
 
 @pytest.mark.parametrize("form", ["WAV", "AIFF", "AU", "CAF", "W64", "RF64", "FLAC", "MAT5", "AVR", "NIST", "PAF"])
@@ -88,10 +88,10 @@ def test_deep_samples_keep_the_precision_of_float32(codec):
 def test_mp3_is_read_completely_at_every_rate_in_every_container(rate, quality, form):
     samples = stereo(rate) * np.linspace(0.001, 1, round(rate * SECONDS))[:, np.newaxis]  # frames that grow
     options = odd_sounds.BARE_MP3 if form == "mp3" else {}
-    heard = load(muxed(form, "libmp3lame", rate=rate, samples=samples, quality=quality, **options))
-    assert SECONDS <= heard.duration_seconds < SECONDS + PADDING + 0.1
-    assert (heard.source_sample_rate_hz, heard.source_channels) == (rate, 2)
-    assert notes(heard) == []
+    decoded = load(muxed(form, "libmp3lame", rate=rate, samples=samples, quality=quality, **options))
+    assert SECONDS <= decoded.duration_seconds < SECONDS + PADDING + 0.1
+    assert (decoded.source_sample_rate_hz, decoded.source_channels) == (rate, 2)
+    assert notes(decoded) == []
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_mp3_is_read_completely_at_every_rate_in_every_container(rate, quality, 
 @pytest.mark.parametrize("between", [b"", odd_sounds.ID3_V1], ids=["", "ID3v1"])
 def test_concatenated_mp3_files_are_read_completely_and_are_not_damaged(make, between):
     part = make(samples=stereo(44_100))
-    heard = load(part + between + part + between + part)
-    assert heard.duration_seconds == pytest.approx(3 * load_sound(part).duration_seconds, abs=0.1)
-    assert notes(heard) == []
+    decoded = load(part + between + part + between + part)
+    assert decoded.duration_seconds == pytest.approx(3 * load_sound(part).duration_seconds, abs=0.1)
+    assert notes(decoded) == []
 
 
 def aac(rate):
@@ -133,21 +133,21 @@ def ogg(subtype, rate, channels):
 )
 def test_concatenated_files_may_differ_in_rate_and_channels(first, second):
     one, two = load_sound(first()), load_sound(second())
-    heard = load(first() + second())
-    assert heard.duration_seconds == pytest.approx(one.duration_seconds + two.duration_seconds, abs=0.1)
-    assert len(heard.waveform) == pytest.approx(16_000 * heard.duration_seconds, abs=3)
-    assert (heard.source_sample_rate_hz, heard.source_channels) == (one.source_sample_rate_hz, one.source_channels)
-    assert notes(heard) == []
-    middle = heard.waveform[-24_000:-8_000]
+    decoded = load(first() + second())
+    assert decoded.duration_seconds == pytest.approx(one.duration_seconds + two.duration_seconds, abs=0.1)
+    assert len(decoded.waveform) == pytest.approx(16_000 * decoded.duration_seconds, abs=3)
+    assert (decoded.source_sample_rate_hz, decoded.source_channels) == (one.source_sample_rate_hz, one.source_channels)
+    assert notes(decoded) == []
+    middle = decoded.waveform[-24_000:-8_000]
     assert np.std(middle) == pytest.approx(np.std(two.waveform[-24_000:-8_000]), rel=0.1)
 
 
 def test_chained_ogg_with_ten_links_of_three_kinds():
     links = [encoded("OGG"), encoded("OGG", rate=44_100), encoded("OGG", "OPUS")]
     expected = sum(load_sound(link).duration_seconds for link in links)
-    heard = load(b"".join(3 * links))
-    assert heard.duration_seconds == pytest.approx(3 * expected, abs=0.01)
-    assert notes(heard) == []
+    decoded = load(b"".join(3 * links))
+    assert decoded.duration_seconds == pytest.approx(3 * expected, abs=0.01)
+    assert notes(decoded) == []
 
 
 # Names and tags
@@ -226,8 +226,8 @@ def test_a_truncated_container_reports_it(make):
 @pytest.mark.parametrize("name", ["aac.aac", "dolby.ac3", "layer two.mp2", "aac.ts", "bare 44100 Hz.mp3"])
 @pytest.mark.parametrize("n_bytes", [1, 50, 700])
 def test_a_file_without_a_stated_length_is_not_reported_as_truncated(name, n_bytes):
-    heard = load(MUXED[name]()[:-n_bytes])
-    assert (heard.declared_seconds, heard.states_no_length, heard.n_damaged) == (None, False, 0)
+    decoded = load(MUXED[name]()[:-n_bytes])
+    assert (decoded.declared_seconds, decoded.states_no_length, decoded.n_damaged) == (None, False, 0)
 
 
 FULL_32, FULL_64, EMPTY_W64 = b"\xff" * 4, b"\xff" * 8, b"\x18" + bytes(7)
@@ -259,9 +259,9 @@ OPEN_ENDS = {  # what stands in the header of a file: form, and the sizes
 @pytest.mark.parametrize("name", OPEN_ENDS)
 def test_an_unfinished_recording_is_read_and_its_true_length_reported(name):
     form, *fields = OPEN_ENDS[name]
-    heard = load(with_fields(encoded(form), *fields))
-    assert heard.duration_seconds == pytest.approx(odd_sounds.SECONDS, abs=0.02)
-    (note,) = notes(heard)
+    decoded = load(with_fields(encoded(form), *fields))
+    assert decoded.duration_seconds == pytest.approx(odd_sounds.SECONDS, abs=0.02)
+    (note,) = notes(decoded)
     assert note == "The header states no true length, as when a recorder is stopped by force: 1.20 s were found."
 
 
@@ -395,6 +395,6 @@ def test_a_click_at_the_end_of_a_long_file_keeps_its_place(rate):
     seconds = 600
     samples = np.zeros(rate * seconds, np.int16)
     samples[-rate] = 30_000
-    heard = load_sound(encoded("FLAC", rate=rate, samples=samples), max_seconds=math.inf)
-    assert len(heard.waveform) == 16_000 * seconds
-    assert np.argmax(np.abs(heard.waveform)) == 16_000 * (seconds - 1)
+    decoded = load_sound(encoded("FLAC", rate=rate, samples=samples), max_seconds=math.inf)
+    assert len(decoded.waveform) == 16_000 * seconds
+    assert np.argmax(np.abs(decoded.waveform)) == 16_000 * (seconds - 1)

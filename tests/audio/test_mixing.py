@@ -56,8 +56,6 @@ def test_channels_are_averaged_as_long_as_they_do_not_cancel(channels):
 def test_the_loudest_channel_is_used_where_channels_cancel(channels, loudest):
     sound = mixed(*channels)
     expected = channels[loudest] / max(1, np.abs(channels[loudest]).max())
-    power = [np.var(channel, dtype=np.float64) for channel in channels]
-    assert power[loudest] == pytest.approx(max(power), rel=0.05)
     assert np.sqrt(np.mean((sound.waveform - expected) ** 2)) < 0.02 * np.std(expected)
     assert sound.is_opposite_phase
 

@@ -19,35 +19,36 @@ BLOCK = RATE // 10
 HOURS, HOPS_PER_HOUR = 12, 7_500
 
 
-def blocks_of(waveform, heard=None):
+def blocks_of(waveform, elapsed=None):
     for start in range(0, len(waveform), BLOCK):
-        if heard is not None:
-            heard[0] = min(start + BLOCK, len(waveform)) / RATE
+        if elapsed is not None:
+            elapsed[0] = min(start + BLOCK, len(waveform)) / RATE
         yield waveform[start : start + BLOCK]
 
 
-def told_of(classifier, waveform, **options):
+def changes_of(classifier, waveform, **options):
     """Return the seconds processed so far and each change but updates."""
     return [(at, change) for at, change in all_of(classifier, waveform, **options) if change.kind != UPDATE]
 
 
 def all_of(classifier, waveform, **options):
-    heard, told = [0.0], []
-    stream_events(classifier, blocks_of(waveform, heard), lambda change: told.append((heard[0], change)), **options)
-    return told
+    elapsed, changes = [0.0], []
+    blocks = blocks_of(waveform, elapsed)
+    stream_events(classifier, blocks, lambda change: changes.append((elapsed[0], change)), **options)
+    return changes
 
 
 def in_order(events):
     return sorted(events, key=lambda event: (event.start_seconds, event.end_seconds, event.class_name))
 
 
-def ended(told):
-    return in_order(change.event for _, change in told if change.kind == END)
+def ended(changes):
+    return in_order(change.event for _, change in changes if change.kind == END)
 
 
-def assert_each_begins_and_is_over_once(told):
-    begun = [change.number for _, change in told if change.kind == BEGIN]
-    over = [change.number for _, change in told if change.kind != BEGIN]
+def assert_each_begins_and_is_over_once(changes):
+    begun = [change.number for _, change in changes if change.kind == BEGIN]
+    over = [change.number for _, change in changes if change.kind != BEGIN]
     assert sorted(begun) == sorted(over) == list(range(1, len(begun) + 1))
 
 
@@ -64,16 +65,18 @@ def scene():
 
 def test_the_events_are_those_of_the_timeline_and_begin_in_time(shipped):
     waveform, starts = scene()
-    told = told_of(shipped, waveform)
+    changes = changes_of(shipped, waveform)
     expected = detect_events(shipped, waveform, sample_rate_hz=RATE)
     assert len(expected.events) >= 4
-    assert_each_begins_and_is_over_once(told)
-    for found, event in zip(ended(told), in_order(expected.events), strict=True):
+    assert_each_begins_and_is_over_once(changes)
+    for found, event in zip(ended(changes), in_order(expected.events), strict=True):
         assert (found.class_name, found.is_known) == (event.class_name, event.is_known)
         times = (found.start_seconds, found.end_seconds, found.confidence)
         assert times == pytest.approx((event.start_seconds, event.end_seconds, event.confidence), abs=1e-3)
     for name, start in starts.items():
-        begins = [at for at, change in told if change.kind == BEGIN and change.event.class_name == name and at >= start]
+        begins = [
+            at for at, change in changes if change.kind == BEGIN and change.event.class_name == name and at >= start
+        ]
         assert begins[0] - start <= (1.5 if shipped.is_levelled else 2.0)
 
 
@@ -81,7 +84,7 @@ def test_the_events_are_those_of_the_timeline_and_begin_in_time(shipped):
 def test_a_short_sound_has_the_events_of_its_timeline(classifier, seconds):
     waveform = synthesis.example("siren")[: round(seconds * RATE)]
     expected = detect_events(classifier, waveform, sample_rate_hz=RATE).events
-    assert [(e.class_name, e.end_seconds) for e in ended(told_of(classifier, waveform))] == [
+    assert [(e.class_name, e.end_seconds) for e in ended(changes_of(classifier, waveform))] == [
         (e.class_name, pytest.approx(e.end_seconds)) for e in expected
     ]
 
@@ -150,10 +153,10 @@ def half_a_day(memory):
 
 @pytest.mark.slow
 def test_half_a_day_loses_and_doubles_no_event_in_flat_memory(stub):
-    memory, told, settings = [], [], TimelineSettings()
-    stream_events(stub, half_a_day(memory), lambda change: change.kind == UPDATE or told.append((0, change)))
+    memory, changes, settings = [], [], TimelineSettings()
+    stream_events(stub, half_a_day(memory), lambda change: change.kind == UPDATE or changes.append((0, change)))
     assert len(memory) >= HOURS and max(memory[1:]) <= 1.05 * memory[1]
-    assert_each_begins_and_is_over_once(told)
+    assert_each_begins_and_is_over_once(changes)
     parts = overlapping_blocks(level_blocks(half_a_day([])), n_frames=64)
     read = [(stub.apply_head(p), active) for p, active in windowed_blocks(map(stub.embed_levelled, parts), n_frames=5)]
     probabilities, active = map(np.concatenate, zip(*read, strict=True))
@@ -161,9 +164,11 @@ def test_half_a_day_loses_and_doubles_no_event_in_flat_memory(stub):
     about = {"class_names": stub.class_names, "duration_seconds": seconds, "settings": settings}
     expected = in_order(find_events(probabilities, active, **about))
     assert len(expected) > 1_000
-    assert [(e.class_name, e.start_seconds) for e in ended(told)] == [(e.class_name, e.start_seconds) for e in expected]
-    np.testing.assert_allclose([e.end_seconds for e in ended(told)], [e.end_seconds for e in expected])
-    np.testing.assert_allclose([e.confidence for e in ended(told)], [e.confidence for e in expected], atol=1e-5)
+    assert [(e.class_name, e.start_seconds) for e in ended(changes)] == [
+        (e.class_name, e.start_seconds) for e in expected
+    ]
+    np.testing.assert_allclose([e.end_seconds for e in ended(changes)], [e.end_seconds for e in expected])
+    np.testing.assert_allclose([e.confidence for e in ended(changes)], [e.confidence for e in expected], atol=1e-5)
 
 
 def test_an_event_that_goes_on_is_known_as_far_as_it_has_come(stub):
@@ -177,7 +182,7 @@ def test_rejected_events_are_reported_later(stub):
     sound = np.concatenate([np.full(4 * RATE, level, np.float32) for level in (0, 0.2, 0)])
     begins = {}
     for is_known in (True, False):
-        [(at, change), *_] = told_of(Stub(is_known), sound)
+        [(at, change), *_] = changes_of(Stub(is_known), sound)
         assert (change.kind, change.event.is_known) == (BEGIN, is_known)
         begins[is_known] = at
     assert begins[False] - begins[True] == pytest.approx(DOUBT_FRAMES * 0.48, abs=0.1)
@@ -187,7 +192,7 @@ def test_an_event_made_faint_by_a_louder_sound_is_withdrawn(stub):
     """A faint sound is brought to the level of loud ones, until a loud one follows within five seconds."""
     levels = [0.0] * 2 + [0.01] * 2 + [0.0] + [-0.9] * 3 + [0.0] * 4
     sound = np.concatenate([np.full(RATE, level, np.float32) for level in levels])
-    told = told_of(stub, sound)
-    kinds = [change.kind for _, change in told]
+    changes = changes_of(stub, sound)
+    kinds = [change.kind for _, change in changes]
     assert kinds.count(WITHDRAWN) == 1 and kinds.count(END) == 1
-    assert_each_begins_and_is_over_once(told)
+    assert_each_begins_and_is_over_once(changes)

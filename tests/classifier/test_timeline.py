@@ -50,12 +50,6 @@ PLAIN = TimelineSettings(
 )
 
 
-@pytest.fixture
-def classifier(small_classifier):
-    """Random weights: every frame of it depends on its sound."""
-    return small_classifier
-
-
 def frames(labels, confidence=0.9):
     """Probabilities (n_frames, 3) of frames that are sure of a label; None is unsure."""
     probabilities = np.full((len(labels), 3), 1 / 3)
@@ -94,22 +88,22 @@ def test_parts_hold_the_frames_of_the_whole(n_samples, n_frames, rng):
 
 
 @pytest.mark.parametrize(("rate", "ending"), [(RATE, "wav"), (44_100, "flac")])
-def test_frames_of_blocks_are_those_of_the_whole(classifier, tmp_path, rate, ending):
+def test_frames_of_blocks_are_those_of_the_whole(small_classifier, tmp_path, rate, ending):
     path = tmp_path / f"long.{ending}"
     sounds = [synthesis.example(name, seconds=4.0) for name in ("siren", "rain", "clock_tick")]
     soundfile.write(path, np.tile(np.concatenate(sounds), 2), rate)
-    heard = detect_events(classifier, path, settings=TimelineSettings(frames_per_block=7))
-    whole = classifier.predict(path)
+    heard = detect_events(small_classifier, path, settings=TimelineSettings(frames_per_block=7))
+    whole = small_classifier.predict(path)
     np.testing.assert_allclose(heard.probabilities, whole.frame_probabilities, atol=1e-5)
     np.testing.assert_array_equal(heard.frame_seconds, whole.frame_seconds)
     assert heard.duration_seconds == whole.sound.duration_seconds
     assert heard.warnings == whole.warnings
 
 
-def test_progress_is_reported_block_by_block(classifier):
+def test_progress_is_reported_block_by_block(small_classifier):
     told = []
     detect_events(
-        classifier, np.zeros(40 * 44_100, np.float32), sample_rate_hz=44_100, on_block=lambda *a: told.append(a)
+        small_classifier, np.zeros(40 * 44_100, np.float32), sample_rate_hz=44_100, on_block=lambda *a: told.append(a)
     )
     heard, expected = zip(*told, strict=True)
     assert list(heard) == sorted(heard)
@@ -118,16 +112,17 @@ def test_progress_is_reported_block_by_block(classifier):
 
 
 @pytest.mark.parametrize(("expected", "told"), [(12.0, "0/12 s"), (None, "timeline: 0 s [")])
-def test_the_progress_bar_needs_no_length_and_is_gone_at_the_end(classifier, monkeypatch, capsys, expected, told):
+def test_the_progress_bar_needs_no_length_and_is_gone_at_the_end(small_classifier, monkeypatch, capsys, expected, told):
     monkeypatch.setattr(SoundStream, "expected_seconds", expected)
-    detect_events(classifier, np.zeros(12 * RATE), sample_rate_hz=RATE, progress=True)
+    detect_events(small_classifier, np.zeros(12 * RATE), sample_rate_hz=RATE, progress=True)
     shown = capsys.readouterr().err
     assert told in shown and not shown.split("\r")[-2].strip()
 
 
-def test_a_recording_longer_than_the_limit_is_refused(classifier):
+def test_a_recording_longer_than_the_limit_is_refused(small_classifier):
     with pytest.raises(AudioError, match=r"longer than 0\.00277778 hours: cut it into parts"):
-        detect_events(classifier, np.zeros(11 * RATE), sample_rate_hz=RATE, settings=TimelineSettings(max_seconds=10.0))
+        settings = TimelineSettings(max_seconds=10.0)
+        detect_events(small_classifier, np.zeros(11 * RATE), sample_rate_hz=RATE, settings=settings)
 
 
 def test_silence_has_no_events(shipped):
@@ -150,7 +145,7 @@ def test_sounds_between_silences_are_found_where_they_are(shipped):
         assert event.end_seconds == pytest.approx(start + 5.0, abs=0.75)
 
 
-def test_each_event_is_judged_by_its_own_frames_as_a_sound_of_its_own(shipped, monkeypatch):
+def test_each_event_is_judged_by_its_own_frames_as_a_sound_of_its_own(shipped):
     parts = [synthesis.example(name, seconds=6.24) for name in ("siren", "clock_tick", "church_bells")]
     whole, seconds = np.concatenate(parts), 3 * 6.24
     vectors = shipped.predict(whole, sample_rate_hz=RATE).vectors
@@ -223,9 +218,9 @@ def test_each_kind_of_heads_has_its_own_settings(model):
     assert timeline.detect_events(listener, "example:siren").settings == expected
 
 
-def test_a_head_on_maxima_uses_neighbouring_frames(classifier):
+def test_a_head_on_maxima_uses_neighbouring_frames(small_classifier):
     settings = TimelineSettings(window_frames=3, frames_per_block=7)
-    on_maxima = replace(classifier, metadata=classifier.metadata | {"pooling": MAXIMUM_OF_VECTORS})
+    on_maxima = replace(small_classifier, metadata=small_classifier.metadata | {"pooling": MAXIMUM_OF_VECTORS})
     parts = [synthesis.example("siren"), synthesis.silence(seconds=3.0), synthesis.example("rain")]
     whole = on_maxima.predict(np.concatenate(parts), sample_rate_hz=RATE)
     vectors, active = whole.vectors, active_frames(whole.vectors)
@@ -237,7 +232,7 @@ def test_a_head_on_maxima_uses_neighbouring_frames(classifier):
     ):
         np.testing.assert_allclose(told.probabilities, expected, atol=1e-5)
         np.testing.assert_array_equal(told.active, active)
-    alone = timeline_of(whole, classifier=classifier, settings=settings)  # its pooling is another
+    alone = timeline_of(whole, classifier=small_classifier, settings=settings)  # its pooling is another
     np.testing.assert_allclose(alone.probabilities, whole.frame_probabilities, atol=1e-6)
 
 

@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
+from helpers import rms
 
 from esc50.audio import synthesis
 from esc50.dataset.degradation import DegradationSettings, add_noise, degrade, limit_band, reverberate
 
 RATE = 16_000
-
-
-def rms(waveform):
-    return np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
 
 
 def test_the_same_seed_gives_the_same_copy():

@@ -219,8 +219,9 @@ def test_a_digest_is_that_of_the_file(tmp_path):
         feature_files.digest("ood_sounds_layers", folder=tmp_path)
 
 
+@pytest.mark.audio
 def test_the_feature_source_is_described_in_one_line():
-    assert "\n" not in feature_files.describe_source()
+    assert "ESC-50 audio found" in feature_files.describe_source() and "\n" not in feature_files.describe_source()
 
 
 def test_without_audio_the_line_names_the_command(monkeypatch, tmp_path):

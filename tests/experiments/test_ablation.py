@@ -2,6 +2,7 @@
 
 import pytest
 
+from esc50.config import ALL_LAYERS
 from esc50.experiments import ablation, models
 from esc50.experiments.base import Model
 from esc50.experiments.multilayer import MultilayerSettings
@@ -9,8 +10,6 @@ from esc50.experiments.networks import build_head
 from esc50.experiments.results import load_cross_validation, load_out_of_fold, probabilities
 from esc50.yamnet import keras_model
 from esc50.yamnet.architecture import layer_sizes
-
-ALL_LAYERS = tuple(range(1, 15))
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ def test_finished_runs_are_read_back_as_they_were(made_up):
 
 
 @pytest.mark.slow
-def test_runs_in_two_processes_are_those_of_one(monkeypatch, tmp_path, clips):
+def test_runs_in_two_processes_are_those_of_one(monkeypatch, tmp_path):
     found = []
     for n_processes in ("1", "2"):
         monkeypatch.setenv("ESC50_PROCESSES", n_processes)

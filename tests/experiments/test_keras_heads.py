@@ -9,7 +9,7 @@ import pytest
 
 from esc50.classifier.model_io import DEFAULT_MODEL, TRUST_KEYS, is_plain, load_metadata
 from esc50.classifier.predict import SoundClassifier
-from esc50.config import ResultsError
+from esc50.config import ALL_LAYERS, ResultsError
 from esc50.dataset import class_names
 from esc50.experiments import keras_heads, robust
 from esc50.experiments.keras_heads import (
@@ -24,7 +24,6 @@ from esc50.experiments.networks import HeadSettings, with_logarithm
 from esc50.yamnet.architecture import N_AUDIOSET_CLASSES
 
 SETTINGS = HeadSettings(units=(8,))
-ALL_LAYERS = range(1, 15)
 pytestmark = pytest.mark.slow  # they need Keras
 
 

@@ -173,7 +173,7 @@ def test_training_learns(clips, attention_units):
 
 
 @pytest.mark.results
-def test_the_committed_attention_is_shared_among_the_frames_of_each_clip_of_fold_1(clips):
+def test_the_committed_attention_is_shared_among_the_frames_of_each_clip_of_fold_1():
     from esc50.dataset.clips import load_clips
 
     table, listed = multilayer.attention_table(), load_clips()

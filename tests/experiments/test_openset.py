@@ -65,7 +65,7 @@ def test_intervals_hold_the_figure_and_are_wider_for_one_head(scores):
     assert width["head"] > 2 * width[POOLED]
 
 
-def test_intervals_draw_whole_recordings(rows):
+def test_intervals_draw_whole_recordings():
     times = openset._draw(np.array(["a", "a", "b", "c"]), 50)
     assert times.shape == (51, 4) and (times[0] == 1).all()
     assert (times[:, 0] == times[:, 1]).all()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import rms
 from scipy.signal import welch
 
 from esc50.config import FOLDS
@@ -15,10 +16,6 @@ RATE_HZ = 16_000
 def waveform():
     times = np.arange(5 * RATE_HZ) / RATE_HZ
     return (0.3 * np.sin(2 * np.pi * 1_000 * times) + 0.3 * np.sin(2 * np.pi * 6_000 * times)).astype(np.float32)
-
-
-def rms(waveform):
-    return np.sqrt(np.mean(waveform.astype(np.float64) ** 2))
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: f"{c.kind} {c.amount}")
@@ -72,7 +69,7 @@ def test_the_committed_curves_have_every_condition_of_every_fold():
 @pytest.mark.audio
 @pytest.mark.yamnet
 @pytest.mark.slow
-def test_a_fold_is_tested_by_a_head_that_did_not_see_it(monkeypatch, tmp_path, clips):
+def test_a_fold_is_tested_by_a_head_that_did_not_see_it(clips):
     seen = []
 
     class Recipe:

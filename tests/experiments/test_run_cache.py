@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from esc50.config import PROJECT_DIR, RESULTS_DIR
+from esc50.config import RESULTS_DIR
 from esc50.experiments import run_cache
 
 
@@ -85,8 +85,3 @@ def test_what_is_kept_is_kept_for_each_key(monkeypatch, tmp_path):
 
 def test_provenances_are_listed_once():
     assert run_cache.distinct([{"commit": "a"}, {"commit": "b"}, {"commit": "a"}]) == [{"commit": "a"}, {"commit": "b"}]
-
-
-def test_no_module_mentions_code_versions():
-    sources = [*(PROJECT_DIR / "esc50").rglob("*.py"), *RESULTS_DIR.glob("*.json")]
-    assert not [path for path in sources if "code_version" in path.read_text(encoding="utf-8")]

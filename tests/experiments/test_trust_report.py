@@ -233,7 +233,7 @@ def test_a_head_is_trained_on_the_given_rows_and_tested_on_the_others(model, mon
     np.testing.assert_allclose(found[0][1], expected, atol=1e-5)
 
 
-def test_where_classes_are_held_out_the_surrogate_answers(monkeypatch, clips):
+def test_where_classes_are_held_out_the_surrogate_answers(clips):
     def surrogate_fit(inputs, targets, settings):
         assert set(targets) == set(range(40))
         return lambda vectors: np.zeros((len(vectors), 50))

