@@ -46,10 +46,10 @@ def open_source(source: Any) -> Iterator[tuple[IO[bytes], str]]:
         yield BytesIO(_read_bytes(source)), "the given recording"
         return
     if "://" in os.fspath(source) and not Path(source).exists():
-        raise AudioError(f"{_printable(source)} is an address: download the file, and give its name")
+        raise AudioError(f"{printable(source)} is an address: download the file, and give its name")
     _check_file(Path(source))
     with Path(source).open("rb") as file:
-        yield file, _printable(source)
+        yield file, printable(source)
 
 
 def _read_bytes(source):
@@ -61,13 +61,13 @@ def _read_bytes(source):
     return data
 
 
-def _printable(path):
+def printable(path):
     """Return a path as one printable line."""
     return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def _check_file(path):
-    name = _printable(path)
+    name = printable(path)
     try:
         is_other = path.exists() and not path.is_file()
         if path.is_dir():

@@ -7,7 +7,7 @@ import json
 import textwrap
 from pathlib import Path
 
-from esc50.audio.decode import HEADERLESS
+from esc50.audio.decode import HEADERLESS, printable
 from esc50.audio.files import SOUND_ENDINGS
 from esc50.audio.sound import open_sound
 from esc50.classifier.describe import class_label, event_label, say_percent, say_second, top_heading
@@ -191,11 +191,6 @@ def clock(seconds):
     hours, minutes = divmod(minutes, 60)
     start = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
     return f"{start}:{rest // 10:02d}.{rest % 10}"
-
-
-def printable(name):
-    """A file's name on one line, whatever bytes it is made of."""
-    return str(name) if str(name).isprintable() else repr(str(name))
 
 
 def csv_lines(rows):
