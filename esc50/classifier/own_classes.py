@@ -164,8 +164,7 @@ def fit_class(name, examples, known_vectors, *, settings=SETTINGS, start=None):
     for label in (1, -1):
         chosen = np.flatnonzero(labels[: len(examples)] == label)
         importances[chosen] = of_class / max(1, len(chosen))
-    how = {"decay": settings.decay, "max_steps": settings.max_steps, "start": start}
-    return fit_logistic(vectors, labels, importances, **how)
+    return fit_logistic(vectors, labels, importances, decay=settings.decay, max_steps=settings.max_steps, start=start)
 
 
 def fit_logistic(vectors, labels, importances, *, decay, max_steps=SETTINGS.max_steps, start=None):

@@ -45,26 +45,15 @@ BAR = "{percentage:3.0f}%|{bar}| {remaining} left{postfix}"
 
 @dataclass
 class IndexReport:
-    """What was done to a store.
+    """What was done to a store."""
 
-    Attributes
-    ----------
-    n_done, n_unchanged, n_still_unreadable, n_deleted, n_windows : int
-        Recordings indexed; recordings that have not changed since they were indexed, or could not be read; recordings
-        gone from the disk; and windows of those indexed.
-    unreadable : dict of str to str
-        Recordings that could not be read this time, and why.
-    seconds : float
-        Of sound.
-    """
-
-    n_done: int = 0
-    n_unchanged: int = 0
-    n_still_unreadable: int = 0
-    n_deleted: int = 0
-    n_windows: int = 0
-    unreadable: dict = field(default_factory=dict)
-    seconds: float = 0.0
+    n_done: int = 0  # recordings indexed
+    n_unchanged: int = 0  # since they were indexed
+    n_still_unreadable: int = 0  # unchanged since they could not be read
+    n_deleted: int = 0  # recordings gone from the disk
+    n_windows: int = 0  # of those indexed
+    unreadable: dict = field(default_factory=dict)  # recordings that could not be read this time: why
+    seconds: float = 0.0  # of sound
 
     def add(self, result):
         """Count what `index_recording` gave."""
@@ -167,21 +156,12 @@ def _note_folder(unreadable, error):
 
 def compare(found, known, folders):
     """Recordings that are new or have changed, and rows of the store whose recordings are gone from the folders."""
-    states = {row["file"]: row for row in known}
-    todo = [
-        file
-        for file, facts in found.items()
-        if file not in states
-        or states[file]["state"] == DELETED
-        or (states[file]["modified"], states[file]["n_bytes"]) != facts
-    ]
+    present = [row for row in known if row["state"] != DELETED]
+    facts_of = {row["file"]: (row["modified"], row["n_bytes"]) for row in present}
     tops = [Path(absolute(folder)) for folder in folders]
-    gone = [
-        row
-        for file, row in states.items()
-        if file not in found and row["state"] != DELETED and any(Path(file).is_relative_to(top) for top in tops)
-    ]
-    return todo, gone
+    missing = [row for row in present if row["file"] not in found]
+    gone = [row for row in missing if any(Path(row["file"]).is_relative_to(top) for top in tops)]
+    return [file for file, facts in found.items() if facts_of.get(file) != facts], gone
 
 
 def make_batches(sizes: dict[str, int]) -> Iterator[list[str]]:

@@ -46,25 +46,13 @@ class WindowSettings:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Some windows of a recording, in order; without the silent ones.
+    """Some windows of a recording, in order; without the silent ones."""
 
-    Attributes
-    ----------
-    start_seconds, end_seconds : np.ndarray, shape (n,)
-        From the start of the recording.
-    vectors : np.ndarray, shape (n, size)
-        Float32 of unit length.
-    probabilities : np.ndarray, shape (n, n_classes)
-        Calibrated.
-    top : np.ndarray of int, shape (n, 3)
-        YAMNet's classes with the highest scores; none where the model does not take the scores, shape (n, 0).
-    """
-
-    start_seconds: np.ndarray
-    end_seconds: np.ndarray
-    vectors: np.ndarray
-    probabilities: np.ndarray
-    top: np.ndarray
+    start_seconds: np.ndarray  # (n,)
+    end_seconds: np.ndarray  # (n,)
+    vectors: np.ndarray  # (n, size) float32 of unit length
+    probabilities: np.ndarray  # (n, n_classes) calibrated
+    top: np.ndarray  # (n, 3) YAMNet's classes with the highest scores; (n, 0) where the model does not take the scores
 
 
 def embed_windows(
