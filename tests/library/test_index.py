@@ -332,10 +332,7 @@ def test_a_call_that_was_stopped_goes_on(folder, path, name):
             process.kill()
         errors = process.communicate()[1].splitlines()
     if number == signal.SIGINT:
-        assert [line for line in errors if "at work" not in line] == [
-            "Stopped by SIGINT.",
-            "Run the same command again to resume.",
-        ]
+        assert errors[-2:] == ["Stopped by SIGINT.", "Run the same command again to resume."]
     n_before = len(Store.open(path).files())
     assert 8 <= n_before < 64
     done = subprocess.run(command, capture_output=True, text=True, check=True)
