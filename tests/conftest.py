@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers import free_port, skip_or_fail
+from helpers import MICROPHONE_EXAMPLE, free_port, skip_or_fail
 
 from esc50.audio import synthesis
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
@@ -23,7 +23,6 @@ NO_RECORDINGS = f"the ESC-50 recordings are not here: run `make data` or set {DA
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NO_BROWSER = "no Chromium is here: run `make browser`, or install one"
 SCREENSHOTS_DIR = BUILD_DIR / "screenshots"
-MICROPHONE_EXAMPLE = "siren"  # what the browser's fake microphone gives, again and again
 
 os.environ["ESC50_PROCESSES"] = "1"  # tests replace what other processes would not know of
 

@@ -10,6 +10,7 @@ import pytest
 from esc50.audio import synthesis
 from esc50.config import PROJECT_DIR
 
+MICROPHONE_EXAMPLE = "siren"  # what the browser's fake microphone gives, again and again
 NO_NETWORK = """
 import socket
 def refuse(*_):

@@ -1,11 +1,10 @@
 """The app's part "My recordings" in a real browser."""
 
-import socket
-
 import pytest
 from apps.test_labelling import FakeStore
 from axe_playwright_python.sync_playwright import Axe
 from gradio_client import Client, handle_file
+from helpers import free_port
 
 from esc50.apps import web
 from esc50.apps.labelling import PAGE, Labelling
@@ -18,10 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture
 def app(classifier, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]  # a free one
-    running = web.launch(classifier, port=port, store=FakeStore(tmp_path))
+    running = web.launch(classifier, port=free_port(), store=FakeStore(tmp_path))
     yield running
     running.close(verbose=False)
 
@@ -62,14 +58,8 @@ def upload(page, path):
     return page.locator(".esc50-panel").filter(has_text=f"{path.name} · ").first
 
 
-def test_a_class_is_found_labelled_by_key_taught_and_answered_with(browser, app, screenshots, tmp_path):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.goto(app.local_url)
-    page.get_by_text("My recordings").click()
-    part = page.locator("#own")
-    part.get_by_placeholder("dog").fill("dog")
-    part.get_by_role("button", name="Find").click()
+def test_a_class_is_found_labelled_by_key_taught_and_answered_with(page, screenshots, tmp_path):
+    part = look_for(page, "dog")
     part.locator(".card.current").wait_for()
     assert part.locator(".card img").count() == part.locator(".card audio").count() == PAGE
     part.get_by_role("button", name="Yes (y)").click()
@@ -91,7 +81,6 @@ def test_a_class_is_found_labelled_by_key_taught_and_answered_with(browser, app,
     assert download.value.suggested_filename == "slide_whistle.esc50"
     page.locator("input[type=file]").first.set_input_files(tmp_path / "<whistles>.wav")
     page.locator(".esc50-panel").filter(has_text="slide whistle").first.wait_for()
-    context.close()
 
 
 def test_a_path_on_the_server_is_refused_in_a_line(page, tmp_path):

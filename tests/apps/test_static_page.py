@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from helpers import skip_or_fail
 
 from benchmarks.page import Handler, serve
 from esc50.apps import page as builder
@@ -147,19 +148,24 @@ def test_only_an_earlier_page_is_replaced(monkeypatch, tmp_path):
 
 
 def test_nothing_but_this_page_is_let_in():
-    policy = (builder.SOURCE_DIR / "index.html").read_text(encoding="utf-8")
-    assert "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self';" in policy
-    assert "unsafe-inline" not in policy
-    assert "http" not in policy.replace("http-equiv", "")
-    [header] = re.findall('content="(default-src.*?)"', policy)
+    page = (builder.SOURCE_DIR / "index.html").read_text(encoding="utf-8")
+    assert "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self';" in page
+    assert "unsafe-inline" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    [header] = re.findall('content="(default-src.*?)"', page)
     assert f"    Content-Security-Policy: {header}\n" in (PROJECT_DIR / "docs/page.md").read_text(encoding="utf-8")
 
 
-def test_the_rate_of_a_file_is_read_from_its_header(tmp_path):
+@pytest.fixture(scope="module")
+def packages():
     try:
         builder.install_packages()
     except ResultsError as error:
-        pytest.skip(f"the page cannot be built here: {error}")
+        skip_or_fail(f"the page cannot be built here: {error}")
+
+
+@pytest.mark.usefixtures("packages")
+def test_the_rate_of_a_file_is_read_from_its_header(tmp_path):
     files = [tmp_path / f"{codec} {rate}.{ending}" for ending, codec, rate in RATES]
     for path, (_, codec, rate) in zip(files, RATES, strict=True):
         write_sound(path, codec, rate)
@@ -185,12 +191,8 @@ def write_sound(path, codec, rate):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(packages, tmp_path_factory):
     """Address of the page, built and served."""
-    try:
-        builder.install_packages()
-    except ResultsError as error:
-        pytest.skip(f"the page cannot be built here: {error}")
     folder = builder.build_page(tmp_path_factory.mktemp("built") / "page")
     with serve(folder) as server:
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -200,12 +202,13 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def context(browser, site):
     context = browser.new_context(permissions=["microphone"], accept_downloads=True)
-    context.asked, context.errors = [], []
-    context.on("request", lambda request: context.asked.append(request.url))
+    context.errors = []
     context.on("weberror", lambda error: context.errors.append(str(error.error)))
     context.on("console", lambda message: context.errors.append(message.text) if message.type == "error" else None)
     yield context
     context.close()
+    folder = "ERR_UPLOAD_FILE_CHANGED"  # what Chromium itself writes of one that is read as a file
+    assert [error for error in context.errors if folder not in error] == []
 
 
 @pytest.fixture(scope="module")
@@ -266,16 +269,20 @@ def waveforms():
 class TestInTheBrowser:
     pytestmark = browser_test
 
-    def test_the_first_load_is_small_and_then_nothing_more_is_needed(self, context, page, site, screenshots):
+    def test_the_first_load_is_small_and_then_nothing_more_is_needed(self, browser, site):
+        context, asked = browser.new_context(), []
+        context.on("request", lambda request: asked.append(request.url))
+        Handler.n_bytes, page = 0, context.new_page()
+        visit(page, site)
         page.evaluate("navigator.serviceWorker.ready.then(() => 0)")
         assert page.evaluate("caches.open('esc50-page').then((cache) => cache.keys()).then((keys) => keys.length)") > 10
         assert 5_000_000 < Handler.n_bytes <= MOST_BYTES
-        assert all(url.startswith((site, "blob:")) for url in context.asked)
+        assert all(url.startswith((site, "blob:")) for url in asked)
         context.set_offline(True)
         visit(page, site)
         assert page.evaluate("crossOriginIsolated")  # the service worker's headers: threads can be used
         assert "siren" in example(page, "siren")["verdict"]
-        context.set_offline(False)
+        context.close()
 
     def test_the_worker_is_bound_to_this_page_once_the_service_worker_has_it(self, browser, site):
         page = browser.new_context().new_page()
@@ -614,10 +621,6 @@ class TestInTheBrowser:
                     page.screenshot(path=screenshots / f"page_{name.split()[0]}_{scheme}_{width}.png", full_page=True)
                     found = page.evaluate("axe.run().then((results) => results.violations)")
                     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
-
-    def test_no_error_was_written_to_the_console(self, context):
-        folder = "ERR_UPLOAD_FILE_CHANGED"  # what Chromium itself writes of one that is read as a file
-        assert [error for error in context.errors if folder not in error] == []
 
 
 def shares(record):

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+from helpers import free_port
 
 from esc50.apps import guard, web
 from esc50.apps.commands import AppSettings
@@ -31,13 +33,21 @@ RATE = 16_000
 META = {"_type": "gradio.FileData"}
 JSON = {"content-type": "application/json"}
 SETTINGS = AppSettings(max_file_megabytes=2, max_waiting=400, max_timeline_seconds=60)
-LIMITS = replace(web.limits_of(SETTINGS), patience_seconds=2.0, min_bytes_per_second=1e6, min_free_bytes=0)
-SECRET = "siren"  # what is heard in the file that nobody uploaded
+LIMITS = replace(web.limits_of(SETTINGS), patience_seconds=20.0, min_bytes_per_second=1e6, min_free_bytes=0)
+HASTY = replace(LIMITS, patience_seconds=2.0)
+SECRET = "siren"  # what is in the file that nobody uploaded
 
 
 @pytest.fixture(scope="module")
 def app(classifier, tmp_path_factory):
     with running(classifier, tmp_path_factory.mktemp("cache"), LIMITS) as launched:
+        yield launched
+
+
+@pytest.fixture(scope="module")
+def hasty(classifier, tmp_path_factory):
+    """The app with little patience."""
+    with running(classifier, tmp_path_factory.mktemp("hasty"), HASTY) as launched:
         yield launched
 
 
@@ -68,12 +78,6 @@ def secret(tmp_path_factory):
 def rain(http):
     """Where the app keeps a sound that was uploaded."""
     return upload(http, wav("rain"))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wav(name):
@@ -550,27 +554,28 @@ def test_a_client_that_leaves_in_the_middle_of_an_upload_leaves_nothing(app, htt
     assert "rain" in ask(http, [{"path": upload(http, wav("rain"))}])
 
 
-def test_slow_clients_are_sent_away_and_hold_nobody_up(app, http):
+def test_slow_clients_hold_nobody_up(app, http):
     clients = [half_an_upload(app) for _ in range(50)]
-    start = time.monotonic()
     assert "rain" in ask(http, [{"path": upload(http, wav("rain"))}])
-    assert time.monotonic() - start < 5
+    assert select.select(clients, [], [], 0)[0] == []  # none was sent away for it
     for client in clients:
-        client.settimeout(20)
+        client.close()
+
+
+def test_slow_clients_are_sent_away(hasty):
+    clients = [half_an_upload(hasty) for _ in range(50)]
+    for client in clients:
+        client.settimeout(60)
         assert client.recv(1000).startswith(b"HTTP/1.1 408")
         client.close()
-    assert not [file for file in files_in(app) if file.name.startswith("tmp")]
+    wait_until(lambda: not [file for file in files_in(hasty) if file.name.startswith("tmp")])
 
 
-def test_a_client_that_drips_is_sent_away(app):
-    with half_an_upload(app) as client:
-        client.settimeout(20)
-        start = time.monotonic()
-        with pytest.raises(OSError):
-            while time.monotonic() - start < 15:
-                client.sendall(b"R")
-                time.sleep(0.05)
-    assert time.monotonic() - start < 10
+def test_a_client_that_drips_is_sent_away(hasty):
+    with half_an_upload(hasty) as client, pytest.raises(OSError):
+        for _ in range(1_000):
+            client.sendall(b"R")
+            time.sleep(0.05)
 
 
 def test_a_client_that_leaves_the_queue_stops_nobody(app, http, rain):
@@ -588,15 +593,16 @@ def test_a_client_that_leaves_the_queue_stops_nobody(app, http, rain):
     assert "rain" in ask(http, [file])
 
 
-def test_an_answer_may_take_longer_than_a_request(http, classifier, rain, monkeypatch):
+def test_an_answer_may_take_longer_than_a_request(hasty, classifier, monkeypatch):
     predict = type(classifier).predict
 
     def late(self, path):
-        time.sleep(LIMITS.patience_seconds + 1)
+        time.sleep(HASTY.patience_seconds + 1)
         return predict(self, path)
 
     monkeypatch.setattr(type(classifier), "predict", late)
-    assert "rain" in ask(http, [{"path": rain}])
+    with httpx.Client(base_url=hasty.local_url, timeout=60, trust_env=False) as client:
+        assert "rain" in ask(client, [{"path": upload(client, wav("rain"))}])
 
 
 @pytest.mark.slow
@@ -633,6 +639,15 @@ def test_what_was_stored_longer_ago_is_swept_and_refused_as_if_it_had_never_been
     assert "verdict" in ask(http, [{"path": example}])
 
 
+def test_what_is_uploaded_is_deleted_after_a_while(classifier, tmp_path):
+    with (
+        running(classifier, tmp_path, replace(LIMITS, sweep_seconds=0.05, keep_files_seconds=0.2)) as app,
+        httpx.Client(base_url=app.local_url, timeout=60, trust_env=False) as client,
+    ):
+        assert Path(upload(client, wav("rain"))).is_relative_to(app.uploads.folder)
+        wait_until(lambda: not files_in(app))
+
+
 def test_a_file_that_goes_away_while_it_is_read_is_gone(app, http, classifier, rain, monkeypatch):
     predict = type(classifier).predict
 
@@ -653,10 +668,14 @@ def test_uploads_go_on_where_something_has_cleared_the_disk(app, http):
 
 @pytest.mark.parametrize(
     ("host", "reason"),
-    [("203.0.113.1", "assign requested address"), ("no-such-host.invalid", "n"), ("a" * 70 + ".org", "no such name")],
+    [
+        ("203.0.113.1", "assign requested address"),
+        ("no-such-host.invalid", "not known|no address|resolution"),
+        ("a" * 70 + ".org", "no such name"),
+    ],
 )
 def test_a_host_that_is_not_here_is_said_in_a_line(classifier, host, reason):
-    with pytest.raises(Esc50Error, match=rf"cannot listen at port 7860 of {host} \(.*{reason}.*\): choose another"):
+    with pytest.raises(Esc50Error, match=rf"cannot listen at port 7860 of {host} \(.*({reason}).*\): choose another"):
         web.launch(classifier, host=host)
 
 
