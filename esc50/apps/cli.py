@@ -19,7 +19,7 @@ class Esc50Group(click.Group):
     command_class = Esc50Command
 
     def main(self, *args, **kwargs):
-        """Run; what the encoding of the standard output lacks is written as an escape."""
+        """Run; what the encoding of standard output lacks is written as an escape."""
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")
         return super().main(*args, **kwargs)
@@ -83,7 +83,7 @@ def features(names):
 @cli.command(short_help="Train and test experiments.")
 @click.argument("names", nargs=-1, metavar="[NAMES]…")
 def train(names):
-    """Train and test experiments and write data/results; a call that was stopped goes on.
+    """Train and test experiments and write data/results. Resumes if interrupted.
 
     NAMES are experiments of esc50.experiments, or "protocols": the dense head under splits that leak. All by default.
     "finetuned" needs the recordings, and hours.
@@ -117,12 +117,12 @@ def nested_cv(kind):
     click.echo(nested_cv.choices(nested_cv.validate(kind)).to_string(index=False))
 
 
-@cli.command(short_help="Audit the protocol or the labels.")
+@cli.command(short_help="Audit the protocol, the labels or the inference time.")
 @click.argument("what", type=click.Choice(["protocol", "labels", "costs"]), default="protocol")
 def audit(what):
-    """Measure what shortcuts in the protocol are worth, which clips are worth a listen, or what an answer costs.
+    """Measure how much protocol shortcuts inflate accuracy, which labels look wrong, or each model's inference time.
 
-    WHAT is "protocol" (data/results/protocol_audit.csv; two hundred small trainings, a call that was stopped goes on),
+    WHAT is "protocol" (data/results/protocol_audit.csv; two hundred small trainings, resumes if interrupted),
     "labels" (data/results/label_audit.csv; needs the recordings) or "costs" (data/results/costs.csv).
     """
     from esc50.experiments import ablation, label_audit, protocol_audit
@@ -138,9 +138,9 @@ def audit(what):
 def trust(model):
     """Measure calibration and rejection, and write them to data/results and into the saved head's metadata.
 
-    Trains 30 heads (the plain ones in five minutes); a call that was stopped goes on. Needed after a model's recipe
-    changes. The plain model needs nothing but committed files; "multilayer" needs the recordings, espeak-ng and the
-    sound theme of freedesktop.org, unless their features are in data/features from an earlier call.
+    Trains 30 heads (the plain ones in five minutes). Resumes if interrupted. Needed after a model's recipe changes. The
+    plain model needs nothing but committed files; "multilayer" needs the recordings, espeak-ng and the sound theme of
+    freedesktop.org, unless their features are in data/features from an earlier call.
     """
     from esc50.classifier.model_io import command
     from esc50.experiments import trust_report
@@ -159,7 +159,7 @@ def trust(model):
 def robustness():
     """Measure how accuracy falls with level, noise, reverberation and other faults, and write it to data/results.
 
-    One network a fold, by the shipped recipe; needs the recordings and 15 minutes. A call that was stopped goes on.
+    One network a fold, by the shipped recipe; needs the recordings and 15 minutes. Resumes if interrupted.
     """
     from esc50.experiments.robustness import run_robustness
 
@@ -200,7 +200,7 @@ def openset(scores):
 def retrieval(labels):
     """Measure which vectors find sounds best, and write data/results/retrieval.csv and the projection of `esc50 index`.
 
-    Needs the recordings, unless their features are in data/features from an earlier call, and ten minutes.
+    Takes ten minutes. Needs the recordings, unless their features are in data/features from an earlier call.
     """
     from esc50.experiments import retrieval
 
@@ -208,13 +208,13 @@ def retrieval(labels):
     click.echo(retrieval.run_retrieval(labels).to_string())
 
 
-@cli.command(short_help="Measure how classes of one's own are learnt.")
-@click.option("--only-known", is_flag=True, help="Only write what comes with the model: a minute.")
+@cli.command(short_help="Evaluate user-defined classes.")
+@click.option("--only-known", is_flag=True, help="Only write teaching.npz: a minute.")
 def teaching(only_known):
-    """Measure how well classes of one's own are learnt after so many labels, and what that costs the others.
+    """Evaluate user-defined classes: how well they are learnt from a number of labels, and what that costs the others.
 
-    Writes data/results/teaching….csv, and esc50/models/teaching.npz, ESC-50's clips as short vectors, which own classes
-    are learnt beside: needed after the shipped model changed. It takes twenty minutes.
+    Takes twenty minutes. Writes data/results/teaching….csv, and esc50/models/teaching.npz, the short vectors of
+    ESC-50's clips that serve as negatives: needed after the shipped model changed.
     """
     from esc50.experiments import teaching
 
@@ -256,8 +256,7 @@ def export(form, output):
 def timelines(model):
     """Measure timelines on soundscapes: recordings joined from clips that the heads were not trained on.
 
-    Writes data/results/timeline.json, of one model: the last that was measured. The settings of timelines are those
-    that were best for it.
+    Overwrites data/results/timeline.json. The default timeline settings are the best found for the shipped model.
     """
     from esc50.experiments.timelines import run_timelines
 
@@ -286,9 +285,9 @@ def run(names, retrain, publish, pairs):
 
 @cli.command(short_help="Write the numbers of README.md, RESULTS.md and docs, and MODEL_CARD.md.")
 def readme():
-    """Write what the documents say of the results, from data/results.
+    """Write the numbers in the documents, from data/results.
 
-    That is what stands between the markers of README.md, RESULTS.md and docs/index_and_find.md, and MODEL_CARD.md.
+    These are the parts between markers in README.md, RESULTS.md and docs/index_and_find.md, and all of MODEL_CARD.md.
     """
     from functools import partial
 
@@ -298,7 +297,7 @@ def readme():
     updates = {name: partial(update_readme, name) for name in DOCUMENTS}
     updates |= {"MODEL_CARD.md": update_model_card, COLAB: update_colab}
     for name, update in updates.items():
-        click.echo(f"{name} was brought up to date" if update() else f"{name} is up to date")
+        click.echo(f"{name}: updated" if update() else f"{name}: unchanged")
 
 
 @cli.command(short_help="Write the app for Hugging Face Spaces.")

@@ -18,7 +18,7 @@ from esc50.config import META_DIR, N_CLASSES, AudioError, Esc50Error, YamnetSett
 MODELS = ("multilayer", "plain")  # esc50.classifier.model_io's, which would load ONNX Runtime for a help text
 FORMATS = ("table", "json", "csv", "audacity")
 OUTPUT = click.Path(readable=False, path_type=Path)  # `open_output` says what is wrong with it, in one line
-NOTICE_SECONDS = 1.0  # a command that takes longer says that it is at work
+NOTICE_SECONDS = 1.0  # a command that takes longer says that it is running
 NEEDS_CHECKOUT = (
     "`esc50 {}` needs a checkout of the project, whose data/ is not part of the wheel, and the packages of the extra: "
     "pip install 'esc50[{}]'"
@@ -54,7 +54,7 @@ class Esc50Command(click.Command):
         """Run the command; turn `Esc50Error` and a missing package into a message."""
         if self.is_study and not META_DIR.exists():
             raise click.ClickException(NEEDS_CHECKOUT.format(self.name, self.extra))
-        with _notice(f"`esc50 {self.name}` is at work …") as ctx.obj:
+        with _notice(f"Running `esc50 {self.name}` …") as ctx.obj:
             try:
                 return super().invoke(ctx)
             except Esc50Error as error:
@@ -94,14 +94,14 @@ KEEP = click.option(
     "--keep",
     type=float,
     metavar="SHARE",
-    help='Share of known sounds that is kept, not rejected as "none of these", from 0.5 to 0.99; by default 0.95.',
+    help='Share of known sounds to keep rather than reject as "none of these", from 0.5 to 0.99; by default 0.95.',
 )
 
 CLASSES = click.option(
     "--classes",
     type=click.Path(path_type=Path),
     metavar="FILE.esc50",
-    help="Classes of your own, which `esc50 teach` wrote, beside those of the model.",
+    help="File written by `esc50 teach`; adds your classes to the 50.",
 )
 
 
@@ -110,7 +110,7 @@ CLASSES = click.option(
 @click.option("--top", default=5, type=click.IntRange(1, N_CLASSES), help="Classes shown of each.")
 @click.option("--timeline", is_flag=True, help="Show which sounds occur when, in recordings of any length.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table")
-@click.option("--output", type=OUTPUT, help="File to write, whole or not at all.")
+@click.option("--output", type=OUTPUT, help="Output file; never left half-written.")
 @MODEL
 @KEEP
 @CLASSES
@@ -118,7 +118,7 @@ CLASSES = click.option(
 def predict(ctx, files, top, timeline, form, output, **load):
     """Classify sounds, or show which sounds occur when in long recordings.
 
-    FILES are wav, flac, ogg, mp3, m4a, webm, aiff and the like, videos with sound, or folders of these; "-" is the
+    FILES are wav, flac, ogg, mp3, m4a, webm, aiff and the like, videos with sound, or folders of these; "-" is
     standard input, and example:siren a sound that the package makes itself.
 
     A file that cannot be read is named on stderr, and the others are answered; the exit code is then 1.
@@ -132,7 +132,7 @@ def predict(ctx, files, top, timeline, form, output, **load):
     """  # noqa: D301  (click's \b keeps the lines of the examples)
     _check_format(form, timeline, files)
     if timeline and ctx.get_parameter_source("top") is click.core.ParameterSource.COMMANDLINE:
-        raise click.UsageError("a timeline tells of events, not of the top classes: leave out --top or --timeline")
+        raise click.UsageError("--top does not apply to timelines: drop one of the two")
     is_seen = output is None and is_terminal(sys.stdout)  # then answer after answer, and no bar runs through them
     is_waiting = is_terminal(sys.stderr) and (not is_seen or (timeline and len(files) == 1))
     how = {"top": None if timeline else top, "progress": is_waiting}
@@ -194,9 +194,9 @@ def app(**options):
 
 def _check_format(form, timeline, files):
     if form == "audacity" and not timeline:
-        raise click.UsageError("a label track is made of a timeline: add --timeline")
+        raise click.UsageError("--format audacity needs --timeline")
     if form == "audacity" and len(files) > 1:
-        raise click.UsageError("a label track belongs to one recording: give one file")
+        raise click.UsageError("--format audacity takes one recording: give one file")
 
 
 def _writer(form, timeline, encoding, columns):
@@ -284,9 +284,9 @@ def _source(name):
     if name != STANDARD:
         return name
     if sys.stdin is None:
-        raise AudioError("the standard input is closed: give the name of a file")
+        raise AudioError("standard input is closed: give the name of a file")
     if is_terminal(sys.stderr):
-        click.echo("Reading the standard input …", err=True)
+        click.echo("Reading standard input …", err=True)
     return sys.stdin.buffer.read()
 
 

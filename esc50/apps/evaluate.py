@@ -43,7 +43,7 @@ def classes(form):
     default=0.0,
     type=click.FloatRange(-120, 60),
     metavar="DB",
-    help="Make each recording louder by so much first.",
+    help="Gain applied to each recording, in dB; negative is quieter.",
 )
 @commands.KEEP
 @commands.CLASSES
@@ -59,11 +59,11 @@ def evaluate(ctx, labels, form, output, picture, predictions, probabilities, pro
     """Measure the classifier on labelled recordings.
 
     LABELS is a CSV file with the columns filename and category: a class (see `esc50 classes`), or none for a sound of
-    no class. The columns source and recording are used where they are there: figures are given for each source, and
-    intervals draw whole recordings. Or LABELS is a folder in which each class has a folder of recordings.
+    no class. The columns source and recording are optional: the report has a row per source, and intervals
+    draw whole recordings. Or LABELS is a folder in which each class has a folder of recordings.
 
-    A recording that cannot be read is named on stderr and not counted; the exit code is then 1. Answers are kept: a
-    call that was stopped goes on, and a second one is quick.
+    A recording that cannot be read is named on stderr and not counted; the exit code is then 1. Answers are kept:
+    the command resumes if interrupted, and a second run is quick.
 
     \b
     Examples:

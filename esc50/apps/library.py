@@ -25,7 +25,7 @@ def index(ctx, folders, store, scheduler, processes):
     """Bring all recordings under some folders into a store.
 
     New and changed recordings are read; those that are gone are marked, also where a whole folder is gone. Hidden files
-    and folders are left out. After a stop, the same call goes on. A recording that cannot be read is named on stderr,
+    and folders are left out. Run the same command again to resume. A recording that cannot be read is named on stderr,
     and in the store with the reason; the exit code is then 1. Later calls count it as still unreadable, with exit code
     0, until it changes.
 
@@ -40,7 +40,7 @@ def index(ctx, folders, store, scheduler, processes):
     try:
         report = index_folders(folders, store, scheduler=scheduler, processes=processes, progress=is_watched)
     except Stopped:
-        commands.say("Run the same command again to go on.")
+        commands.say("Run the same command again to resume.")
         raise
     for reason in report.unreadable.values():
         commands.report_error(reason, failed)
@@ -62,7 +62,7 @@ def index(ctx, folders, store, scheduler, processes):
 @click.option("--unlike", "negatives", multiple=True, metavar="FILE", help="A counter-example; repeatable.")
 @click.option("--top", default=20, type=click.IntRange(1), help="Places shown.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table")
-@click.option("--output", type=commands.OUTPUT, help="File to write, whole or not at all.")
+@click.option("--output", type=commands.OUTPUT, help="Output file; never left half-written.")
 @click.pass_context
 def find(ctx, example, store, form, output, **query):
     """Find the places that sound most like an example.

@@ -24,7 +24,7 @@ LEVELS = " ▁▂▃▄▅▆▇█"
 DECIBELS_PER_LEVEL = 6
 MOST_COLUMNS = 79
 ONGOING_SECONDS = 1.5  # an event that ended no longer ago still goes on
-NO_HEADER = "the standard input has no header of a sound ({}): pipe wav, or give the --rate of raw 16-bit samples"
+NO_HEADER = "standard input has no header of a sound ({}): pipe wav, or give the --rate of raw 16-bit samples"
 NO_PORTAUDIO = "the microphone needs the library PortAudio: install it (Debian: apt install libportaudio2)"
 NO_MICROPHONE = "no microphone can be opened ({}): plug one in, name one by --device, or pipe sound to `esc50 live -`"
 UNPLUGGED = "the microphone gives no more sound: plug it in and start again"
@@ -50,9 +50,9 @@ def _check_source(ctx, parameter, source):
 def live(ctx, source, only, rate, channels, device, model, **load):
     """Report sound events as they happen: each when it begins, and again when it is over.
 
-    Sound comes from the microphone, or with "-" from the standard input: wav, mp3, ogg and others, or raw samples. The
+    Sound comes from the microphone, or with "-" from standard input: wav, mp3, ogg and others, or raw samples. The
     end of an event is reported some ten seconds late, when no later sound can change it; it is then the same as in
-    `esc50 predict --timeline`. An event that turns out to be none is withdrawn.
+    `esc50 predict --timeline`. A false start is withdrawn.
 
     On a terminal you get lines to read, elsewhere a line of JSON for each change: "event" is begin, end or withdrawn.
 
@@ -66,7 +66,7 @@ def live(ctx, source, only, rate, channels, device, model, **load):
     from esc50.classifier.predict import SoundClassifier
 
     if rate and source is None:
-        raise click.UsageError("--rate describes raw samples on the standard input: add -")
+        raise click.UsageError("--rate describes raw samples on standard input: add -")
     if channels and not rate:
         raise click.UsageError("--channels describes raw samples: give their --rate too")
     classifier = SoundClassifier.load(model, **load)
@@ -119,8 +119,8 @@ def _sound_of(feed):
 @contextmanager
 def _read_pipe(rate, channels):
     if sys.stdin is None:
-        raise AudioError("the standard input is closed: pipe sound to it")
-    feed = _Feed("the standard input")
+        raise AudioError("standard input is closed: pipe sound to it")
+    feed = _Feed("standard input")
     Thread(target=_pump, args=(sys.stdin.buffer, feed, rate, channels), daemon=True).start()
     yield feed
 

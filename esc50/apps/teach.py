@@ -30,7 +30,7 @@ class TeachCommand(Esc50Command):
 @click.argument("files", nargs=-1, metavar="[FILES]…")
 @click.option("--no", "others", multiple=True, metavar="FILES…", help="Recordings that are not of the class.")
 @click.option("--classes", type=click.Path(path_type=Path), default=OWN_CLASSES, help="File to make or to add to.")
-@click.option("--anew", is_flag=True, help="Make the file anew from the recordings that it names: for another model.")
+@click.option("--anew", is_flag=True, help="Relearn the classes from their recordings, after a model update.")
 @click.option("--forget", metavar="NAME", help="Take a class out of the file.")
 def teach(name, files, others, classes, anew, forget):
     """Teach a class of your own from recordings of it, in seconds, and say what that costs the 50 classes.
@@ -65,10 +65,10 @@ def teach(name, files, others, classes, anew, forget):
             raise TeachingError(f"not taught: {error}") from error
         own, lines = lesson.own, lesson.sentences
     if _version(classes) != before:
-        raise TeachingError(f"{classes} was changed in the meantime, and is left so: run the same command again")
+        raise TeachingError(f"{classes} changed while this command ran and was not overwritten: run the command again")
     if lost:
         old = shutil.copy2(classes, f"{classes}.bak")
-        click.echo(f"without {', '.join(lost)}, which no file holds; {old} is the file as it was", err=True)
+        click.echo(f"left out {', '.join(lost)} (no recording on disk); the old file is kept as {old}", err=True)
     click.echo("\n".join([*lines, f"wrote {own.save(classes)}"]))
 
 

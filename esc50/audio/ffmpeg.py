@@ -225,7 +225,7 @@ def decode_pipe(file, *, raw_sample_rate_hz=None, raw_channels=1):
     with container:
         for packet in container.demux(audio=0):
             if raw_sample_rate_hz and pipe.first.startswith(HEADERS):
-                raise AudioError("the standard input has a header, so it is not raw: leave out --rate and --channels")
+                raise AudioError("standard input has a header, so it is not raw: leave out --rate and --channels")
             for frame in _decode_packet(packet, packet.stream, b"") or ():
                 yield frame.sample_rate, _samples(frame)
 

@@ -122,7 +122,7 @@ def test_index_is_at_work_until_its_bar_comes(files, tmp_path):
     pytest.importorskip("distributed")
     command = [*COMMAND, "index", files[0], "--store", "store", "--processes", "1"]
     shown = at_a_terminal(shlex.join(command), folder=tmp_path)
-    assert -1 < shown.find("`esc50 index` is at work") < shown.find("%|")
+    assert -1 < shown.find("Running `esc50 index`") < shown.find("%|")
 
 
 @pytest.mark.usefixtures("loaded")
@@ -215,9 +215,9 @@ def test_no_embeddings_no_file(files, tmp_path):
         (["predict", "--top", "0", "a.wav"], "0 is not in the range 1<=x<=50"),
         (["predict", "--format", "xml", "a.wav"], "'xml' is not one of"),
         (["predict", "--model", "best", "a.wav"], "'best' is not one of 'multilayer', 'plain'"),
-        (["predict", "--format", "audacity", "a.wav"], "add --timeline"),
+        (["predict", "--format", "audacity", "a.wav"], "--format audacity needs --timeline"),
         (["predict", "--timeline", "--format", "audacity", "a.wav", "b.wav"], "give one file"),
-        (["predict", "--timeline", "--top", "3", "a.wav"], "leave out --top or --timeline"),
+        (["predict", "--timeline", "--top", "3", "a.wav"], "--top does not apply to timelines: drop one of the two"),
         (["nested-cv", "trees"], "'trees' is not one of 'heads', 'layers', 'kernel_ridge'"),
         (["export", "--format", "onyx"], "'onyx' is not one of 'onnx', 'tflite'"),
         (["embed", "a.wav"], "Missing option '--output'"),
@@ -286,7 +286,7 @@ def test_outside_a_checkout_the_study_is_refused_in_one_line(monkeypatch, tmp_pa
     assert run("train", "--help").exit_code == 0
 
 
-def test_a_command_that_takes_long_says_that_it_is_at_work(monkeypatch):
+def test_a_command_that_takes_long_says_that_it_is_running(monkeypatch):
     said = Event()
     monkeypatch.setattr(commands, "NOTICE_SECONDS", 0)
     monkeypatch.setattr(commands.click, "echo", lambda text, err: err and "`esc50 wait`" in text and said.set())
@@ -312,7 +312,7 @@ def test_a_process_of_its_own_imports_only_the_runtime_and_says_only_the_answer(
         f"main({arguments})"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    said = [line for line in answer.stderr.splitlines() if line and "at work" not in line]
+    said = [line for line in answer.stderr.splitlines() if line and not line.startswith("Running `esc50")]
     assert (answer.returncode, said) == (0, [])
     assert ("siren" in answer.stdout and "church" in answer.stdout) or "Usage" in answer.stdout
 

@@ -81,7 +81,7 @@ def test_raw_samples_need_their_rate(scene):
     refused = live("-", "--rate", "48000", sound=scene.read_bytes())
     assert refused.exit_code == 1 and "has a header, so it is not raw: leave out --rate" in refused.stderr
     for rate in ([], ["--rate", "16000"]):
-        assert "no sound came from the standard input" in live("-", *rate).stderr
+        assert "no sound came from standard input" in live("-", *rate).stderr
     assert "add -" in live("--rate", "16000").stderr
 
 

@@ -28,7 +28,7 @@ if sys.platform != "linux":
 
 RATE = 16_000
 COMMAND = (sys.executable, "-m", "esc50")
-NOTE = "is at work"
+NOTE = "Running `esc50"
 BYTES_NAME = os.fsdecode(b"b\xff.wav")
 LONG_SECONDS = 600
 
@@ -96,7 +96,7 @@ def call(*arguments):
 
 
 def bash(script, **options):
-    """In a process of its own; without the line that it is at work."""
+    """In a process of its own; without the line that it is running."""
     script = f'esc50() {{ "{sys.executable}" -m esc50 "$@"; }}\n{script}'
     done = subprocess.run(["bash", "-c", script], capture_output=True, timeout=60, **options)
     errors = [line for line in done.stderr.decode().splitlines() if NOTE not in line]
@@ -213,8 +213,8 @@ def test_a_reader_that_has_enough():
     ("script", "line"),
     [
         ("esc50 predict siren.wav >&-", "Error: the standard output is closed: give --output"),
-        ("esc50 predict - <&-", "Error: the standard input is closed: give the name of a file"),
-        ("esc50 embed --output e.npz - <&-", "Error: the standard input is closed: give the name of a file"),
+        ("esc50 predict - <&-", "Error: standard input is closed: give the name of a file"),
+        ("esc50 embed --output e.npz - <&-", "Error: standard input is closed: give the name of a file"),
     ],
 )
 def test_a_closed_stream(script, line):

@@ -73,7 +73,7 @@ def test_made_anew_without_an_upload_the_file_as_it_was_is_kept(whistles):
     before = before.read_bytes()
     anew = run("teach", "--anew")
     assert anew.exit_code == 0
-    assert "without recording, which no file holds; my-sounds.esc50.bak is the file as it was" in anew.output
+    assert "left out recording (no recording on disk); the old file is kept as my-sounds.esc50.bak" in anew.output
     assert Path("my-sounds.esc50.bak").read_bytes() == before
     assert [Path(each.file).name for each in OwnClasses.load("my-sounds.esc50").examples] == whistles[:2]
 
@@ -92,7 +92,7 @@ def test_a_file_that_another_command_changes_meanwhile_is_left_so(whistles, monk
         for arguments in (["teach", "hiss", "example:rain"], ["teach", "--anew"]):
             refused = run(*arguments)
             assert refused.exit_code == 1 and "wrote" not in refused.output
-            assert "my-sounds.esc50 was changed in the meantime, and is left so: run the same" in refused.output
+            assert "my-sounds.esc50 changed while this command ran and was not overwritten: run the" in refused.output
     assert len(load("my-sounds.esc50").examples) == 4
 
 

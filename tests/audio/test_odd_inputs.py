@@ -30,7 +30,7 @@ sys.exit(code)
 """
 ADVICE = re.compile(r"[:;(] ?(give|record|copy|export|check|repair|remove|divide|use|cut|read)\b")
 ODD_NAMES = {BYTE_NAME, "two\nlines.wav", "emoji 🐕 and 漢字 and ‮right to left.wav"}
-NOTE = re.compile(r"^$|Note: |Warning: |warning: |\[src/libmpg123|.* is at work")  # libmpg123's nobody can silence
+NOTE = re.compile(r"^$|Note: |Warning: |warning: |\[src/libmpg123|Running `esc50 ")  # libmpg123's nobody can silence
 
 
 @pytest.fixture(scope="module")
