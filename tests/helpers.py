@@ -38,6 +38,11 @@ def rms(waveform):
     return np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
 
 
+def tick_labels(axis):
+    axis.axes.figure.canvas.draw()
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
 def skip_or_fail(reason):
     """Skip a test that lacks something, but not in continuous integration, which must run it."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)

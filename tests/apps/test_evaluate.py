@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("loaded")
 
 
 @pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
+def own_cache(monkeypatch, tmp_path):
     monkeypatch.setattr(run_cache, "CACHE_DIR", tmp_path / "cache")
     monkeypatch.setattr(commands, "NOTICE_SECONDS", 600)
 

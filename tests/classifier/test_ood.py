@@ -35,8 +35,6 @@ def evidence():
 )
 def test_scores_equal_values_computed_by_hand(evidence, score, expected):
     np.testing.assert_allclose(ood.OOD_SCORES[score](evidence, k=2), expected)
-    assert score in ood.OOD_SCORE_NAMES
-    assert ood.describe_score(score, 7)
 
 
 @pytest.fixture
@@ -114,7 +112,7 @@ def test_the_score_in_which_a_sound_is_most_unlike_the_known(evidence, audioset_
     assert ood.most_unlike(no_such_class)[0] == "energy"
 
 
-@pytest.mark.parametrize("score", sorted(ood.NEED_AUDIOSET))
+@pytest.mark.parametrize("score", sorted(ood.OOD_SCORES))
 def test_every_score_has_a_name_and_is_described(score):
     assert score in ood.OOD_SCORE_NAMES
     assert ood.describe_score(score, 7)

@@ -2,17 +2,19 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
+from helpers import whistle
 
 from esc50.apps.cli import cli
 from esc50.apps.labelling import Labelling
 from esc50.audio import synthesis
-from esc50.config import AudioError, StoreError
+from esc50.config import PROJECT_DIR, AudioError, StoreError
 from esc50.library.find import combine, merge_windows, search, sign_codes
 from esc50.library.index import index
 from esc50.library.store import Hit, Store
@@ -176,6 +178,21 @@ def test_examples_and_counter_examples_of_the_command(filled, tmp_path):
     ):
         result = CliRunner().invoke(cli, ["find", *map(str, arguments), "--store", str(filled), "--top", "1"])
         assert result.stdout.endswith(f"/{expected}.wav\n"), result.output
+
+
+@pytest.mark.parametrize("page", ["commands", "own_sounds", "index_and_find"])
+def test_the_programs_in_the_docs_run(page, filled, loaded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-store").symlink_to(filled)
+    for name in ("dog.wav", "garden.flac", "kitchen.wav"):
+        soundfile.write(name, synthesis.example("rain"), RATE)
+    for number in (1, 2, 3):
+        soundfile.write(f"kettle{number}.wav", whistle(number), RATE)
+    text = (PROJECT_DIR / f"docs/{page}.md").read_text(encoding="utf-8")
+    programs = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert programs
+    for program in programs:
+        exec(program, {})
 
 
 def test_formats_of_the_command(filled, tmp_path):

@@ -55,6 +55,7 @@ def test_the_headline_agrees_with_the_results_and_with_the_shipped_head(model, c
     assert f"{percent(summary['run_accuracy'])} ± {percent(summary['run_accuracy_sd'])} %" in cards[model]
 
 
+@pytest.mark.results
 def test_each_head_is_described_as_it_is_made(cards):
     for fact in ("5984 values per frame", "logarithm, standardised", "Dense 256, ReLU → Dense 128, ReLU → 50 softmax"):
         assert fact in cards["multilayer"] and (fact in cards["plain"]) == fact.startswith("Dense")
@@ -100,6 +101,7 @@ def test_the_card_says_for_how_many_folds_what_is_shipped_would_have_been_chosen
     assert "small head distilled from kernel ridge regression (4 of 5 folds); all 14 layers (1 of 5 folds)." in text
 
 
+@pytest.mark.results
 def test_the_card_says_how_many_clips_have_a_twin_in_another_fold(made_up):
     text = " ".join(model_card.model_card().split())
     assert "some clips in different folds seem to come from one recording too (4 pairs, " in text

@@ -91,7 +91,7 @@ def test_the_command_line_names_the_notebooks_in_one_line(arguments):
     assert result.stderr.startswith("Error: no notebook '99': choose from 01_")
 
 
-def test_what_is_trained_goes_to_build_unless_it_is_to_be_published(small, tmp_path, monkeypatch):
+def test_what_is_trained_goes_to_build_unless_it_is_to_be_published(small, monkeypatch):
     monkeypatch.delenv(config.OUTPUT_VARIABLE, raising=False)
     path = small("n = 1", "from esc50 import config; print(config.output_path(config.RESULTS_DIR))")
     [private] = outputs(notebooks.run_notebook(path, progress=False))
@@ -119,8 +119,7 @@ def test_the_cnn_notebook_trains_for_real_when_told_to(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "EXECUTED_DIR", tmp_path)
     before = load_manifest()
     small = {"retrain": True, "folds": [2], "epochs": 1, "live_epochs": 1, "figures_dir": str(tmp_path / "figures")}
-    executed = notebooks.run_notebook(notebooks.find_notebook("02"), parameters=small, progress=False)
+    notebooks.run_notebook(notebooks.find_notebook("02"), parameters=small, progress=False)
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"02_training_curves.png", "02_models.png", "02_per_class.png"} <= figures
-    assert any("makes" in str(output) or "made by" in str(output) for output in outputs(executed))
     assert load_manifest() == before

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import tick_labels
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
@@ -19,10 +20,6 @@ from esc50.reporting import plots
 @pytest.fixture
 def ax():
     return plt.subplots()[1]
-
-
-def tick_labels(axis):
-    return [label.get_text() for label in axis.get_ticklabels()]
 
 
 def test_every_plot_draws_on_the_axes_it_is_given_and_returns_them(ax, rng):

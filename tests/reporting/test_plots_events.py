@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
+from helpers import tick_labels
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
@@ -30,11 +31,6 @@ def timeline_of(*events, seconds):
 
 def key(ax):
     return [ax.get_legend().get_title().get_text(), *(text.get_text() for text in ax.get_legend().get_texts())]
-
-
-def tick_labels(axis):
-    axis.axes.figure.canvas.draw()
-    return [label.get_text() for label in axis.get_ticklabels()]
 
 
 def test_a_row_for_each_class_in_order_of_its_first_event(ax):

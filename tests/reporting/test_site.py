@@ -1,12 +1,14 @@
 """The documentation's site: it builds without the network and without a warning, every local link leads somewhere."""
 
 import json
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from helpers import NO_NETWORK
 
 from esc50.config import PROJECT_DIR
 from esc50.reporting import notebooks
@@ -32,7 +34,9 @@ class Page(HTMLParser):
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     build = [sys.executable, "-m", "sphinx", "-c", "docs", "-b", "html", "-W", "--keep-going", "--quiet", ".", folder]
-    done = subprocess.run(build, cwd=PROJECT_DIR, capture_output=True, encoding="utf-8")
+    (offline := tmp_path_factory.mktemp("offline") / "sitecustomize.py").write_text(NO_NETWORK)
+    environment = os.environ | {"PYTHONPATH": str(offline.parent)}
+    done = subprocess.run(build, cwd=PROJECT_DIR, env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     return folder
 
