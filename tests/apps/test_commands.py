@@ -25,6 +25,7 @@ from esc50.audio import synthesis
 from esc50.audio.sound import load_sound
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.classifier.predict import SoundClassifier
+from esc50.reporting import notebooks
 from esc50.yamnet.runtime import load_runtime
 
 RATE = 16_000
@@ -222,6 +223,9 @@ def test_no_embeddings_no_file(files, tmp_path):
         (["export", "--format", "onyx"], "'onyx' is not one of 'onnx', 'tflite'"),
         (["embed", "a.wav"], "Missing option '--output'"),
         (["predit"], "No such command 'predit'"),
+        (["train", "nothing"], "no experiments named nothing; there are "),
+        (["features", "yamnet", "nothing"], "no features named nothing; there are "),
+        (["run", "-p", "seed"], "Option '-p' requires 2 arguments"),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments, message):
@@ -231,16 +235,15 @@ def test_wrong_usage_ends_with_2(arguments, message):
     assert result.stdout == ""
 
 
-@pytest.mark.usefixtures("loaded")
-def test_a_place_that_cannot_be_written_is_named(files, tmp_path):
-    (tmp_path / "file").write_text("")
-    result = run("predict", "--output", tmp_path / "file" / "answers", files[0])
-    assert result.exit_code == 1
-    assert "cannot be written" in result.stderr
-
-
 def test_the_models_are_those_of_the_classifier():
     assert tuple(MODEL_REGISTRY) == commands.MODELS and commands.MODELS[0] == DEFAULT_MODEL
+
+
+def test_parameters_of_notebooks_may_be_numbers(monkeypatch):
+    given = []
+    monkeypatch.setattr(notebooks, "run_notebooks", lambda *_, parameters, **__: given.append(parameters) or [])
+    assert run("run", "04", "-p", "seed", "3", "-p", "title", "of mine").exit_code == 0
+    assert given == [{"seed": 3, "title": "of mine"}]
 
 
 def test_help_shows_every_command_whole_and_what_needs_a_checkout_apart():
