@@ -310,7 +310,7 @@ def space(output):
 
 
 @cli.command(extra="test", short_help="Build the static page.")
-@click.option("--output", type=FOLDER, default=BUILD_DIR / "page", help="Folder to write; what is in it is replaced.")
+@click.option("--output", type=FOLDER, default=BUILD_DIR / "page", help="Folder to write; an earlier page in it goes.")
 def page(output):
     """Build the page that classifies sounds in the browser, as a folder that any web server can serve.
 

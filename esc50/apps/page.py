@@ -16,6 +16,7 @@ from esc50.apps import live
 from esc50.apps.space import check_replaceable
 from esc50.audio import ffmpeg, loudness, mixing, streams, synthesis
 from esc50.classifier import describe, ood, pooling, prediction_sets, timeline
+from esc50.classifier.audioset import AUDIOSET
 from esc50.classifier.model_io import DEFAULT_MODEL, MODEL_REGISTRY
 from esc50.classifier.predict import Prediction, SoundClassifier
 from esc50.config import BUILD_DIR, PROJECT_DIR, AudioSettings, BackboneSettings, ResultsError
@@ -185,7 +186,9 @@ def _settings():
         "n_top": signature(Prediction.top).parameters["k"].default,
         "n_audioset": signature(Prediction.top_audioset).parameters["k"].default,
         "coverage": prediction_sets.DEFAULT_COVERAGE,
-        **{name: getattr(ood, name.upper()) for name in ("score_offset", "unmapped", "typical", "cut")},
+        "score_offset": AUDIOSET.offset,
+        "unmapped": AUDIOSET.unmapped,
+        **{name: getattr(ood, name.upper()) for name in ("typical", "cut")},
         **{name: getattr(describe, name.upper()) for name in ("guess_below", "most_named", "most_listed")},
         **{name: getattr(mixing, name.upper()) for name in ("cancelling", "min_power", "fade_samples")},
         **{
