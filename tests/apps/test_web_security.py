@@ -44,10 +44,10 @@ def app(classifier, tmp_path_factory):
         yield launched
 
 
-@pytest.fixture(scope="module")
-def hasty(classifier, tmp_path_factory):
+@pytest.fixture  # not of the module: Gradio's folder is a variable of the whole process
+def hasty(classifier, tmp_path):
     """The app with little patience."""
-    with running(classifier, tmp_path_factory.mktemp("hasty"), HASTY) as launched:
+    with running(classifier, tmp_path, HASTY) as launched:
         yield launched
 
 

@@ -133,7 +133,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(small_head, about,
         ({"sha256": "abc"}, "sha256 'abc', not "),
         (
             {"rejection": {"score": "energy"}},
-            "without neighbours, threshold, kept, meaning; run `esc50 trust --model plain`",
+            "without neighbours, threshold, kept, meaning, by_share; run `esc50 trust --model plain`",
         ),
     ],
 )
