@@ -26,6 +26,7 @@ from esc50.yamnet.runtime import THREADS_VARIABLE, n_threads
 BATCH_FILES, BATCH_BYTES = 16, 64_000_000  # of a task, which is what a lost worker costs
 TASKS_AT_ONCE, TASKS_PER_THREAD = 64, 4  # that the scheduler holds at least, however many recordings there are
 CLUSTER = {
+    "distributed.scheduler.no-workers-timeout": "1 minute",  # Dask does not replace one that dies while it starts
     "distributed.scheduler.allowed-failures": 1,  # a task that has cost more workers is at fault itself
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],  # Ctrl-C is for us
@@ -37,6 +38,7 @@ CLUSTER = {
 ANSWER_SECONDS = 10  # within which a scheduler must answer, and give a result
 NO_WORKERS = 'no worker process can be started: a script must call it under `if __name__ == "__main__":`'
 LOST = "the scheduler was lost: start it again, and run the same command to resume"
+ALONE = "no worker process is left: run the same command to resume"
 CRASHED = "{} ended the process that decoded it: convert it, or leave it out"
 LATEST = 253_402_300_799  # seconds of the last time that Python tells, in the year 9999
 SURROGATES = re.compile("[\ud800-\udfff]")  # stand for bytes that are not UTF-8
@@ -284,6 +286,7 @@ def _open_client(scheduler, processes, n_batches):
 def _run(client, store, batches):
     """Yield what became of each recording, as soon as it is known."""
     from distributed import CancelledError, KilledWorker, as_completed
+    from distributed.scheduler import NoWorkerError
 
     waiting, files_of, completed = iter(batches), {}, as_completed(loop=client.loop)
 
@@ -308,6 +311,8 @@ def _run(client, store, batches):
             continue
         except CancelledError as error:
             raise StoreError(LOST) from error
+        if isinstance(error, NoWorkerError):
+            raise StoreError(ALONE) from error
         if results is not None:
             yield from results
         elif not isinstance(error, KilledWorker):

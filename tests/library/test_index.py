@@ -26,7 +26,7 @@ from esc50.audio import synthesis
 from esc50.classifier.predict import SoundClassifier
 from esc50.config import StoreError
 from esc50.library import index as module
-from esc50.library.index import compare, find_recordings, index, make_batches
+from esc50.library.index import CLUSTER, compare, find_recordings, index, make_batches
 from esc50.library.store import Store
 from esc50.library.vectors import WindowSettings, cut_windows
 
@@ -276,6 +276,17 @@ def test_a_result_that_was_lost_with_its_worker_is_made_again(monkeypatch, path)
     monkeypatch.setattr("distributed.as_completed", lambda loop: client)
     assert [*module._run(client, Store.create(path), [["a.wav"]])] == ["done"]
     assert client.n_lost == 2
+
+
+@pytest.mark.slow
+def test_it_does_not_wait_for_ever_where_no_worker_is_left(folder, path):
+    how = {"n_workers": 0, "dashboard_address": None, "silence_logs": 50}
+    with (
+        dask.config.set({**CLUSTER, "distributed.scheduler.no-workers-timeout": "0.5s"}),
+        LocalCluster(**how) as cluster,
+        pytest.raises(StoreError, match="no worker process is left: run the same command"),
+    ):
+        index([folder], path, scheduler=cluster.scheduler_address)
 
 
 @pytest.mark.slow
