@@ -395,10 +395,9 @@ def _heading(text):
 
 
 def _keep_slider(rule):
-    """Ask how many of the known sounds are to be kept; hidden where the rule has but one threshold."""
-    low, *_, high = rule.get("by_share", {"share": (0, 1)})["share"]
-    is_shown = "by_share" in rule
-    slider = gr.Slider(low, high, rule["kept"], step=0.01, label=KEEP, info=KEEP_INFO, visible=is_shown, elem_id="keep")
+    """Ask how many of the known sounds are to be kept."""
+    low, *_, high = rule["by_share"]["share"]
+    slider = gr.Slider(low, high, rule["kept"], step=0.01, label=KEEP, info=KEEP_INFO, elem_id="keep")
     slider.preprocess = lambda payload: rule["kept"] if payload is None else min(max(payload, low), high)  # else raises
     return slider
 

@@ -288,9 +288,6 @@ def test_the_slider_says_how_many_known_sounds_are_kept(classifier, tmp_path):
         assert page.predict(path, keep)[0].is_known is is_known
         assert ("None of the 50" in page.respond(path, keep)[page.verdict]) is not is_known
     assert "nan of the known sounds cannot be kept" in page.respond(path, float("nan"))[page.verdict]
-    rule = {key: value for key, value in classifier.metadata["rejection"].items() if key != "by_share"}
-    old = page_of(replace(classifier, metadata={**classifier.metadata, "rejection": rule}))
-    assert not old.keep.visible and old.predict(stored(old, path), old.keep.value)[0]
 
 
 def test_the_name_of_the_file_stands_beside_its_answer(classifier, sounds, tmp_path):
