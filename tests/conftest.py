@@ -202,7 +202,8 @@ def browser(tmp_path_factory):
     from playwright.sync_api import sync_playwright
 
     recording = tmp_path_factory.mktemp("microphone") / "recording.wav"
-    soundfile.write(recording, synthesis.example(MICROPHONE_EXAMPLE), 16_000)
+    sound = synthesis.example(MICROPHONE_EXAMPLE)
+    soundfile.write(recording, np.stack([0 * sound, sound], axis=1), 16_000)  # as from a device with one dead channel
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     fake.append(f"--use-file-for-fake-audio-capture={recording}")
     with sync_playwright() as playwright:

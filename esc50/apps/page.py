@@ -193,7 +193,7 @@ def _settings():
         **{name: getattr(mixing, name.upper()) for name in ("cancelling", "min_power", "fade_samples")},
         **{
             name: getattr(streams, name.upper())
-            for name in ("full_scale", "clipped_fraction", "overshoot_peak", "quiet_peak", "block_samples")
+            for name in ("full_scale", "clipped_fraction", "overshoot_peak", "quiet_peak", "block_samples", "max_peak")
         },
     }
 

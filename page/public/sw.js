@@ -20,6 +20,7 @@ async function fill() {
     if (!response.ok) throw new Error(`${name}: ${response.status}`);
     await cache.put(keyOf(name), response);
   }
+  await self.skipWaiting(); // a reload then shows this version
 }
 
 async function sweep() {

@@ -65,13 +65,13 @@ export async function classify(
       other: words.audioset(found.other, audioset[found.other]),
     });
   }
-  return { answer, log_mel: cutPadding(log_mel, seconds, network), facts };
+  return { answer, log_mel: cutPadding(log_mel, waveform.length, network), facts };
 }
 
 /** Keep the windows of the sound itself. */
-function cutPadding(log_mel: Rows, seconds: number, { model }: Network): LogMel {
-  const { hop_seconds, mel_windows_per_hop } = model.settings;
-  const n_windows = Math.max(2 * mel_windows_per_hop, Math.ceil((seconds / hop_seconds) * mel_windows_per_hop));
+function cutPadding(log_mel: Rows, n_samples: number, { model }: Network): LogMel {
+  const { hop_seconds, hop_samples, mel_windows_per_hop } = model.settings;
+  const n_windows = Math.max(2 * mel_windows_per_hop, Math.ceil((n_samples * mel_windows_per_hop) / hop_samples));
   const values = log_mel.values.slice(0, n_windows * log_mel.width);
   return { values, seconds: (values.length / log_mel.width / mel_windows_per_hop) * hop_seconds };
 }

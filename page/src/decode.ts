@@ -8,6 +8,7 @@ const PROBE_MS = 3_000;
 const UNFINISHED_BYTES = 0x7fff0000; // programs that write to a pipe state this size or a larger one
 const AAC_RATES = [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 const MPEG_RATES = [44_100, 48_000, 32_000];
+const MOST_FRAMED_BYTES = 50_000_000; // of an MP3 or AAC file, whose length browsers guess: a larger one is too long
 const MP3_KBITS = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
 const LOW_RATE_KBITS = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
 
@@ -19,15 +20,17 @@ export interface Decoded {
 
 export async function decode(file: Blob, name: string, max_seconds: number): Promise<Decoded> {
   const too_long = `${name} is longer than ${max_seconds / 60} minutes: cut it, or use "esc50 predict --timeline".`;
-  if (file.size >= PROBED_BYTES && (await duration(file)) > max_seconds) throw new UserError(too_long);
+  const is_long = file.size >= PROBED_BYTES && (await duration(file)) > max_seconds;
+  if (is_long && file.size > MOST_FRAMED_BYTES) throw new UserError(too_long);
   const content = await file.arrayBuffer().catch(() => {
     throw new UserError(`${name} cannot be read: it is a folder, or was moved. Give a file.`);
   });
   if (!content.byteLength) throw new UserError(`${name} is empty (0 bytes): record or copy it again.`);
   const bytes = new Uint8Array(content);
+  if (is_long && !(framedSeconds(bytes) <= max_seconds)) throw new UserError(too_long);
   const [rate, declared_seconds] = [findRate(bytes), declaredSeconds(bytes)]; // before decoding takes the bytes away
   const buffer = await decodeAt(rate, content).catch(() => {
-    const advice = file.type.startsWith("video/") ? "perhaps the video has no sound track" : "try wav, mp3 or m4a";
+    const advice = file.type.startsWith("video/") ? "perhaps the video has no sound track" : "save it as 16-bit WAV or as MP3";
     throw new UserError(`${name} holds no sound that this browser can decode: ${advice}.`);
   });
   if (buffer.duration > max_seconds) throw new UserError(too_long);
@@ -65,7 +68,7 @@ function decodeAt(rate: number, content: ArrayBuffer): Promise<AudioBuffer> {
 
 /** The sample rate of a WAV, FLAC, Ogg, WebM, MP4, AAC or MP3 file. */
 export function findRate(whole: Uint8Array): number {
-  const bytes = whole.subarray(has(whole, "ID3") ? 10 + ((whole[6] << 21) | (whole[7] << 14) | (whole[8] << 7) | whole[9]) : 0);
+  const bytes = whole.subarray(tagSize(whole));
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const within = (at: number, size: number) => at >= 0 && at + size <= bytes.length;
   if (has(bytes, "RIFF") || has(bytes, "RF64")) {
@@ -86,24 +89,60 @@ export function findRate(whole: Uint8Array): number {
     const clock = find(bytes, "mdhd") + 16;
     const ticks = within(clock, 4) ? view.getUint32(clock) : 0; // a second: a rate of more than 16 bits stands only here
     if (at > 0 && AAC_RATES.slice(0, 2).includes(ticks)) return ticks;
-    return at > 0 && within(at, 30) ? view.getUint16(at + 28) || USUAL_RATE : USUAL_RATE;
+    const rate = at > 0 && within(at, 30) ? view.getUint16(at + 28) : 0;
+    return AAC_RATES.includes(rate) ? rate : USUAL_RATE; // the name may stand in the sound by chance
   }
-  if (bytes[0] === 0xff && (bytes[1] & 0xf6) === 0xf0) return AAC_RATES[(bytes[2] >> 2) & 15] ?? USUAL_RATE;
-  return mp3Rate(bytes);
+  return findFrame(bytes)?.rate ?? USUAL_RATE;
 }
 
-/** Of the first frame that a second one follows where it ends. */
-function mp3Rate(bytes: Uint8Array): number {
-  for (let at = 0; at < Math.min(bytes.length - 3, 4096); at++) {
-    const [, kind, size] = bytes.subarray(at, at + 3);
-    const [version, layer, index] = [(kind >> 3) & 3, (kind >> 1) & 3, (size >> 2) & 3];
-    if (bytes[at] !== 0xff || kind < 0xe0 || version === 1 || layer !== 1 || index === 3) continue;
-    const rate = MPEG_RATES[index] / { 3: 1, 2: 2, 0: 4 }[version as 0 | 2 | 3];
-    const bits = version === 3 ? 144_000 * MP3_KBITS[size >> 4] : 72_000 * LOW_RATE_KBITS[size >> 4];
-    const next = at + Math.floor(bits / rate) + ((size >> 1) & 1);
-    if (next > at + 4 && bytes[next] === 0xff && bytes[next + 1] === kind && !((bytes[next + 2] ^ size) & 12)) return rate;
+interface Frame {
+  at: number;
+  rate: number;
+  n_samples: number;
+  next: number; // where it ends
+}
+
+/** The first frame of MP3 or AAC that a second one follows where it ends. */
+function findFrame(bytes: Uint8Array): Frame | null {
+  for (let at = 0; at < Math.min(bytes.length, 4096); at++) {
+    const frame = readFrame(bytes, at);
+    if (frame && (frame.next === bytes.length || readFrame(bytes, frame.next)?.rate === frame.rate)) return frame;
   }
-  return USUAL_RATE;
+  return null;
+}
+
+function readFrame(bytes: Uint8Array, at: number): Frame | null {
+  const [sync, kind, form, high, middle, low, more] = bytes.subarray(at, at + 7);
+  if (sync !== 0xff || kind < 0xe0 || more === undefined) return null;
+  if ((kind & 0xf6) === 0xf0) {
+    const next = at + (((high & 3) << 11) | (middle << 3) | (low >> 5));
+    const rate = AAC_RATES[(form >> 2) & 15];
+    return rate && next > at ? { at, rate, n_samples: 1024 * ((more & 3) + 1), next } : null;
+  }
+  const [version, layer, index] = [(kind >> 3) & 3, (kind >> 1) & 3, (form >> 2) & 3];
+  if (version === 1 || layer !== 1 || index === 3) return null;
+  const rate = MPEG_RATES[index] / { 3: 1, 2: 2, 0: 4 }[version as 0 | 2 | 3];
+  const bits = version === 3 ? 144_000 * MP3_KBITS[form >> 4] : 72_000 * LOW_RATE_KBITS[form >> 4];
+  const next = at + Math.floor(bits / rate) + ((form >> 1) & 1);
+  return next > at + 4 ? { at, rate, n_samples: version === 3 ? 1152 : 576, next } : null;
+}
+
+/** The length of an MP3 or AAC file by all its frames; NaN of other files. */
+export function framedSeconds(whole: Uint8Array): number {
+  const bytes = whole.subarray(tagSize(whole));
+  let [seconds, at] = [0, findFrame(bytes)?.at ?? NaN];
+  if (Number.isNaN(at)) return NaN;
+  while (at < bytes.length) {
+    const frame = readFrame(bytes, at);
+    seconds += frame ? frame.n_samples / frame.rate : 0;
+    at = frame?.next ?? at + 1; // a tag between
+  }
+  return seconds;
+}
+
+/** Of an ID3 tag before the sound. */
+function tagSize(bytes: Uint8Array): number {
+  return has(bytes, "ID3") ? 10 + ((bytes[6] << 21) | (bytes[7] << 14) | (bytes[8] << 7) | bytes[9]) : 0;
 }
 
 /** How long a WAV file should be; Infinity where it was written to a pipe, 0 where it does not say. */
@@ -111,8 +150,9 @@ function declaredSeconds(bytes: Uint8Array): number {
   const [form, data] = ["fmt ", "data"].map((name) => (has(bytes, "RIFF") ? findChunk(bytes, name) : -1));
   if (data < 0 || form < 0 || form + 20 > bytes.length) return 0;
   const view = new DataView(bytes.buffer);
-  const size = view.getUint32(data + 4, true);
-  return size < UNFINISHED_BYTES ? size / view.getUint32(form + 16, true) : Infinity;
+  const [size, n_per_second] = [view.getUint32(data + 4, true), view.getUint32(form + 16, true)];
+  if (!size || size >= UNFINISHED_BYTES) return Infinity;
+  return n_per_second ? size / n_per_second : 0;
 }
 
 /** Where a chunk of a WAV file begins, or -1. */

@@ -4,7 +4,7 @@ import type { Answer, Event, Model } from "./model";
 import { round } from "./numbers";
 import type { Words } from "./words";
 
-export interface Download {
+interface Download {
   name: string;
   type: string;
   text: string;

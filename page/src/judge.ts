@@ -4,7 +4,7 @@ import type { Model } from "./model";
 import { type Network, Rows } from "./network";
 import { interpolate, largest, logSumExp, maximum, mean, type Numbers, softmax, sum } from "./numbers";
 
-export interface Judgement {
+interface Judgement {
   probabilities: Float64Array; // calibrated
   is_known: boolean;
   score: number;

@@ -6,13 +6,13 @@ import { downloads, wav } from "./formats";
 import type { Classified } from "./classify";
 import type { Update } from "./live";
 import { Microphone } from "./microphone";
-import { type Event, type Model, UserError } from "./model";
+import { type Event, explain, type Model, UserError } from "./model";
 import { Growing, join } from "./numbers";
 import { classLists, drawLogMel, element, eventTable, timeAxis, topList, tracks } from "./view";
 import { Words } from "./words";
 import type { Request } from "./worker";
 
-if (!("DecompressionStream" in window)) throw new Error("too old a browser"); // what the page says until here stays
+if (!("DecompressionStream" in window)) throw new Error("too old a browser"); // the message in index.html stays
 
 const LIVE_SECONDS = 20; // that are shown
 const SEEK_SECONDS = 0.01; // a player may round the time that it is sent to
@@ -30,13 +30,14 @@ let n_asked = 0;
 
 worker.onmessage = ({ data: { id, value, error, progress: done } }) => {
   if (done !== undefined) return id < first ? undefined : showProgress(done); // of loading there is no id: all wait for it
-  waiting.get(id)?.[error === undefined ? "resolve" : "reject"]((error === undefined ? value : new Error(error)) as never);
+  waiting.get(id)?.[error === undefined ? "resolve" : "reject"]((error === undefined ? value : new UserError(error)) as never);
   waiting.delete(id);
 };
 for (const kind of ["error", "messageerror"]) {
   worker.addEventListener(kind, (event) => {
     const reason = (event as ErrorEvent).message || "a part of this page did not load";
-    for (const { reject } of waiting.values()) reject(new Error(reason));
+    const message = `The model could not be loaded (${reason}): load the page again.`;
+    for (const { reject } of waiting.values()) reject(new UserError(message));
     waiting.clear();
   });
 }
@@ -47,17 +48,12 @@ function ask<Value>(request: Request, transfer: Transferable[] = []): Promise<Va
   return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
 }
 
-const opened = ask<Model>({ kind: "open" }).then(
-  (model) => {
-    byId("classes").append(...classLists(model));
-    if (!turn) say("");
-    return { model, words: new Words(model) };
-  },
-  (error) => {
-    throw new Error(`The model could not be loaded (${error.message}): load the page again.`);
-  },
-);
-opened.then(registerServiceWorker, (error) => fail(error.message));
+const opened = ask<Model>({ kind: "open" }).then((model) => {
+  byId("classes").append(...classLists(model));
+  if (!turn) say("");
+  return { model, words: new Words(model) };
+});
+opened.then(registerServiceWorker, (error) => fail(explain(error)));
 
 /** Only when the model is kept, so that it is not loaded twice. */
 async function registerServiceWorker(): Promise<void> {
@@ -104,7 +100,7 @@ async function answerTo(work: (isCurrent: () => boolean) => Promise<(() => void)
     const show = await work(isCurrent);
     if (isCurrent()) show?.();
   } catch (error) {
-    if (isCurrent()) fail(error instanceof Error ? error.message : String(error));
+    if (isCurrent()) fail(explain(error));
   }
 }
 
@@ -117,6 +113,7 @@ function classifyFile(source: Blob | Promise<Blob>, name: string, note = ""): Pr
     const decoded = await decode(file, name, model.settings.max_seconds);
     if (!isCurrent()) return null;
     await stopListening(); // only for a file that can be answered
+    if (!isCurrent()) return null;
     const channels = decoded.channels.map((channel) => channel.slice());
     const request: Request = { kind: "classify", ...decoded, channels, name };
     const found = await ask<Classified>(request, channels.map((channel) => channel.buffer));
@@ -176,7 +173,7 @@ let [length, frame] = [1, 0];
 function play(event: Event): void {
   only = event;
   player.currentTime = event.start_seconds;
-  void player.play();
+  player.play().catch(() => {}); // stopped before it began
 }
 
 function follow(): void {
@@ -206,23 +203,25 @@ function listen(): Promise<void> {
   return answerTo(async (isCurrent) => {
     const { model, words } = await opened;
     const blocks: Session["blocks"] = [];
-    const started: Session = { blocks, log_mel: new Growing(), busy: true, microphone: await Microphone.open((block) => {
+    let started: Session | null = null;
+    const microphone = await Microphone.open((block) => {
       blocks.push(block);
-      push(started, model, words).catch((error) => giveUp(started, error));
-    }) };
-    await ask({ kind: "live", rate: started.microphone.context.sampleRate }).catch(async (error) => {
-      await started.microphone.close();
-      throw error;
+      if (started) push(started, model, words).catch((error) => giveUp(started!, error));
     });
-    started.busy = false;
-    if (!isCurrent()) await started.microphone.close();
+    const { track, context } = microphone;
+    if (isCurrent()) {
+      await ask({ kind: "live", rate: context.sampleRate }).catch(async (error) => {
+        await microphone.close();
+        throw error;
+      });
+    }
+    if (!isCurrent()) await microphone.close();
     return () => {
-      session = started;
-      const { track, context } = started.microphone;
+      started = session = { microphone, blocks, log_mel: new Growing(), busy: false };
       const end = () => void (session === started && finish("The device stopped the microphone."));
       track.onended = end; // unplugged
       context.onstatechange = () => context.state !== "running" && end(); // a call, or a locked screen
-      showLive(started, { seconds: 0, log_mel: new Float32Array(0) }, [], model, words); // not the last recording's
+      showLive(session, { seconds: 0, log_mel: new Float32Array(0) }, [], model, words); // not the last recording's
       liveBox.hidden = false;
       byId("now").textContent = "Listening …";
       listenButton.textContent = "Stop";
@@ -246,8 +245,9 @@ async function push(of: Session, model: Model, words: Words): Promise<void> {
 async function giveUp(of: Session, error: Error): Promise<void> {
   if (of !== session) return;
   of.blocks.length = 0;
+  const before = turn;
   await stopListening();
-  fail(error.message);
+  if (turn === before) fail(explain(error));
 }
 
 const minutesOf = ({ settings }: Model) => `${settings.max_seconds / 60} minutes`;
@@ -278,9 +278,10 @@ async function stopListening(): Promise<boolean> {
 }
 
 function finish(note = ""): Promise<void> {
-  return answerTo(async () => {
+  return answerTo(async (isCurrent) => {
     const { model, words } = await opened;
     await stopListening();
+    if (!isCurrent()) return null;
     const found = await ask<Classified & { samples: Float32Array }>({ kind: "end" });
     return () => show(found, wav(found.samples, model.settings.sample_rate_hz), model, words, note, "your recording");
   });
@@ -300,15 +301,16 @@ listenButton.onclick = ({ detail }) => {
 
 document.ondragover = (event) => {
   event.preventDefault();
-  document.body.classList.add("dropping");
+  document.body.classList.toggle("dropping", !!event.dataTransfer?.types.includes("Files"));
 };
-document.ondragleave = () => document.body.classList.remove("dropping");
+document.ondragleave = ({ relatedTarget }) => relatedTarget || document.body.classList.remove("dropping"); // not a child
 document.ondrop = (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
   const [file, ...others] = event.dataTransfer?.files ?? [];
   const note = others.length ? `Only the first of ${others.length + 1} files is answered: give one at a time.` : "";
   if (file) void classifyFile(file, file.name, note);
+  else void answerTo(() => Promise.reject(new UserError("This is no file: drop a sound file, or choose one.")));
 };
 
 for (const [path, url] of Object.entries(EXAMPLES)) {

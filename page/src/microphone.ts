@@ -5,6 +5,8 @@ import { UserError } from "./model";
 
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
 
+const MONO = { channelCount: 1, channelCountMode: "explicit" } as const; // the mean of a device that has more
+
 export class Microphone {
   private constructor(
     readonly context: AudioContext,
@@ -20,7 +22,7 @@ export class Microphone {
     const { context } = microphone;
     try {
       await context.audioWorklet.addModule(captureUrl);
-      const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+      const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0, ...MONO });
       node.port.onmessage = ({ data }) => take(data);
       context.createMediaStreamSource(stream).connect(node);
       await context.resume();

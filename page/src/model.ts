@@ -22,7 +22,7 @@ export interface Model {
   settings: Settings;
 }
 
-export interface Rejection {
+interface Rejection {
   threshold: number;
   neighbours: number;
   mean: number[];
@@ -56,14 +56,19 @@ type Names =
   | "sample_rate_hz" | "hop_samples" | "patch_samples" | "frames_per_call" | "hop_seconds" | "frame_seconds"
   | "least_seconds" | "embedding_size" | "mel_bands" | "mel_windows_per_hop" | "log_offset" | "silence_likeness"
   | "silence_peak" | "max_seconds" | "timeline_from_seconds" | "most_judged" | "tiny" | "coverage" | "score_offset"
-    | "missing_seconds" | "ongoing_seconds" | "n_top" | "n_audioset"
+  | "missing_seconds" | "ongoing_seconds" | "n_top" | "n_audioset"
   | "unmapped" | "typical" | "cut" | "guess_below" | "most_named" | "most_listed" | "cancelling" | "min_power"
-  | "fade_samples" | "full_scale" | "clipped_fraction" | "overshoot_peak" | "quiet_peak" | "block_samples";
+  | "fade_samples" | "full_scale" | "clipped_fraction" | "overshoot_peak" | "quiet_peak" | "block_samples" | "max_peak";
 
 export type Settings = Record<Names, number>;
 
 /** Something that a user can mend; its message is shown. */
 export class UserError extends Error {}
+
+/** What is said of any error; only some of them are a user's to mend. */
+export function explain(error: unknown): string {
+  return error instanceof UserError ? error.message : `This page failed (${error}): load it again.`;
+}
 
 /** What is known of a sound beside its samples: esc50.audio.SoundFacts. */
 export interface Facts {

@@ -24,7 +24,7 @@ export class Rows {
   }
 }
 
-export interface Frames {
+interface Frames {
   vectors: Rows;
   log_mel: Rows;
 }

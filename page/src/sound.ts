@@ -1,6 +1,6 @@
 /** Bring any samples to mono at the model's rate and level, as esc50/audio does. */
 
-import type { Facts, LevelSettings, Settings } from "./model";
+import { type Facts, type LevelSettings, type Settings, UserError } from "./model";
 import { join, mean } from "./numbers";
 import type { Progress } from "./network";
 import { Resampler } from "./resample";
@@ -34,6 +34,8 @@ export async function bringToRate(
     await progress(0);
   }
   if (resampler) keep(resampler.end());
+  if (!parts.some((part) => part.length)) throw new UserError("The sound is shorter than one sample at 16 kHz: record a longer one.");
+  if (!(peak <= settings.max_peak)) throw new UserError("The sound has samples that are no numbers, or far too high: repair it.");
   const facts = {
     source_sample_rate_hz: rate,
     source_channels: channels.length,

@@ -24,8 +24,9 @@ export async function detectEvents(
   const borders = frameBorders(vectors.length, seconds, model);
   const events: Event[] = [];
   for (const { label, first, last, probability } of found) {
-    const key = [label, first, last].join();
-    if (!known.has(key)) known.set(key, (await judge(network, thin(vectors.slice(first, last + 1), model))).is_known);
+    const end = Math.min(last + 1, first + model.settings.most_judged);
+    const key = [label, first, end].join();
+    if (!known.has(key)) known.set(key, (await judge(network, vectors.slice(first, end))).is_known);
     events.push({
       start_seconds: borders[first],
       end_seconds: borders[last + 1],
@@ -115,14 +116,6 @@ function joinRuns(parts: Run[], max_gap: number): Run[] {
     else joined.push({ ...run });
   }
   return joined;
-}
-
-/** Of a long event so many frames, evenly spread. */
-function thin(vectors: Rows, { settings: { most_judged } }: Model): Rows {
-  const step = Math.ceil(vectors.length / most_judged);
-  if (step === 1) return vectors;
-  const kept = Array.from({ length: Math.ceil(vectors.length / step) }, (_, i) => vectors.row(i * step));
-  return new Rows(join(kept), vectors.width);
 }
 
 function calibrate(probability: number, { timeline, settings: { tiny } }: Model): number {

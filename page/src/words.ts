@@ -159,7 +159,7 @@ export function clock(seconds: number): string {
 
 function count(number: number, noun: string): string {
   const plural = noun.endsWith("s") ? `${noun}es` : `${noun}s`;
-  return `${number} ${number === 1 ? noun : plural}`;
+  return `${number.toLocaleString("en")} ${number === 1 ? noun : plural}`;
 }
 
 const capital = (text: string) => text[0].toUpperCase() + text.slice(1);

@@ -10,7 +10,7 @@ import * as ort from "onnxruntime-web/wasm";
 import { classify } from "./classify";
 import type { Decoded } from "./decode";
 import { LiveStream } from "./live";
-import type { Model } from "./model";
+import { explain, type Model, UserError } from "./model";
 import { Network } from "./network";
 import { bringToRate } from "./sound";
 
@@ -35,10 +35,12 @@ async function answer(request: Request, id: number): Promise<unknown> {
   };
   switch (request.kind) {
     case "open":
-      network = await open();
+      network = await open().catch((error) => {
+        throw new UserError(`The model could not be loaded (${error.message}): load the page again.`);
+      });
       return network.model;
     case "settle":
-      return Promise.allSettled(kept).then(() => null);
+      return Promise.all(kept).then(() => null);
     case "classify": {
       const { channels, rate, declared_seconds, name } = request;
       const sound = await bringToRate(channels, rate, network.model.settings, watch, declared_seconds);
@@ -93,7 +95,7 @@ async function load(url: string): Promise<Response & { body: ReadableStream<Uint
   const found = await cache?.match(url);
   const response = found ?? (await fetch(url));
   if (!response.ok || !response.body) throw new Error(`${url}: ${response.status}`);
-  if (!found && cache) kept.push(cache.put(url, response.clone())); // where there is no room, it goes without
+  if (!found && cache) kept.push(cache.put(url, response.clone()).catch(() => {})); // where there is no room
   return response as Response & { body: ReadableStream<Uint8Array<ArrayBuffer>> };
 }
 
@@ -117,7 +119,7 @@ self.onmessage = ({ data }: MessageEvent<{ id: number; request: Request } | { fi
     try {
       postMessage({ id, value: await answer(request, id) });
     } catch (error) {
-      postMessage({ id, error: String(error instanceof Error ? error.message : error) });
+      postMessage({ id, error: explain(error) });
     }
   });
 };

@@ -31,7 +31,8 @@ RATE = 16_000
 SUBTYPES = {"wav": "PCM_16", "mp3": "MPEG_LAYER_III", "ogg": "VORBIS"}
 FORMS = [(ending, rate, n) for ending in SUBTYPES for rate in (RATE, 44_100) for n in (1, 2)]
 RATES = [("aac", "aac", 22_050), ("m4a", "aac", 44_100), ("m4a", "aac", 96_000), ("m4a", "alac", 88_200)]
-RATES += [("flac", "flac", 44_100)]
+RATES += [("mp3", "mp3", 44_100), ("mp3", "mp3", 16_000), ("flac", "flac", 44_100)]
+FRAMED = ("aac", "mp3")
 MOST_BYTES = 15_000_000
 SAID = ("verdict", "is_known", "is_silent", "why", "theme", "heading", "prediction_set", "warnings")
 AXE = builder.SOURCE_DIR / "node_modules/axe-core/axe.min.js"
@@ -65,10 +66,11 @@ window.apart = new Promise((resolve) => new MutationObserver(
 STOPPED = """player => {
     window.stopped = new Promise((resolve) => { player.addEventListener("pause", () => resolve(player.currentTime)); });
 }"""
-FIND_RATES = """import { readFileSync } from "node:fs";
+READ_HEADERS = """import { readFileSync } from "node:fs";
 import { runnerImport } from "vite";
 const { module } = await runnerImport("./src/decode.ts", { configFile: false, logLevel: "silent" });
-console.log(JSON.stringify(process.argv.slice(1).map((path) => module.findRate(readFileSync(path)))));"""
+const files = process.argv.slice(1).map((path) => readFileSync(path));
+console.log(JSON.stringify(files.map((file) => [module.findRate(file), module.framedSeconds(file)])));"""
 BREAK = """kind => {
     const post = Worker.prototype.postMessage;
     Worker.prototype.postMessage = function (message, ...more) {
@@ -77,6 +79,17 @@ BREAK = """kind => {
         setTimeout(() => this.onmessage({ data: { id: message.id, error: "out of memory" } }));
     };
 }"""
+CLOSE_SLOWLY = """const close = AudioContext.prototype.close, post = Worker.prototype.postMessage;
+window.asked = [], window.isClosed = false;
+AudioContext.prototype.close = function () {
+    window.isClosing = true;
+    const wait = new Promise((resolve) => setTimeout(resolve, 1000));
+    return wait.then(() => close.call(this)).finally(() => setTimeout(() => (window.isClosed = true)));
+};
+Worker.prototype.postMessage = function (message, ...more) {
+    asked.push(message.request?.kind);
+    return post.call(this, message, ...more);
+}; 0"""
 BREAK_CAPTURE = """const add = AudioWorklet.prototype.addModule;
 AudioWorklet.prototype.addModule = async () => {
     AudioWorklet.prototype.addModule = add;
@@ -165,15 +178,20 @@ def packages():
 
 
 @pytest.mark.usefixtures("packages")
-def test_the_rate_of_a_file_is_read_from_its_header(tmp_path):
+def test_the_rate_of_a_file_is_read_from_its_header_and_the_length_of_one_without_from_its_frames(tmp_path):
     files = [tmp_path / f"{codec} {rate}.{ending}" for ending, codec, rate in RATES]
     for path, (_, codec, rate) in zip(files, RATES, strict=True):
         write_sound(path, codec, rate)
-    files[-1].write_bytes(b"ID3\4\0\0\0\0\1\2" + bytes(130) + files[-1].read_bytes())  # a tag
+    for path in files[-3:]:
+        path.write_bytes(b"ID3\4\0\0\0\0\1\2" + bytes(130) + path.read_bytes())  # a tag
     npm, environment = builder.find_npm()
-    command = [npm[0] if len(npm) > 1 else "node", "--input-type=module", "--eval", FIND_RATES, *files]
+    command = [npm[0] if len(npm) > 1 else "node", "--input-type=module", "--eval", READ_HEADERS, *files]
     found = subprocess.run(command, cwd=builder.SOURCE_DIR, env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(found.stdout) == [rate for *_, rate in RATES]
+    rates, lengths = zip(*json.loads(found.stdout), strict=True)
+    assert [*rates] == [rate for *_, rate in RATES]
+    is_framed = [ending in FRAMED for ending, *_ in RATES]
+    assert [length is not None for length in lengths] == is_framed
+    assert [length for length in lengths if length] == pytest.approx([5] * sum(is_framed), abs=0.2)  # with the padding
 
 
 def write_sound(path, codec, rate):
@@ -387,12 +405,31 @@ class TestInTheBrowser:
         forms = {
             "cut off": content[: len(content) // 2],
             "no true length": content[:size_at] + b"\xff" * 4 + content[size_at + 4 :],
+            "true length": content[:size_at] + bytes(4) + content[size_at + 4 :],
         }
         for words, part in forms.items():
             (tmp_path / "sound.wav").write_bytes(part)
             warnings = ask(page, tmp_path / "sound.wav")["warnings"]
             assert warnings == [*classifier.predict(tmp_path / "sound.wav").warnings]
             assert words in warnings[0]
+
+    def test_of_an_event_of_more_than_a_minute_the_first_minute_is_judged(self, page, classifier, tmp_path):
+        rain = np.concatenate([synthesis.example("rain", seed=seed) for seed in range(26)])
+        seconds = np.arange(65 * RATE, len(rain)) / RATE
+        rain[65 * RATE :] += 0.1 * np.sin(400 * np.pi * seconds * (1 + np.sin(seconds) / 2))  # a whistle that swings
+        soundfile.write(tmp_path / "rain.wav", (0.7 * rain).clip(-1, 1), RATE)
+        expected = detect_events(classifier, tmp_path / "rain.wav")
+        answer = ask(page, tmp_path / "rain.wav")
+        assert [event.is_known for event in expected.events] == [True]
+        assert [event["is_known"] for event in answer["events"]] == [True]
+        assert answer["verdict"] == expected.verdict
+
+    def test_a_long_mp3_of_varying_bit_rate_is_taken_for_as_long_as_it_is(self, page, tmp_path):
+        sound = np.concatenate([synthesis.silence(seconds=20), np.tile(synthesis.white_noise(), 50)])
+        soundfile.write(tmp_path / "long.wav", sound, RATE)
+        how = ["-loglevel", "error", "-ar", "44100", "-q:a", "2", "-write_xing", "0"]
+        subprocess.run(["ffmpeg", "-i", tmp_path / "long.wav", *how, tmp_path / "long.mp3"], check=True)
+        assert ask(page, tmp_path / "long.mp3")["duration_seconds"] == pytest.approx(270, abs=0.2)
 
     def test_a_browser_that_never_tells_a_length_does_not_keep_one_waiting(self, bare_page, site, tmp_path):
         soundfile.write(tmp_path / "large.wav", np.tile(synthesis.example("rain"), (2, 7)).T, RATE)
@@ -413,7 +450,7 @@ class TestInTheBrowser:
             session.send("Input.dispatchDragEvent", {"type": kind, "x": 100, "y": 100, "data": data})
         page.locator("#status.wrong").filter(has_text="a folder cannot be read: it is a folder").wait_for()
 
-    def test_what_is_no_sound_or_too_long_is_explained(self, page, bad_files):
+    def test_what_is_no_sound_or_too_long_is_explained(self, page, bad_files, tmp_path):
         messages = {
             "notes.wav": "holds no sound that this browser can decode",
             "nothing.wav": "is empty",
@@ -424,6 +461,14 @@ class TestInTheBrowser:
             page.locator("#file").set_input_files(bad_files[name])
             page.locator("#status.wrong").filter(has_text=f"{name} {message}").wait_for()
             assert not page.locator("#answer").is_visible()
+        soundfile.write(tmp_path / "odd.wav", np.full(RATE, np.nan, np.float32), RATE, subtype="FLOAT")
+        page.locator("#file").set_input_files(tmp_path / "odd.wav")
+        page.locator("#status.wrong").filter(has_text="has samples that are no numbers").wait_for()
+        soundfile.write(tmp_path / "odd.wav", np.ones(3), 192_000)
+        page.locator("#file").set_input_files(tmp_path / "odd.wav")
+        page.locator("#status.wrong").filter(has_text="is shorter than one sample at 16 kHz").wait_for()
+        page.evaluate(DROP, [[], ""])  # a text
+        page.locator("#status.wrong").filter(has_text="This is no file").wait_for()
         page.locator("#file").set_input_files({"name": "film.mp4", "mimeType": "video/mp4", "buffer": b"no sound"})
         page.locator("#status.wrong").filter(has_text="perhaps the video has no sound track").wait_for()
 
@@ -521,9 +566,21 @@ class TestInTheBrowser:
         assert ask(bare_page, sounds["8 bit.wav"])["file"] == "8 bit.wav"
         [overtaken] = bare_page.evaluate("messages.filter(({ error }) => error)")
         steps = bare_page.evaluate("id => messages.filter((each) => each.id === id && each.progress)", overtaken["id"])
-        assert overtaken["error"] == "overtaken"
+        assert "overtaken" in overtaken["error"]
         assert all(step["progress"] < 1 for step in steps)
         assert not bare_page.locator("#progress").is_visible()
+
+    def test_what_is_overtaken_while_the_microphone_closes_is_not_classified(self, bare_page, site, sounds):
+        visit(bare_page, site)
+        bare_page.evaluate(CLOSE_SLOWLY)
+        bare_page.get_by_role("button", name="Listen").click()
+        bare_page.get_by_role("button", name="Stop").wait_for()
+        bare_page.locator("#file").set_input_files(sounds["24 bit.wav"])
+        bare_page.wait_for_function("() => window.isClosing")
+        assert ask(bare_page, sounds["8 bit.wav"])["file"] == "8 bit.wav"
+        bare_page.wait_for_function("() => window.isClosed")
+        bare_page.wait_for_timeout(1_000)  # the last of the microphone's sound is on its way
+        assert bare_page.evaluate("asked.filter((kind) => kind === 'classify').length") == 1
 
     def test_a_file_that_waits_for_the_model_has_a_message_meanwhile(self, bare_page, site, sounds):
         held = []
