@@ -18,21 +18,20 @@ from matplotlib.figure import Figure
 
 from esc50.audio.sound import EXAMPLE_PREFIX, load_part
 from esc50.audio.synthesis import EXAMPLES
-from esc50.classifier.describe import class_label, class_named, without_place
+from esc50.classifier.describe import class_label, class_named, count_of, without_place
 from esc50.classifier.formats import html_table
 from esc50.classifier.own_classes import Example, fit_class, most_uncertain
 from esc50.classifier.teaching import Recording, teach
 from esc50.config import AudioError, AudioSettings, Esc50Error, TeachingError, YamnetSettings
 from esc50.library.find import Hit
 from esc50.reporting.plots.style import as_html
-from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP
+from esc50.yamnet.frames import STEP_SAMPLES
 from esc50.yamnet.runtime import load_runtime
 
 ANSWERS = {"yes": True, "no": False, "unsure": None}
 KEYS = {"y": "yes", "n": "no", "u": "unsure", "b": "back"}
 PAGE, BACKGROUND, SEED = 6, 2_000, 0  # hits on a page; windows drawn from the store that stand for all else
 LONGEST_SECONDS = 10.0  # of a long hit its middle is shown
-STEP_SAMPLES = HOP_SAMPLES // MEL_FRAMES_PER_HOP  # from one window of the log-mel to the next
 CARD_INCHES = (2.2, 1.2)
 NEEDS_SCALE = "a store needs the packages of the extra: pip install 'esc50[scale]'"
 START = "Give a recording, an example such as example:siren, or a class, and see what in the store is most like it."
@@ -114,7 +113,7 @@ class Labelling:
     def progress(self):
         """How many answers there are, in words."""
         counts = [sum(answer is value for answer in self.answers.values()) for value in ANSWERS.values()]
-        own = f"{len(self.given)} sound{'' if len(self.given) == 1 else 's'} of yours. " if self.given else ""
+        own = f"{count_of(len(self.given), 'sound')} of yours. " if self.given else ""
         return f"{own}Labelled: {counts[0]} yes, {counts[1]} no, {counts[2]} unsure."
 
     def strip(self):

@@ -34,6 +34,7 @@ def index(ctx, folders, store, scheduler, processes):
       esc50 index recordings --store my-store
       esc50 index /archive/2025 --store s3://bucket/store --scheduler tcp://head:8786
     """  # noqa: D301  (click's \b keeps the lines of the examples)
+    from esc50.classifier.describe import count_of
     from esc50.library.index import index as index_folders
 
     is_watched, failed = commands.is_terminal(sys.stderr), []
@@ -45,8 +46,8 @@ def index(ctx, folders, store, scheduler, processes):
     for reason in report.unreadable.values():
         commands.report_error(reason, failed)
     click.echo(
-        f"{_count(report.n_done, 'recording')} indexed ({report.seconds / 3600:.2f} hours, "
-        f"{_count(report.n_windows, 'window')}), {report.n_unchanged:,} unchanged, {report.n_deleted:,} gone, "
+        f"{count_of(report.n_done, 'recording')} indexed ({report.seconds / 3600:.2f} hours, "
+        f"{count_of(report.n_windows, 'window')}), {report.n_unchanged:,} unchanged, {report.n_deleted:,} gone, "
         f"{len(failed):,} unreadable"
         + (f", {report.n_still_unreadable:,} still unreadable" if report.n_still_unreadable else "")
     )
@@ -95,10 +96,6 @@ def find(ctx, example, store, form, output, **query):
             )
         else:
             out.writelines(map(_line, hits))
-
-
-def _count(number, noun):
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _round(value):

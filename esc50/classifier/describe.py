@@ -181,10 +181,10 @@ def say_timeline(events, *, seconds, n_classes, is_silent=False):
     if not events:
         return SENTENCES["no_event"].format(**facts)
     if not known:
-        return SENTENCES["no_known_event"].format(unknown=_count(n_unknown, "sound"), **facts)
+        return SENTENCES["no_known_event"].format(unknown=count_of(n_unknown, "sound"), **facts)
     listed = _list_events(known) if len(known) <= MOST_LISTED else _list_classes(known)
-    told = SENTENCES["events"].format(known=_count(len(known), "sound"), listed=listed, **facts)
-    others = SENTENCES["other_events"].format(others=_count(n_unknown, "other"), **facts)
+    told = SENTENCES["events"].format(known=count_of(len(known), "sound"), listed=listed, **facts)
+    others = SENTENCES["other_events"].format(others=count_of(n_unknown, "other"), **facts)
     return told + others * (n_unknown > 0)
 
 
@@ -288,9 +288,10 @@ def _list_classes(events):
     longest = sorted(seconds, key=lambda name: -seconds[name])[:MOST_LISTED]
     told = [f"{class_label(name)} for {minutes(seconds[name])}" for name in longest]
     n_more = len(seconds) - len(told)
-    return ", ".join(told) + (f" and {_count(n_more, 'other class')}" if n_more else "")
+    return ", ".join(told) + (f" and {count_of(n_more, 'other class')}" if n_more else "")
 
 
-def _count(number, noun):
+def count_of(number: float, noun: str) -> str:
+    """A number with its noun, as in "1 class" and "2,000 classes"."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"
+    return f"{number:,} {noun if number == 1 else plural}"

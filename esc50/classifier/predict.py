@@ -22,11 +22,10 @@ from esc50.classifier.timeline import TIMELINE_FROM_SECONDS, Timeline, timeline_
 from esc50.classifier.whitening import KnownClips
 from esc50.config import AudioError, AudioSettings, TeachingError, YamnetSettings
 from esc50.yamnet.architecture import N_AUDIOSET_CLASSES, SCORES
-from esc50.yamnet.frames import HOP_SAMPLES, MEL_FRAMES_PER_HOP, active_frames, check_waveform, equally_long
+from esc50.yamnet.frames import MEL_FRAMES_PER_HOP, STEP_SAMPLES, active_frames, check_waveform, equally_long
 from esc50.yamnet.runtime import YamnetRuntime, load_runtime
 
 DECIBEL_PER_NEPER = 20 / np.log(10)
-STEP_SAMPLES = HOP_SAMPLES // MEL_FRAMES_PER_HOP  # from one window of the log-mel to the next
 
 
 @dataclass(frozen=True, eq=False)

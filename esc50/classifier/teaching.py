@@ -8,7 +8,7 @@ import numpy as np
 
 from esc50.audio.sound import EXAMPLE_PREFIX, SoundSource, load_part
 from esc50.classifier import ood
-from esc50.classifier.describe import class_label, class_named, plain_name
+from esc50.classifier.describe import class_label, class_named, count_of, plain_name
 from esc50.classifier.own_classes import SETTINGS, Example, OwnClasses, learn
 from esc50.classifier.pooling import TINY
 from esc50.classifier.predict import SoundClassifier
@@ -65,7 +65,7 @@ class Lesson:
         right = [100 * accuracy for accuracy in self.accuracies]
         n_taken = int((self.after == self.classifier.class_names.index(self.class_name)).sum())
         return (
-            f"Learnt “{label}” from {n} sound{'' if n == 1 else 's'}. "
+            f"Learnt “{label}” from {count_of(n, 'sound')}. "
             + (
                 f"Cross-validated by recording, {sum(tested)} of {n} scored above 99 % of the known sounds."
                 if tested

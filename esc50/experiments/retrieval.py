@@ -93,7 +93,7 @@ def measure(labels=None):
     for group in tqdm(range(N_GROUPS), desc="groups of classes"):
         for name, owners, vectors_without in candidates:
             rows += _measure_one(name, owners, normalise(vectors_without(group)), group, sounds)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(others=max(0, len(sounds.targets) - N_CLIPS))
 
 
 def summarise(queries):
@@ -103,6 +103,7 @@ def summarise(queries):
         by_class = part.groupby("target")[["average_precision", "precision_at_10"]].mean()
         draws = rng.integers(len(by_class), size=(N_RESAMPLES, len(by_class)))
         row = {"vectors": kind, "used_for": used_for, "classes": len(by_class), "queries": len(part)}
+        row["others"] = part["others"].iloc[0]  # recordings of other origin that were searched too
         for name, values in by_class.items():
             low, high = np.quantile(values.to_numpy()[draws].mean(axis=1), [0.025, 0.975])
             row |= {name: values.mean(), f"{name}_low": low, f"{name}_high": high}

@@ -197,7 +197,7 @@ def _forms(known):
     size, classes = known.vectors.shape[1], np.unique(known.targets)
     of_class = [known.vectors[known.targets == target] for target in classes]
     return {
-        ("every clip, a byte a number", N_CLIPS * size): np.round(known.vectors * STEPS) / STEPS,
+        ("every clip, 8-bit", N_CLIPS * size): np.round(known.vectors * STEPS) / STEPS,
         ("eight clips a class", N_CLASSES * 8 * size): np.concatenate([each[:8] for each in of_class]),
         ("the mean of each class", N_CLASSES * size): np.stack([each.mean(axis=0) for each in of_class]),
     }

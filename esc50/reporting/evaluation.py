@@ -2,7 +2,7 @@
 
 from textwrap import wrap
 
-from esc50.classifier.describe import class_label
+from esc50.classifier.describe import class_label, count_of
 from esc50.classifier.formats import printable
 from esc50.reporting.tables import percent
 
@@ -49,8 +49,8 @@ def _lines(report):
 
 
 def _summary(report):
-    known = f"{_count(report['n_known'], 'file')} of {_count(report['n_classes'], 'class', 'classes')}"
-    recordings = _count(report["n_recordings"], "recording")
+    known = f"{count_of(report['n_known'], 'file')} of {count_of(report['n_classes'], 'class')}"
+    recordings = count_of(report["n_recordings"], "recording")
     yield f"{printable(report['labels'])}: {known} and {report['n_none']} of none, {recordings}"
     gain = f", {report['gain_decibels']:+g} dB" if report["gain_decibels"] else ""
     kept = f"keeping {100 * report['kept']:.3g} % of known sounds"
@@ -83,12 +83,8 @@ def _mistake_line(row):
 def _notes(report):
     notes = list(report["notes"])
     if n := report["n_unreadable"]:
-        notes.insert(0, f"{_count(n, 'file')} not read, and not counted")
+        notes.insert(0, f"{count_of(n, 'file')} not read, and not counted")
     return notes
-
-
-def _count(n, one, several=None):
-    return f"{n} {one if n == 1 else several or f'{one}s'}"
 
 
 def _number(value, is_share):

@@ -201,13 +201,14 @@ def formats_table(*, folder=RESULTS_DIR):
 def retrieval_table(*, folder=RESULTS_DIR):
     """How well vectors find sounds, on the classes on which nothing was chosen."""
     table = read_csv(folder / "retrieval.csv")
-    in_store = retrieval.windows_name(WindowSettings())
+    in_store, others = retrieval.windows_name(WindowSettings()), table["others"].iloc[0]
     rows = [
         f"{_vectors_title(row.vectors, in_store)} | {_with_interval(row, 'precision_at_10')} | "
         f"{_with_interval(row, 'average_precision')}"
         for row in table[table["used_for"] == "report"].itertuples()
     ]
-    return _join_rows("vectors | precision at 10, % (95 %) | mean average precision, % (95 %)", rows)
+    searched = f"Searched: all clips of ESC-50{f' and {others:,} recordings from elsewhere' if others else ''}.\n\n"
+    return searched + _join_rows("vectors | precision at 10, % (95 %) | mean average precision, % (95 %)", rows)
 
 
 def _vectors_title(vectors, in_store):

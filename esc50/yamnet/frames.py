@@ -13,6 +13,7 @@ from esc50.config import AudioError, YamnetError, YamnetSettings
 SETTINGS = YamnetSettings()
 HOP_SAMPLES, PATCH_SAMPLES = SETTINGS.hop_samples, SETTINGS.patch_samples
 MEL_FRAMES_PER_HOP = round(SETTINGS.patch_hop_seconds / SETTINGS.stft_hop_seconds)
+STEP_SAMPLES = HOP_SAMPLES // MEL_FRAMES_PER_HOP  # from one window of the log-mel to the next
 MAX_SILENCE_COSINE = 0.5  # a frame closer to the embedding of silence counts as silent: see notebook 03
 GOLDEN_FILE = Path(__file__).with_name("golden.npz")  # made by tests/make_golden.py
 GOLDEN_TOLERANCE = 1e-4

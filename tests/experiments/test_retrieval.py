@@ -17,7 +17,7 @@ def test_precision_is_that_computed_by_hand_and_parts_of_one_recording_do_not_co
     assert found["average_precision"].tolist() == [1, 1 / 2, 1 / 2, 1 / 2, 1, 1]
     assert found["precision_at_10"].tolist() == [1 / 4, 1 / 5, 1 / 4, 1 / 5, 1 / 5, 1 / 5]
     choice, report = retrieval.summarise(found).to_dict("records")
-    assert (choice["used_for"], choice["classes"], choice["queries"]) == ("choice", 2, 4)
+    assert (choice["used_for"], choice["classes"], choice["queries"], choice["others"]) == ("choice", 2, 4, 0)
     assert (choice["average_precision"], choice["precision_at_10"]) == pytest.approx((0.875, 0.2125))
     assert report["average_precision_low"] == report["average_precision_high"] == 1 / 2
 

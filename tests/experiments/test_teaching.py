@@ -50,7 +50,7 @@ def test_smaller_forms_of_the_known_clips_are_compared(rows, lesson):
     forms = rows.dropna(subset=["form"])
     assert forms["labels"].eq(teaching.FORM_LABELS).all() and len(forms) == 3
     assert {name: len(each) for (name, _), each in teaching._forms(lesson.known).items()} == {
-        "every clip, a byte a number": N_OLD,
+        "every clip, 8-bit": N_OLD,
         "eight clips a class": 16,
         "the mean of each class": 2,
     }

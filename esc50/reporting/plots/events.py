@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from esc50.classifier.describe import count_of
 from esc50.reporting.plots.style import THEME_PALETTE, class_label
 
 TAUGHT = "taught"  # stands for the theme of classes that have none
@@ -98,7 +99,7 @@ def _add_key(ax, timeline):
     patches = [Patch(color=color, label=theme) for theme, color in COLORS.items() if theme in present]
     if not all(event.is_known for event in timeline.events):
         patches.append(Patch(**UNKNOWN, label="none of these?"))
-    count = f"{len(timeline.events)} event{'' if len(timeline.events) == 1 else 's'}"
+    count = count_of(len(timeline.events), "event")
     title = f"{count}; the paler, the less sure" if timeline.events else count
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "alignment": "left"}
     ax.legend(
