@@ -16,6 +16,7 @@ from esc50.config import (
 
 EXECUTED_DIR = BUILD_DIR / "notebooks"
 AUDIO_TAG = "audio"  # cells that play recordings: no output is kept, ESC-50 must not be republished
+FOLDED = {"jupyter": {"source_hidden": True, "outputs_hidden": True}}  # until a reader opens it
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # no chatter when kernels start
 
 
@@ -71,7 +72,7 @@ def tidy(notebook):
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
         tags = cell.metadata.get("tags", [])
-        cell.metadata = {"tags": tags} if tags else {}
+        cell.metadata = ({"tags": tags} if tags else {}) | (FOLDED if "solution" in tags else {})
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _belongs_on_page(output, tags)]
     for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
