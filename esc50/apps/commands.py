@@ -138,7 +138,7 @@ def predict(ctx, files, top, timeline, form, output, **load):
     how = {"top": None if timeline else top, "progress": is_waiting}
     records = _records(files, load, **how)
     failed = []
-    with open_output(output, files, **TEXT) as out:
+    with open_output(output, [*files, load["classes"]], **TEXT) as out:
         columns = shutil.get_terminal_size().columns if is_terminal(out) else None
         for text in _writer(form, timeline, out.encoding, columns)(_report_errors(records, failed, ctx.obj)):
             out.write(text)

@@ -79,8 +79,9 @@ def evaluate(ctx, labels, form, output, picture, predictions, probabilities, pro
     progress = commands.is_terminal(sys.stderr) if progress is None else progress
     failed = []
     with ExitStack() as stack:
-        files = {kind: stack.enter_context(_open(kind, path, labels)) for kind, path in outputs.items()}
-        screen = stack.enter_context(open_output(None, [labels], **TEXT))
+        inputs = [labels, options["classes"], options["model"]]
+        files = {kind: stack.enter_context(_open(kind, path, inputs)) for kind, path in outputs.items()}
+        screen = stack.enter_context(open_output(None, inputs, **TEXT))
         if progress:
             ctx.obj.cancel()
         found = evaluation.evaluate(labels, progress=progress, **options)
@@ -113,7 +114,7 @@ def _is_stream(path):
     return str(path) == STANDARD or find_stream(path) is not None
 
 
-def _open(kind, path, labels):
+def _open(kind, path, inputs):
     if kind == "picture":
         from esc50.reporting import plots
 
@@ -122,7 +123,7 @@ def _open(kind, path, labels):
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise click.ClickException(f"{path.parent} cannot be made ({error.strerror}): choose another folder") from error
-    return open_output(path, [labels], **({"mode": "wb"} if kind == "picture" else TEXT))
+    return open_output(path, inputs, **({"mode": "wb"} if kind == "picture" else TEXT))
 
 
 def _write(kind, found, file, with_probabilities, path):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import click
 
@@ -77,9 +78,9 @@ def find(ctx, example, store, form, output, **query):
       esc50 find garden.flac --from 2.1 --to 3.0 --store my-store --format csv --output hits.csv
     """  # noqa: D301
     from esc50.classifier.formats import audacity_line, csv_lines
-    from esc50.library.store import SETTINGS_FILE, Store
+    from esc50.library.store import Store
 
-    inputs = [example, *query["positives"], *query["negatives"], f"{store}/{SETTINGS_FILE}"]
+    inputs = [example, *query["positives"], *query["negatives"], *Path(store).glob("*")]
     with open_output(output, inputs, **TEXT) as out:
         hits = Store.open(store).find(example, **query)
         if form == "audacity" and len({hit.file for hit in hits}) > 1:

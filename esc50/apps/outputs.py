@@ -22,7 +22,8 @@ def open_output(output, inputs, *, mode, **how):
     """Open what is written to: a file by its path, or the standard output (None or "-").
 
     A plain file appears under its name only when all is well: raise, if only click's `Exit`, and the old one stays.
-    None of the inputs, which are names of files or "-", and no recording is overwritten. `TEXT` is how text is opened.
+    None of the inputs, which are names of files, "-" or None, and no recording is overwritten. `TEXT` is how text is
+    opened.
     """
     from esc50.classifier.formats import check_output, printable  # opens sounds, which a help text need not
 
@@ -76,6 +77,6 @@ def _refuse_inputs(output, inputs, name):
 
 def _identify(file):
     """Device and number of a plain file, the same for each of its names; else None."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, TypeError):
         found = os.stat(file)  # noqa: PTH116  (it may be the number of an open file)
         return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None

@@ -2,7 +2,9 @@
 
 import difflib
 import os
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -69,20 +71,16 @@ def merge_windows(places, values, *, top):
 
     Overlapping windows of one recording are one hit, without those that are much less similar than its best.
     """
-    hits_of, n = {}, 0
+    found = {}  # of each file start, end and value of its hits, in order of time
     for (file, start, end), value in zip(places.tolist(), values.tolist(), strict=True):
-        known = hits_of.setdefault(file, [])
-        touching = [hit for hit in known if start <= hit.end_seconds and end >= hit.start_seconds]
-        if not touching and n == top:
-            break
-        if any(value < JOINED_SHARE * hit.similarity for hit in touching):
-            continue
-        n += 1 - len(touching)
-        whole = [Hit(file, start, end, value), *touching]
-        ends = min(hit.start_seconds for hit in whole), max(hit.end_seconds for hit in whole)
-        hits_of[file] = [hit for hit in known if hit not in touching]
-        hits_of[file].append(Hit(file, *ends, max(hit.similarity for hit in whole)))
-    return sorted((hit for hits in hits_of.values() for hit in hits), key=lambda hit: -hit.similarity)
+        known = found.setdefault(file, [])
+        first, last = bisect_left(known, start, key=itemgetter(1)), bisect_right(known, end, key=itemgetter(0))
+        touching = known[first:last]
+        if all(value >= JOINED_SHARE * best for *_, best in touching):
+            starts, ends, bests = zip((start, end, value), *touching, strict=True)
+            known[first:last] = [(min(starts), max(ends), max(bests))]
+    hits = (Hit(file, *hit) for file, known in found.items() for hit in known)
+    return sorted(hits, key=lambda hit: -hit.similarity)[:top]
 
 
 def find_class(query, names):

@@ -268,9 +268,11 @@ class Store:
     def _compare_model(self):
         if (version := self.settings["version"]) != VERSION:
             raise StoreError(f"{self.path} is a store of version {version}, not {VERSION}: {ANEW}")
-        metadata = self._given.metadata if self._given else load_model()[1]
-        if self.settings["model"] != describe_model(metadata)["model"]:
+        expected = describe_model(self._given.metadata if self._given else load_model()[1])
+        if self.settings["model"] != expected["model"]:
             raise StoreError(f"{self.path} was made with another model, whose vectors cannot be compared: {ANEW}")
+        if self.settings != expected:
+            raise StoreError(f"{self.path}/{SETTINGS_FILE} is damaged: {ANEW}")
 
     def _read_all(self, columns):
         """Columns of the rows that count."""
@@ -284,13 +286,14 @@ class Store:
         return pa.concat_tables([self._schema.empty_table().select(columns), *tables]).unify_dictionaries()
 
     def _read_parts(self, names, columns):
-        return [self._read_part(name, columns).select(columns) for name in names]
+        return [self._read_part(name, columns) for name in names]
 
     def _read_part(self, name, columns=None):
+        schema = pa.schema([self._schema.field(column) for column in columns]) if columns else self._schema
         with self.filesystem.open_input_file(f"{self.folder}/{name}") as file:
             try:
-                return pq.ParquetFile(file).read(columns)
-            except (pa.ArrowException, OSError) as error:
+                return pq.ParquetFile(file).read(schema.names).select(schema.names).cast(schema)
+            except (pa.ArrowException, OSError, KeyError) as error:
                 raise StoreError(f"{self.path}/{name} is damaged: delete it and call `esc50 index` again") from error
 
     def _list(self):

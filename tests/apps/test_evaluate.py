@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
@@ -173,6 +174,8 @@ def test_a_bar_is_shown_when_asked_for(labels):
         (["evaluate", "{labels}", "--probabilities"], 2, "add --predictions FILE.csv"),
         (["evaluate", "{labels}", "--gain", "loud"], 2, "'loud' is not a valid float"),
         (["evaluate", "{labels}", "--predictions", "{labels}"], 1, "would be overwritten"),
+        (["evaluate", "{labels}", "--classes", "own.json", "--output", "own.json"], 1, "would be overwritten"),
+        (["evaluate", "{labels}", "--model", "own.json", "--output", "own.json"], 1, "would be overwritten"),
         (["evaluate", "{labels}", "--output", "{labels}/report.json"], 1, "cannot be made"),
         (["evaluate", "nothing.csv"], 1, "no such file"),
         (["evaluate", "{labels}", "--audio", "nowhere"], 1, "does not contain any of the 4 recordings"),
@@ -180,6 +183,7 @@ def test_a_bar_is_shown_when_asked_for(labels):
 )
 def test_mistakes_end_in_one_line(labels, arguments, code, message, monkeypatch):
     monkeypatch.chdir(labels.parent)
+    Path("own.json").touch()
     before = {path: path.read_bytes() for path in labels.parent.iterdir() if path.is_file()}
     done = run(*(argument.format(labels=labels) for argument in arguments))
     assert done.exit_code == code and message in done.stderr

@@ -96,6 +96,14 @@ def test_a_file_that_another_command_changes_meanwhile_is_left_so(whistles, monk
     assert len(load("my-sounds.esc50").examples) == 4
 
 
+def test_an_answer_is_not_written_over_the_classes(whistles):
+    run("teach", "whistle", *whistles)
+    before = Path("my-sounds.esc50").read_bytes()
+    done = run("predict", whistles[0], "--classes", "my-sounds.esc50", "--output", "my-sounds.esc50")
+    assert done.exit_code == 1 and "is one of the files to read, and would be overwritten" in done.output
+    assert Path("my-sounds.esc50").read_bytes() == before
+
+
 def test_a_class_can_be_taken_out_again(whistles):
     assert run("teach", "whistle", *whistles[:2]).exit_code == run("teach", "hiss", "example:rain").exit_code == 0
     assert "no class “bell” here, only whistle, hiss" in run("teach", "--forget", "bell").output

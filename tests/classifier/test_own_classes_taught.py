@@ -190,6 +190,17 @@ def test_any_changed_byte_and_any_cut_is_noticed(saved, tmp_path, rng):
             OwnClasses.load(path)
 
 
+@pytest.mark.parametrize(
+    "change", [{"names": None}, {"units": "AAAA"}, {"examples": [{"vector": "AAAA", "x": 1}]}, None]
+)
+def test_what_another_program_wrote_is_refused(saved, tmp_path, change):
+    content = json.loads(saved.read_bytes().partition(b"\n")[2])
+    text = "[1]" if change is None else json.dumps(content | change)
+    (tmp_path / "x.esc50").write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
+    with pytest.raises(TeachingError, match=r"x\.esc50 is damaged, or holds no classes"):
+        OwnClasses.load(tmp_path / "x.esc50")
+
+
 def test_another_version_is_refused(saved, tmp_path):
     content = json.dumps(json.loads(saved.read_bytes().partition(b"\n")[2]) | {"version": 99})
     (tmp_path / "x.esc50").write_text(f"{hashlib.sha256(content.encode()).hexdigest()}\n{content}")

@@ -139,7 +139,7 @@ def test_overlapping_windows_are_one_place(tmp_path, cluster, classifier):
         Hit(str(tmp_path / "long.wav"), 0.0, store.rows()["end"][1], 0.9),
         Hit(str(tmp_path / "long.wav"), store.rows()["start"][-1], 20.0, 0.8),
     ]
-    assert len(merge_windows(places, values, top=1)) == 1
+    assert merge_windows(places, values, top=1) == merge_windows(places, values, top=9)[:1]
 
 
 def test_a_folder_or_file_named_as_a_class_is_not_asked_for(store, tmp_path, monkeypatch):

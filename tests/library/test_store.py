@@ -165,6 +165,15 @@ def test_damaged_settings_are_named(path, content):
         Store.open(path)
 
 
+def test_settings_that_lack_something_are_named(path):
+    Store.create(path)
+    settings = json.loads((path / SETTINGS_FILE).read_text())
+    for changed in (settings | {"vector_size": "a"}, {key: settings[key] for key in ("version", "model")}):
+        (path / SETTINGS_FILE).write_text(json.dumps(changed))
+        with pytest.raises(StoreError, match=f"{SETTINGS_FILE} is damaged: make another"):
+            Store.open(path)
+
+
 def test_parts_that_another_call_joins_meanwhile_are_left_to_it(path, monkeypatch):
     store = Store.create(path)
     for name in "abc":
@@ -184,6 +193,9 @@ def test_a_damaged_part_is_named(path):
         part.write_bytes(damaged)
         with pytest.raises(StoreError, match=f"{part.name} is damaged: delete it"):
             Store.open(path).files()
+    pd.DataFrame({"x": [1]}).to_parquet(part)  # of another program
+    with pytest.raises(StoreError, match=f"{part.name} is damaged: delete it"):
+        Store.open(path).files()
 
 
 def test_other_parquet_files_in_the_folder_are_passed_over(path):
