@@ -142,6 +142,11 @@ def test_of_a_large_confusion_matrix_the_errors_are_drawn(ax):
     assert written == ["34", "6", "40", "1", str(counts.sum() - 81)]  # row by row; nothing where there is no clip
 
 
+def test_a_rare_confusion_is_told_from_none(ax):
+    plots.plot_confusion(np.array([[995, 5, 0], [15, 985, 0], [0, 0, 1]]), ["one", "two", "three"], ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["100", "< 1", "2", "99", "100"]
+
+
 def test_confusion_of_a_class_that_does_not_occur_is_empty(ax):
     plots.plot_confusion(np.array([[0, 0], [0, 4]]), ["one", "two"], ax=ax)
     assert [text.get_text() for text in ax.texts if text.get_text()] == ["100"]

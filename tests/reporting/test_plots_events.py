@@ -44,7 +44,7 @@ def test_a_row_for_each_class_in_order_of_its_first_event(ax):
     ]
     assert ax.get_xlim() == (0, 10)
     assert ax.get_xlabel() == "time (s)"
-    assert key(ax) == ["3 events; the paler, the less sure", "Natural soundscapes & water", "Interior/domestic"]
+    assert key(ax) == ["3 events (paler: less sure)", "Natural soundscapes & water", "Interior/domestic"]
 
 
 def test_colours_are_those_of_themes_and_paler_where_less_sure(ax):

@@ -100,7 +100,7 @@ def _add_key(ax, timeline):
     if not all(event.is_known for event in timeline.events):
         patches.append(Patch(**UNKNOWN, label="none of these?"))
     count = count_of(len(timeline.events), "event")
-    title = f"{count}; the paler, the less sure" if timeline.events else count
+    title = f"{count} (paler: less sure)" if timeline.events else count
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "alignment": "left"}
     ax.legend(
         handles=patches,

@@ -2,11 +2,17 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patheffects import withStroke
 
 from esc50.reporting.plots.style import SERIES, class_label
 
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", ">", "p")  # told apart without colour
-_LABEL_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
+CLASS_COLORS = (*SERIES[:6], "#7b3294", "0.35", "#8a8000", SERIES[9])  # dark enough for small dots on white
+VALUES = LinearSegmentedColormap.from_list("from grey", ["0.8", "#56b4e9", "#0173b2", "#08204a"])
+_OUTLINE = [withStroke(linewidth=2, foreground="white")]  # a box would hide the clips behind a name
+_GAP = 3  # pixels between a name and what is near it
+_CORE = 0.5  # of a class's clips, the nearest to its middle: its name stands above them
 
 
 def plot_map(points, labels, *, palette, legend=True, ax=None):
@@ -27,22 +33,21 @@ def plot_map_part(points, labels, chosen, *, ax=None):
     ax = ax or plt.gca()
     labels, chosen = np.asarray(labels), np.asarray(chosen)
     ax.scatter(*points[~chosen].T, s=4, color="0.85", linewidth=0)
-    palette = dict(zip(dict.fromkeys(labels[chosen]), SERIES, strict=False))
+    palette = dict(zip(dict.fromkeys(labels[chosen]), CLASS_COLORS, strict=False))
     plot_map(points[chosen], labels[chosen], palette=palette, legend=False, ax=ax)
     return plot_map_names(points[chosen], labels[chosen], ax=ax)
 
 
 def plot_map_names(points, labels, *, ax=None):
-    """Write each label above its most central clip, moved up or down so that no two overlap."""
+    """Write each label above most of its clips, moved up or down so that no two overlap."""
     ax = ax or plt.gca()
     labels = np.asarray(labels)
-    style = {"ha": "center", "va": "center", "fontsize": 8, "bbox": _LABEL_BOX}
-    texts = [ax.text(*_medoid(points[labels == name]), class_label(name), **style) for name in dict.fromkeys(labels)]
+    style = {"ha": "center", "va": "bottom", "fontsize": 8, "path_effects": _OUTLINE}
+    texts = [ax.text(*_above(points[labels == name]), class_label(name), **style) for name in dict.fromkeys(labels)]
     ax.figure.draw_without_rendering()  # only now is it known how large the letters are
     boxes = np.array([text.get_window_extent().extents for text in texts])  # (n_labels, 4) pixels: x0, y0, x1, y1
-    shifts = _vertical_shifts(boxes) + boxes[:, 3] - boxes[:, 1]
-    for text, shift in zip(texts, shifts, strict=True):
-        pixels = ax.transData.transform(text.get_position()) + np.array([0, shift])
+    for text, shift in zip(texts, _vertical_shifts(boxes + np.array([-_GAP, 0, _GAP, 0])), strict=True):
+        pixels = ax.transData.transform(text.get_position()) + np.array([0, shift + _GAP])
         text.set_position(ax.transData.inverted().transform(pixels))
     return ax
 
@@ -51,17 +56,19 @@ def plot_map_values(points, values, *, label, ax=None):
     """Draw a map of clips, coloured by a number (n_clips,) that `label` names; the highest are drawn last."""
     ax = ax or plt.gca()
     order = np.argsort(values, kind="stable")
-    dots = ax.scatter(*points[order].T, c=values[order], s=12, linewidth=0, cmap="viridis_r", alpha=0.8)
+    dots = ax.scatter(*points[order].T, c=values[order], s=12, linewidth=0, cmap=VALUES, alpha=0.8)
     ax.figure.colorbar(dots, ax=ax, label=label, shrink=0.8, pad=0.01)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     return ax
 
 
-def _medoid(points):
-    """The point (2,) whose summed distance to the others is least: unlike their mean, it is one of them."""
+def _above(points):
+    """The place (2,) above the middle of a class: the clip with the least summed distance to the others."""
     distances = np.linalg.norm(points[:, None] - points, axis=2)  # (n_points, n_points)
-    return points[distances.sum(axis=1).argmin()]
+    middle = distances.sum(axis=1).argmin()
+    core = points[distances[middle].argsort()[: max(1, int(_CORE * len(points)))]]
+    return points[middle, 0], core[:, 1].max()
 
 
 def _vertical_shifts(boxes, *, most_rounds=300):

@@ -101,13 +101,13 @@ def plot_confusion(counts, names, *, of="class", unit="percent", ax=None):
     """
     ax, rows = ax or plt.gca(), np.arange(len(names))
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    written = {"percent": share, "clips": counts}[unit]
     edges = np.arange(len(names) + 1)
     mesh = ax.pcolormesh(edges, edges, share, cmap="Blues", vmin=0, vmax=100, edgecolor="0.92", linewidth=0.3)
-    for row, column in np.argwhere(written >= 0.5):
+    for row, column in np.argwhere(counts > 0):
         color = "white" if share[row, column] > 60 else "0.15"
         place = {"ha": "center", "va": "center", "color": color}
-        ax.text(column + 0.5, row + 0.5, f"{written[row, column]:.0f}", **place)
+        in_percent = percent(share[row, column] / 100, digits=0) if share[row, column] >= 1 else "< 1"
+        ax.text(column + 0.5, row + 0.5, {"percent": in_percent, "clips": counts[row, column]}[unit], **place)
     ax.figure.colorbar(mesh, ax=ax, label=f"share of the true {of} (%)", shrink=0.7, pad=0.02)
     ax.set_xticks(rows + 0.5, names, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_yticks(rows + 0.5, names)
@@ -117,7 +117,7 @@ def plot_confusion(counts, names, *, of="class", unit="percent", ax=None):
 
 
 def plot_confused_classes(counts, names, *, most=15, ax=None):
-    """Draw the part of a confusion matrix in which the errors are: its worst classes, and all others as one."""
+    """Draw the part of a confusion matrix with most of the errors: the classes with most, and all others as one."""
     errors = counts - np.diag(np.diag(counts))
     worst = np.sort(np.argsort(-(errors.sum(axis=0) + errors.sum(axis=1)), kind="stable")[:most])
     rest = np.setdiff1d(np.arange(len(names)), worst)

@@ -87,7 +87,7 @@ def plot_frame_probabilities(
     mesh = ax.pcolormesh(edges, np.arange(len(best) + 1), percent, cmap="Blues", vmin=0, vmax=100)
     ax.set_yticks(np.arange(len(best)) + 0.5, [class_label(names[i]) for i in best])
     ax.invert_yaxis()
-    ax.set(xlabel=f"start of the {YamnetSettings.patch_window_seconds:g} s frame (s)")
+    ax.set(xlabel="time (s); a frame is drawn at its start")
     ax.grid(False)
     ax.figure.colorbar(mesh, ax=ax, label=value_label)
     return ax
@@ -153,7 +153,7 @@ def _envelope(waveform, hop):
 def _draw_over_time(axes, prediction, top):
     wave, mel, frames = axes
     sound, best = prediction.sound, np.argsort(-prediction.probabilities, kind="stable")[:top]
-    plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(title="the sound", xlabel="")
+    plot_waveform(sound.waveform, sample_rate_hz=sound.sample_rate_hz, ax=wave).set(title="The sound", xlabel="")
     plot_log_mel(prediction.log_mel, axes=YAMNET_MEL, ax=mel).set(xlabel="")
     is_active = active_frames(prediction.vectors)[:, np.newaxis]  # silent frames have no class
     shown = np.where(is_active, prediction.frame_probabilities, np.nan)
