@@ -112,7 +112,7 @@ app: env ## serve the browser app on http://127.0.0.1:7860
 	$(BIN)/python main.py
 
 lab: env ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 voila: env ## serve the widget as a web page
 	$(BIN)/python -m esc50.apps.widget_page

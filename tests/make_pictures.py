@@ -51,7 +51,7 @@ def take_app(browser, folder):
 
 
 def take_widget(browser, folder):
-    """A synthesised siren, and what spoke for it."""
+    """A synthesised siren, and the reasons for the answer."""
     clip = folder / "siren.wav"
     soundfile.write(clip, synthesis.example("siren"), 16_000)
     write_page(folder)
@@ -63,7 +63,7 @@ def take_widget(browser, folder):
         page.get_by_label("or a path").fill(clip.name)
         page.get_by_label("or a path").press("Enter")
         page.locator(".esc50-panel").filter(has_text="siren").first.wait_for()
-        page.get_by_role("button", name="What spoke for it?").click()
+        page.get_by_role("button", name="Why this answer?").click()
         page.get_by_alt_text("becomes less likely").wait_for()
         save(page.locator(".esc50-widget").screenshot(), "screenshot_widget")
 

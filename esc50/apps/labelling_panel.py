@@ -31,16 +31,16 @@ class LabellingPanel(ipywidgets.VBox):
 
     def __init__(self, classifier, take_over):
         self.state, self.untaught, self.take_over = Labelling(classifier), classifier, take_over
-        self.name = _text("name of the class, such as doorbell")
+        self.name = _text("Class name", "such as doorbell")
         self.upload = Uploader(description="Add recordings", multiple=True)
         self.recorder = Recorder(max_seconds=10)
-        self.store = _text("path of a store", continuous_update=False)
-        self.query = _text("a recording or a class to look for", continuous_update=False)
+        self.store = _text("Store", "its path", continuous_update=False)
+        self.query = _text("Look for", "a recording or a class", continuous_update=False)
         self.strip = ipywidgets.HTML()
         self.buttons = {word: ipywidgets.Button(description=f"{word.title()} ({key})") for key, word in KEYS.items()}
         self.learn = ipywidgets.Button(description="Teach", button_style="primary")
         self.forget = ipywidgets.Button(description="Forget")
-        self.path = _text("my-sounds.esc50")
+        self.path = _text("Save as", "my-sounds.esc50")
         self.save = ipywidgets.Button(description="Save the class", disabled=True)
         self.status = Status(value=panel("start", TEACHING))
         self.answering = _row(*self.buttons.values(), Keys(), display="none")
@@ -143,8 +143,9 @@ class LabellingPanel(ipywidgets.VBox):
             self.status.value = panel("wrong", f"{what}: {error}.", minor=[self.state.progress])
 
 
-def _text(placeholder, **options):
-    return ipywidgets.Text(placeholder=placeholder, layout=ipywidgets.Layout(width="18em"), **options)
+def _text(name, placeholder, **options):
+    look = {"layout": ipywidgets.Layout(width="22em"), "style": {"description_width": "initial"}}
+    return ipywidgets.Text(description=name, placeholder=placeholder, **look, **options)
 
 
 def _row(*parts, **layout):

@@ -37,7 +37,7 @@ SETTINGS = AppSettings()
 TITLE = "What do we hear?"
 ABOUT = "Give it a sound, and see which of 50 classes it is: dog, rain, siren, chainsaw and others."
 WELCOME = "Upload a sound, record one, or choose an example."
-LOOKING = "Looking for what spoke for it …"
+LOOKING = "Looking for what supports it …"
 MOST_AT_ONCE = 100  # sounds
 SEVERAL = f"Up to {MOST_AT_ONCE} sounds: one line for each, and a table to download."
 KEEP = "Share of known sounds to keep"
@@ -226,7 +226,7 @@ class Page:
         return gr.update(value=f'<p class="busy" role="status">{LOOKING}</p>', visible=True)
 
     def draw_why(self, path, taught=None):
-        """What in the sound spoke for the answer."""
+        """What in the sound supports the answer."""
         try:
             return self.answer(partial(self._draw_why, taught or self.classifier), path)
         except AudioError as error:
@@ -273,7 +273,7 @@ class Page:
             self.top = gr.HTML(elem_id="probabilities", elem_classes="bare")
             _heading(SPECTROGRAM)
             self.picture = gr.HTML(elem_id="picture", elem_classes="bare")
-            self.ask_why = gr.Button("What spoke for it?", size="sm")
+            self.ask_why = gr.Button("Why this answer?", size="sm")
             self.why = gr.HTML(visible=False, elem_id="why", elem_classes="bare")
             _heading("Most similar training clips")
             self.nearest = gr.HTML(elem_classes="bare")

@@ -25,8 +25,9 @@ from esc50.reporting import plots
 CHOOSE = "choose an example …"
 START = "Choose an example, upload a file, record a sound, or give the path of a file."
 CLASSIFYING = "Classifying …"
-PICTURE_DPI = 100
-TIMELINE_INCHES = 10.8  # at 100 dots an inch as wide as the widget
+WHY = "Show which parts of the sound support it"
+PICTURE_DPI = 200  # twice the dots of the page, which shows pictures as wide as the widget
+TIMELINE_INCHES = 10.8  # as wide as the widget
 NARROW_INCHES, NARROW_DPI = 4.0, 160  # for phones
 NARROW = "(max-width: 480px)"
 BARS_TO_PERCENT = 140  # so that "100 %" has room beside its bar
@@ -70,7 +71,7 @@ class PredictionWidget(ipywidgets.VBox):
         self.status = Status()
         self.player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
         self.timeline, self.picture, self.reasons, self.events = (ipywidgets.HTML() for _ in range(4))
-        self.why = ipywidgets.Button(description="What spoke for it?", tooltip="Which patches of the sound")
+        self.why = ipywidgets.Button(description="Why this answer?", tooltip=WHY)
         self.teacher = LabellingPanel(classifier, self._take_over)
         self.hint = ipywidgets.HTML(_hint(classifier))
         super().__init__(self._lay_out(), layout=ipywidgets.Layout(max_width="1080px"))

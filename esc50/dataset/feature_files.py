@@ -42,6 +42,7 @@ class OodSoundsLevelledSettings(OodSoundsSettings, LevelledLayerSettings):
 
 
 LEVEL_FACTOR = 5.6  # 15 dB
+ENVELOPE_STEPS = 127  # to full scale, in int8
 VIEWS = {
     "": ViewSettings(),
     "_slow": ViewSettings(speed=0.85),
@@ -248,7 +249,7 @@ def _decode(key, values):
     if key == "log_mel":
         return features.dequantise(values)
     if key == "envelope":
-        return values.astype(np.float32) / 127
+        return values.astype(np.float32) / ENVELOPE_STEPS
     is_small = values.dtype == np.float16 and key != "activations"  # too large for memory as float32
     return values.astype(np.float32) if is_small else values
 
@@ -266,8 +267,12 @@ def _log_mel(waveforms, settings, progress):
 
 def _clip_statistics(waveforms, settings, progress):
     bar = _bar(waveforms, "clip statistics", progress)
-    rows = [features.clip_statistics(w, settings=settings) | {"envelope": features.envelope(w)} for w in bar]
+    rows = [features.clip_statistics(w, settings=settings) | {"envelope": _small_envelope(w)} for w in bar]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def _small_envelope(waveform):
+    return np.rint(ENVELOPE_STEPS * features.envelope(waveform)).astype(np.int8)
 
 
 def _yamnet(waveforms, settings, progress):

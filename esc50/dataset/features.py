@@ -147,13 +147,13 @@ def envelope(waveform, *, settings=StatisticsSettings()):
     Returns
     -------
     np.ndarray, shape (n_hops, 2)
-        Minimum and maximum, int8 in steps of 1/127 of full scale.
+        Minimum and maximum, in [-1, 1].
     """
     hop = _samples(settings.hop_seconds, settings)
     n_hops = -(-waveform.size // hop)
     padded = np.pad(waveform, (0, n_hops * hop - waveform.size)).reshape(n_hops, hop)
     low_high = np.stack([padded.min(axis=1), padded.max(axis=1)], axis=1)  # (n_hops, 2)
-    return np.rint(127 * np.clip(low_high, -1, 1)).astype(np.int8)
+    return np.clip(low_high, -1, 1)
 
 
 def _samples(seconds, settings):

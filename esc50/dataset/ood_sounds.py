@@ -55,6 +55,12 @@ THEME_FILES = (
 )
 CHORDS = {"major": (0, 4, 7), "minor": (0, 3, 7), "dominant seventh": (0, 4, 7, 10), "cluster": (0, 1, 2, 3, 4)}
 COLOURS = {"white": 0, "pink": 3.01, "brown": 6.02}
+READABLE = {  # names as prose has them: without seeds and hyphens
+    r" dB, \d+$": " dB",
+    "^1 clicks": "1 click",
+    "^trash-empty$": "trash emptied",
+    "(?<=[a-z])-(?=[a-z])": " ",
+}
 SWEEPS_HZ = ((100, 7_000), (7_000, 100), (200, 2_000), (2_000, 200), (300, 600), (3_000, 6_000))
 
 

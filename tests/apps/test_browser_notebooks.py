@@ -116,7 +116,7 @@ def use_the_widget(page, folder, picture):
     assert "This sounds like rain" in answer_to(page, card, folder / "my rain.wav")
     timeline, sound = page.get_by_alt_text("Timeline. "), page.get_by_alt_text("Waveform, log-mel")
     assert sound.is_visible() and timeline.count() == 0
-    page.get_by_role("button", name="What spoke for it?").click()
+    page.get_by_role("button", name="Why this answer?").click()
     page.get_by_alt_text("becomes less likely").wait_for()
     page.locator(".esc50-widget").screenshot(path=picture)
     rain, siren = synthesis.example("rain"), synthesis.example("siren")
@@ -149,7 +149,7 @@ def teach_a_class(page, folder, picture):
         glide = synthesis.chirp(start_hz=start_hz, end_hz=end_hz, seconds=2, amplitude=0.4)
         soundfile.write(folder / f"whistle {name}.wav", glide, RATE)
     panel = page.locator(".esc50-widget .widget-accordion")
-    panel.get_by_placeholder("name of the class").fill("slide whistle")
+    panel.get_by_label("Class name").fill("slide whistle")
     with page.expect_file_chooser() as chooser:
         panel.locator(".widget-upload").click()
     chooser.value.set_files(sorted(folder.glob("whistle [123].wav")))

@@ -71,7 +71,7 @@ def test_every_state_of_the_page_fits_and_is_accessible(page, served, sounds, sc
     page.locator("#picture img").wait_for()
     assert "sounds like a siren" in verdict(page)
     page.locator("#probabilities").get_by_text("siren").wait_for()
-    page.get_by_role("button", name="What spoke for it?").click()
+    page.get_by_role("button", name="Why this answer?").click()
     page.locator("#why img").wait_for()
     assert "a siren becomes less likely" in page.locator("#why").inner_text()
     assert_accessible(page)
@@ -256,7 +256,7 @@ def test_a_why_that_comes_late_is_not_shown_beside_another_sound(page, sounds, m
     page_answered = Event()
     monkeypatch.setattr(web, "explain", late)
     upload(page, sounds["8 bit.wav"])
-    page.get_by_role("button", name="What spoke for it?").click()
+    page.get_by_role("button", name="Why this answer?").click()
     assert asked.wait(20)
     page.get_by_role("button", name="siren", exact=True).click()
     page.locator(".esc50-panel").get_by_text("sounds like a siren").wait_for()
@@ -294,7 +294,7 @@ def test_files_are_swept_but_the_examples_stay(served, cache, sounds, page):
 def test_a_sound_that_was_swept_is_asked_for_again(served, page, sounds):
     upload(page, sounds["24 bit.wav"])
     served.uploads.sweep(keep_seconds=0)
-    page.get_by_role("button", name="What spoke for it?").click()
+    page.get_by_role("button", name="Why this answer?").click()
     page.locator("#why").get_by_text("give it again").wait_for()
 
 

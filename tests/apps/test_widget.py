@@ -247,7 +247,7 @@ def test_why_is_drawn_when_asked_for_and_gone_with_the_answer(empty_widget):
     empty_widget.why.click()
     assert PNG in empty_widget.reasons.value
     assert empty_widget.reasons.layout.display is None
-    assert (empty_widget.why.description, empty_widget.why.disabled) == ("What spoke for it?", False)
+    assert (empty_widget.why.description, empty_widget.why.disabled) == ("Why this answer?", False)
     empty_widget.choice.value = "example:siren"
     assert empty_widget.reasons.layout.display == "none"
 

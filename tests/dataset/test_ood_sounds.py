@@ -2,6 +2,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from esc50.config import FEATURES_DIR, AudioError
@@ -45,6 +46,12 @@ def test_noise_falls_as_its_colour_says(slope, decibel):
     noise = ood_sounds._noise(decibel_per_octave=slope, decibel=-6, seed=0)
     steps = [power_by_octave(noise, 2 * hz) / power_by_octave(noise, hz) for hz in (250, 500, 1000, 2000)]
     assert 10 * np.log10(np.mean(steps)) == pytest.approx(decibel, abs=0.4)
+
+
+def test_prose_names_sounds_without_seeds_and_hyphens():
+    names = pd.Series(["white noise, -20 dB, 3", "1 clicks a second", "dialog-warning", "trash-empty"])
+    readable = names.replace(ood_sounds.READABLE, regex=True)
+    assert readable.tolist() == ["white noise, -20 dB", "1 click a second", "dialog warning", "trash emptied"]
 
 
 def test_an_unknown_kind_is_refused():

@@ -107,6 +107,11 @@ def test_the_address_is_written_in_one_place():
     assert all(url in text for url in project["urls"].values())
 
 
+@pytest.mark.parametrize("name", ["README.md", "Makefile"])
+def test_jupyterlab_serves_the_project_so_that_notebooks_find_its_pictures(name):
+    assert "jupyter lab notebooks" not in (PROJECT_DIR / name).read_text(encoding="utf-8")
+
+
 def test_the_pictures_of_the_readme_exist():
     pictures = re.findall(r"!\[[^\]]*\]\(((?!http)[^)]+)\)", README.read_text(encoding="utf-8"))
     assert pictures

@@ -19,7 +19,10 @@ KINDS = (  # known, and two kinds of unknown sounds: told apart in grey too
 HIGHEST = 0.998  # quantile beyond which a histogram does not reach
 FEWEST = 0.05  # share of sounds: of fewer, one answer more or less makes a curve jump
 Z = 1.96  # of a 95 % interval
-LOGARITHM = {"class_score": "log10 of ", "other_score": "−log10 of "}
+LABELS = OOD_SCORE_NAMES | {
+    "class_score": "log10 of YAMNet's summed scores of the predicted class",
+    "other_score": "−log10 of YAMNet's largest score, above typical, of any other sound",
+}
 
 
 def plot_reliability(table, *, ax=None):
@@ -86,7 +89,7 @@ def plot_score_histograms(sounds, kinds, *, decides, kept):
     for ax, name in zip(axes.flat, names, strict=False):
         scores = {kind: sounds.loc[rows, name] for kind, rows in kinds.items()}
         how = {"threshold": sounds.loc[decides, name].quantile(1 - kept), "legend": False}
-        label = textwrap.fill(LOGARITHM.get(name, "") + OOD_SCORE_NAMES[name], 44)
+        label = textwrap.fill(LABELS[name], 44)
         plot_score_histogram(scores, label=label, **how, ax=ax)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
