@@ -25,6 +25,7 @@ DECIBELS_PER_LEVEL = 6
 MOST_COLUMNS = 79
 ONGOING_SECONDS = 1.5  # an event that ended no longer ago still goes on
 NO_HEADER = "standard input has no header of a sound ({}): pipe wav, or give the --rate of raw 16-bit samples"
+BROKEN = "standard input is damaged, or its format changes ({}): start again what sends it"
 NO_PORTAUDIO = "the microphone needs the library PortAudio: install it (Debian: apt install libportaudio2)"
 NO_MICROPHONE = "no microphone can be opened ({}): plug one in, name one by --device, or pipe sound to `esc50 live -`"
 UNPLUGGED = "the microphone gives no more sound: plug it in and start again"
@@ -128,15 +129,17 @@ def _read_pipe(rate, channels):
 def _pump(pipe, feed, rate, channels):
     from esc50.audio.ffmpeg import FFmpegError, decode_pipe
 
+    refusal = NO_HEADER
     try:
         for piece in decode_pipe(pipe, raw_sample_rate_hz=rate, raw_channels=channels):
             feed.room.acquire()
             feed.put(piece)
+            refusal = BROKEN
         feed.end()
     except AudioError as error:
         feed.end(error)
     except (FFmpegError, IndexError) as error:
-        feed.end(AudioError(NO_HEADER.format(getattr(error, "strerror", None) or "no audio track in it")))
+        feed.end(AudioError(refusal.format(getattr(error, "strerror", None) or "no audio track in it")))
 
 
 @contextmanager

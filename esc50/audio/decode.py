@@ -1,6 +1,7 @@
 """Decode sound files with FFmpeg (through PyAV), and formats that it lacks with libsndfile."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from io import BytesIO
@@ -9,17 +10,22 @@ from pathlib import Path
 from typing import IO, Any
 
 from esc50.audio.ffmpeg import (
+    FLAC_START,
+    LINK_STARTS,
     NOT_AMONG_THEM,
     FFmpegError,
     NamelessFile,
     decode_links,
     decode_track,
+    find_bytes,
+    id3_bytes,
     is_container,
     length_of,
     open_container,
 )
 from esc50.audio.headers import compare_with_header, compare_with_last_page, mend_sizes
 from esc50.audio.streams import BLOCK_SAMPLES, Findings, SoundStream, check_sample_rate
+from esc50.audio.wav import BIG_ENDIAN, HEAD_BYTES, STARTS, is_empty, mend_bits
 from esc50.config import AudioError
 
 HEADERLESS = (  # file name endings
@@ -99,7 +105,8 @@ def open_file(file: IO[bytes], name: str) -> Iterator[SoundStream]:
 
 def _decode(file, name, findings):
     """Yield the sample rate and samples (n_samples, n_channels), part by part."""
-    refusal = yield from _decode_by_ffmpeg(NamelessFile(file), name, findings)
+    file = _prepare(file)
+    refusal = yield from _decode_by_ffmpeg(file, name, findings)
     if not findings.seconds and (mended := mend_sizes(file)):
         yield from _decode_by_ffmpeg(mended, name, findings)
         findings.states_no_length = findings.seconds > 0
@@ -109,8 +116,24 @@ def _decode(file, name, findings):
         raise AudioError(refusal.format(name=name))
 
 
+def _prepare(file):
+    """Return the file as FFmpeg reads it rightly: a WAV without a tag before it, FLAC up to the next link."""
+    file.seek(0)
+    tag_bytes = id3_bytes(file.read(10))
+    file.seek(tag_bytes)
+    head = file.read(HEAD_BYTES)
+    if head.startswith(FLAC_START):
+        return NamelessFile(file, end=find_bytes(file, FLAC_START, tag_bytes + 1))
+    return NamelessFile(file, start=tag_bytes, head=mend_bits(head)) if head.startswith(STARTS) else NamelessFile(file)
+
+
 def _decode_by_ffmpeg(file, name, findings):
     """Yield what FFmpeg decodes; return the message to raise if that is nothing."""
+    if file.read(4) == BIG_ENDIAN:
+        return NOT_SOUND
+    if is_empty(file):
+        return NO_SAMPLES
+    file.seek(0)
     try:
         container = open_container(file)
     except FFmpegError as error:
@@ -126,14 +149,14 @@ def _decode_by_ffmpeg(file, name, findings):
 
 
 def _finish(file, container, track, findings):
-    """Yield the remaining links of chained Ogg, and compare the decoded length with the stated one."""
-    seconds = findings.seconds
-    if container.format.name == "ogg":
-        yield from decode_links(file, findings)
-        if findings.seconds == seconds:
-            compare_with_last_page(findings)
-    elif seconds:
+    """Compare the decoded length with the stated one, and yield the remaining links of chained Ogg or FLAC."""
+    seconds, form = findings.seconds, container.format.name
+    if seconds and form != "ogg":
         compare_with_header(file, container, track, findings)
+    if form in LINK_STARTS:
+        yield from decode_links(file, findings, name=form)
+    if form == "ogg" and findings.seconds == seconds:
+        compare_with_last_page(findings)
     findings.n_damaged += findings.ends_in_damage and findings.declared_seconds is None
 
 
@@ -150,8 +173,8 @@ def _choose_track(container, name):
     """Return the first audio track that can be decoded."""
     tracks = [stream for stream in container.streams if stream.type == "audio"]
     if not tracks:
-        n_videos = sum(stream.type == "video" for stream in container.streams)
-        content = f"{n_videos} video track{'s' if n_videos > 1 else ''}" if n_videos else "nothing in it"
+        kinds = Counter(stream.type for stream in container.streams)
+        content = ", ".join(f"{n} {kind} track{'s' if n > 1 else ''}" for kind, n in kinds.items()) or "nothing in it"
         kind = container.format.long_name.replace(" / ", " or ")
         raise AudioError(NO_TRACK.format(name=name, kind=kind, content=content))
     return next((track for track in tracks if track.codec_context is not None), tracks[0])

@@ -1,5 +1,6 @@
 """`esc50 live`: from a pipe, a microphone and on a terminal."""
 
+import io
 import json
 import os
 import shlex
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 from helpers import at_a_terminal
 
 from esc50.apps.cli import cli
-from esc50.audio import synthesis
+from esc50.audio import ffmpeg, synthesis
 from esc50.classifier.timeline import detect_events, event_record
 from esc50.config import PROJECT_DIR
 
@@ -83,6 +84,25 @@ def test_raw_samples_need_their_rate(scene):
     for rate in ([], ["--rate", "16000"]):
         assert "no sound came from standard input" in live("-", *rate).stderr
     assert "add -" in live("--rate", "16000").stderr
+
+
+def test_a_stream_may_change_its_format(scene):
+    samples, rate = soundfile.read(scene)
+    parts = [io.BytesIO(), io.BytesIO()]
+    soundfile.write(parts[0], samples[: len(samples) // 2], rate, format="OGG", subtype="VORBIS")
+    soundfile.write(parts[1], samples[len(samples) // 2 :], rate, format="OGG", subtype="OPUS")
+    lines = lines_of(live("-", sound=b"".join(part.getvalue() for part in parts)))
+    assert [line["class_name"] for line in lines if line["event"] == "end"] == ["siren", "rain"]
+
+
+def test_a_stream_that_breaks_is_not_said_to_have_no_header(scene, monkeypatch):
+    def broken(*_, **__):
+        yield RATE, np.zeros((RATE, 1), np.int16)
+        raise ffmpeg.FFmpegError(1, "Invalid data")
+
+    monkeypatch.setattr(ffmpeg, "decode_pipe", broken)
+    refused = live("-", sound=scene.read_bytes())
+    assert refused.exit_code == 1 and "is damaged, or its format changes (Invalid data): start again" in refused.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals, terminals")

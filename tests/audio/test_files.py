@@ -1,8 +1,11 @@
 """Every file format is read completely, regardless of headers, names and tags, and opens no other file."""
 
+import io
+import itertools
 import math
 import os
 import socket
+import struct
 import sys
 import threading
 from functools import partial
@@ -14,6 +17,7 @@ import soundfile
 from odd_sounds import MP3_RATES, MUXED, PLAYLISTS, TAGS, bare_mp3, encoded, half, muxed, sound, with_fields, with_hole
 
 from esc50.audio import headers, load_sound, streams
+from esc50.audio.ffmpeg import decode_pipe
 from esc50.audio.sound import open_sound
 from esc50.classifier.describe import list_faults
 from esc50.config import AudioError
@@ -78,7 +82,69 @@ def test_deep_samples_keep_the_precision_of_float32(codec):
     np.testing.assert_allclose(waveform, samples[:, 0], atol=2**-24)
 
 
+VALID_BITS, BITS = 18 + 8, 14 + 8  # offsets in the chunk "fmt " of WAV
+PARTLY_VALID = {  # form, bits that a sample takes, valid bits; where the header states them
+    "24 in 32": ("WAVEX", 32, 24, VALID_BITS),
+    "20 in 32": ("WAVEX", 32, 20, VALID_BITS),
+    "16 in 32": ("WAVEX", 32, 16, VALID_BITS),
+    "12 in 32": ("WAVEX", 32, 12, VALID_BITS),
+    "16 in 24": ("WAVEX", 24, 16, VALID_BITS),
+    "8 in 16": ("WAVEX", 16, 8, VALID_BITS),
+    "20 in 24": ("WAVEX", 24, 20, VALID_BITS),
+    "24 in 32.rf64": ("RF64", 32, 24, VALID_BITS),
+    "8 in 16.rf64": ("RF64", 16, 8, VALID_BITS),
+    "24 in blocks of 4": ("WAV", 32, 24, BITS),
+    "24 in blocks of 4.w64": ("W64", 32, 24, BITS + 16),
+}
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("name", PARTLY_VALID)
+def test_wav_samples_may_take_more_bits_than_are_valid(name, n_channels):
+    form, bits, n_valid, place = PARTLY_VALID[name]
+    samples = np.round(sound(channels=n_channels) * 2 ** (n_valid - 1)).astype(np.int32) << (32 - n_valid)
+    whole = encoded(form, f"PCM_{bits}", samples=samples)
+    data = with_fields(whole, (b"fmt ", place, struct.pack("<H", n_valid)))
+    assert data != whole
+    expected = samples[:, 0] / np.float32(2**31)
+    np.testing.assert_array_equal(load(data).waveform, expected)
+    parts = [streams.to_float32(part, "pipe") for _, part in decode_pipe(io.BytesIO(data))]
+    np.testing.assert_array_equal(np.concatenate(parts)[:, 0], expected)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_big_endian_wav(subtype):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, sound(), 16_000, format="WAV", subtype=subtype, endian="BIG")
+    expected, _ = soundfile.read(io.BytesIO(buffer.getvalue()), dtype="float32")
+    assert buffer.getvalue().startswith(b"RIFX")
+    np.testing.assert_array_equal(load(buffer.getvalue()).waveform, expected)
+    with pytest.raises(AudioError, match="pipe a WAV that begins with RIFF"):
+        list(decode_pipe(io.BytesIO(buffer.getvalue())))
+
+
+def test_wav_behind_a_tag():
+    np.testing.assert_array_equal(load(id3_v2(bytes(20_000)) + encoded()).waveform, load(encoded()).waveform)
+
+
+@pytest.mark.parametrize("n_pictures", [0, 5])
+def test_mpeg_ts_that_does_not_name_its_codec(n_pictures):
+    make = partial(muxed, "mpegts", "mp2", n_pictures=n_pictures)
+    np.testing.assert_array_equal(load(make(mpegts_m2ts_mode="1")).waveform, load(make()).waveform)
+
+
+def test_avi_with_false_times_is_not_damaged():
+    decoded = load(muxed("avi", "g722", rate=16_000, samples=sound()))
+    assert (decoded.duration_seconds, notes(decoded)) == (odd_sounds.SECONDS, [])
+
+
 # MP3 without a header of its own, and joined files
+
+
+def id3_v2(content):
+    """An ID3v2.3 tag (id3.org) of one private frame."""
+    frame = b"PRIV" + struct.pack(">IH", len(content), 0) + content
+    return b"ID3\3\0\0" + bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0)) + frame
 
 
 @pytest.mark.slow
@@ -107,6 +173,15 @@ def test_concatenated_mp3_files_are_read_completely_and_are_not_damaged(make, be
     assert notes(decoded) == []
 
 
+def test_concatenated_mp3_files_with_pictures_are_not_damaged():
+    picture = np.random.default_rng(0).bytes(300_000)  # with many false starts of frames
+    part = bare_mp3(samples=stereo(44_100))
+    decoded = load(part + id3_v2(picture) + part)
+    assert decoded.n_damaged == 0
+    assert decoded.duration_seconds == pytest.approx(2 * load_sound(part).duration_seconds, abs=0.3)
+    assert load(part + picture + part).n_damaged > 0
+
+
 def aac(rate):
     return partial(muxed, "adts", "aac", rate=rate, samples=stereo(rate, 2))
 
@@ -119,6 +194,10 @@ def ogg(subtype, rate, channels):
     return partial(encoded, "OGG", subtype, rate=rate, channels=channels, seconds=2)
 
 
+def flac(rate, channels):
+    return partial(encoded, "FLAC", rate=rate, channels=channels, seconds=2)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -129,6 +208,8 @@ def ogg(subtype, rate, channels):
         (ogg("VORBIS", 44_100, 2), ogg("VORBIS", 8_000, 1)),
         (ogg("VORBIS", 8_000, 1), ogg("OPUS", 16_000, 2)),
         (ogg("OPUS", 48_000, 1), ogg("OPUS", 48_000, 2)),
+        (flac(16_000, 1), flac(16_000, 1)),
+        (flac(44_100, 2), flac(48_000, 1)),
     ],
 )
 def test_concatenated_files_may_differ_in_rate_and_channels(first, second):
@@ -148,6 +229,16 @@ def test_chained_ogg_with_ten_links_of_three_kinds():
     decoded = load(b"".join(3 * links))
     assert decoded.duration_seconds == pytest.approx(3 * expected, abs=0.01)
     assert notes(decoded) == []
+
+
+def test_links_of_chained_ogg_in_a_pipe_may_differ():
+    links = [encoded("OGG"), encoded("OGG", rate=44_100, channels=2), encoded("OGG", "OPUS", rate=48_000)]
+    pieces = list(decode_pipe(io.BytesIO(b"".join(2 * links))))
+    rates = [16_000, 44_100, 48_000]
+    assert [rate for rate, _ in itertools.groupby(rate for rate, _ in pieces)] == 2 * rates
+    for rate in rates:
+        seconds = sum(len(samples) for piece_rate, samples in pieces if piece_rate == rate) / rate
+        assert seconds == pytest.approx(2 * odd_sounds.SECONDS, abs=0.01)
 
 
 # Names and tags
@@ -269,6 +360,19 @@ def test_an_unfinished_recording_is_read_and_its_true_length_reported(name):
 def test_an_empty_recording_stays_empty(form):
     with pytest.raises(AudioError, match=r"holds no samples \(0 s\)|is not sound, or damaged"):
         load_sound(encoded(form, samples=np.zeros((0, 1))))
+
+
+@pytest.mark.parametrize("content", [b"", b"INFOISFT\x0e\0\0\0Lavf58.45.100\0", b"<?xml?>" * 2_000])
+def test_what_stands_behind_the_data_of_a_wav_is_not_heard(content):
+    chunk = b"iXML" + struct.pack("<I", len(content)) + content
+    for form, n_samples in (("WAV", 0), ("WAVEX", 0), ("WAV", 800)):
+        data = encoded(form, samples=sound()[:n_samples]) + chunk
+        data = with_fields(data, (b"RIFF", 4, struct.pack("<I", len(data) - 8)))
+        if n_samples:
+            assert load(data).duration_seconds == 0.05
+            continue
+        with pytest.raises(AudioError, match=r"holds no samples \(0 s\)"):
+            load_sound(data)
 
 
 def test_a_file_may_be_larger_than_the_sizes_that_are_claimed_of_it(monkeypatch):
