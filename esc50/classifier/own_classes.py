@@ -99,17 +99,15 @@ class OwnClasses:
             raise TeachingError(f"{path} {DAMAGED}")
         try:
             content = json.loads(text)
-            if content["version"] != VERSION:
-                raise TeachingError(f"{path} is of version {content['version']}, not {VERSION}: update esc50")
-            names, units = tuple(content["names"]), _unpack(content["units"], "<f4")
-            kernels, biases, thresholds = np.split(units.reshape(len(names), -1), [-2, -1], axis=1)
-            unpacked = (each | {"vector": _unpack(each["vector"], "<f2")} for each in content["examples"])
-            examples = tuple(Example(**each) for each in unpacked)
-            return cls(names, kernels, biases[:, 0], thresholds[:, 0], examples, content["model"])
-        except TeachingError:
-            raise
+            if (version := content["version"]) == VERSION:
+                names, units = tuple(content["names"]), _unpack(content["units"], "<f4")
+                kernels, biases, thresholds = np.split(units.reshape(len(names), -1), [-2, -1], axis=1)
+                unpacked = (each | {"vector": _unpack(each["vector"], "<f2")} for each in content["examples"])
+                examples = tuple(Example(**each) for each in unpacked)
+                return cls(names, kernels, biases[:, 0], thresholds[:, 0], examples, content["model"])
         except (ValueError, LookupError, TypeError) as error:  # another program wrote it
             raise TeachingError(f"{path} {DAMAGED}") from error
+        raise TeachingError(f"{path} is of version {version}, not {VERSION}: update esc50")
 
 
 def _pack(numbers, dtype):

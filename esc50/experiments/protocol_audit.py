@@ -22,8 +22,8 @@ TEN_SEEDS = tuple(range(10))
 FIXED = "fixed epochs"
 BEST_EPOCH, BEST_EPOCHS = "best epoch of the mean curve", "best epoch on each test fold"
 BEST_SEED, RANDOM, DUPLICATED = "best of ten seeds", "random clips", "duplicated clips, then random"
-HEAR = "three folds to train, one to validate"
-SHORTCUTS = (HEAR, FIXED, BEST_EPOCH, BEST_EPOCHS, BEST_SEED, RANDOM, DUPLICATED)
+THREE_FOLDS = "three folds to train, one to validate"
+SHORTCUTS = (THREE_FOLDS, FIXED, BEST_EPOCH, BEST_EPOCHS, BEST_SEED, RANDOM, DUPLICATED)
 
 
 def measure(*, progress=True):
@@ -123,7 +123,7 @@ def _hear(name, progress):
         }
         for fold, (_, validated), (_, tested) in zip(FOLDS, *(each.values() for each in runs.values()), strict=True):
             epoch = int(np.argmax(validated["history"]["val_accuracy"]))
-            yield name, HEAR, seed, fold, tested["history"]["val_accuracy"][epoch]
+            yield name, THREE_FOLDS, seed, fold, tested["history"]["val_accuracy"][epoch]
 
 
 def _three_folds(fold_of):

@@ -96,7 +96,6 @@ export function findRate(whole: Uint8Array): number {
 }
 
 interface Frame {
-  at: number;
   rate: number;
   n_samples: number;
   next: number; // where it ends
@@ -117,21 +116,21 @@ function readFrame(bytes: Uint8Array, at: number): Frame | null {
   if ((kind & 0xf6) === 0xf0) {
     const next = at + (((high & 3) << 11) | (middle << 3) | (low >> 5));
     const rate = AAC_RATES[(form >> 2) & 15];
-    return rate && next > at ? { at, rate, n_samples: 1024 * ((more & 3) + 1), next } : null;
+    return rate && next > at ? { rate, n_samples: 1024 * ((more & 3) + 1), next } : null;
   }
   const [version, layer, index] = [(kind >> 3) & 3, (kind >> 1) & 3, (form >> 2) & 3];
   if (version === 1 || layer !== 1 || index === 3) return null;
   const rate = MPEG_RATES[index] / { 3: 1, 2: 2, 0: 4 }[version as 0 | 2 | 3];
   const bits = version === 3 ? 144_000 * MP3_KBITS[form >> 4] : 72_000 * LOW_RATE_KBITS[form >> 4];
   const next = at + Math.floor(bits / rate) + ((form >> 1) & 1);
-  return next > at + 4 ? { at, rate, n_samples: version === 3 ? 1152 : 576, next } : null;
+  return next > at + 4 ? { rate, n_samples: version === 3 ? 1152 : 576, next } : null;
 }
 
 /** The length of an MP3 or AAC file by all its frames; NaN of other files. */
 export function framedSeconds(whole: Uint8Array): number {
   const bytes = whole.subarray(tagSize(whole));
-  let [seconds, at] = [0, findFrame(bytes)?.at ?? NaN];
-  if (Number.isNaN(at)) return NaN;
+  if (!findFrame(bytes)) return NaN;
+  let [seconds, at] = [0, 0];
   while (at < bytes.length) {
     const frame = readFrame(bytes, at);
     seconds += frame ? frame.n_samples / frame.rate : 0;

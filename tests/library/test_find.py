@@ -213,3 +213,6 @@ def test_formats_of_the_command(filled, tmp_path):
     result = CliRunner().invoke(cli, ["find", "rain", "--store", str(filled), *more])
     assert (result.exit_code, (tmp_path / "labels.txt").read_text()) == (2, before)
     assert "a label track belongs to one recording, and these hits are from several" in result.stderr
+    part = next(filled.glob("*.parquet"))
+    result = CliRunner().invoke(cli, ["find", "rain", "--store", str(filled), "--output", str(part)])
+    assert result.exit_code == 1 and "is one of the files to read, and would be overwritten" in result.stderr
